@@ -1,0 +1,145 @@
+# Platypus: agents that deploy software by intent.
+#
+#	make demo      see it work (installs what is missing)
+#	make check     run the tests (installs what is missing)
+#	make           build only
+#	make install   PREFIX=/usr/local DESTDIR=
+#	make lint bench fuzz fault     separate campaigns
+#
+# SAN=address,undefined builds and checks with sanitizers, CC=clang with clang;
+# each variant has its own object directory. WERROR=1 makes warnings errors.
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+SAN ?=
+WERROR ?=
+PREFIX ?= /usr/local
+BUILD ?= build
+comma := ,
+variant := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+O := $(BUILD)/$(variant)
+
+VERSION := 0.1.0
+packages := libcurl jansson yaml-0.1 libarchive libuv libseccomp libcrypto zlib
+
+# Compiling needs the libraries; the goals that install them do not.
+pkg = $(shell pkg-config $(1) $(packages) 2>/dev/null)
+
+warnings := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wvla -Wundef -Wpointer-arith -Wcast-qual -Wwrite-strings \
+	-Wformat=2 -Wimplicit-fallthrough $(if $(WERROR),-Werror)
+hardening := $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong -fPIE
+CFLAGS ?= -O2 -g
+cflags := -std=c11 -D_GNU_SOURCE -Iinclude -DINTENT_VERSION='"$(VERSION)"' \
+	$(call pkg,--cflags) $(warnings) $(hardening) \
+	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer) \
+	$(CFLAGS)
+ldflags := -pie -Wl,-z,relro,-z,now -Wl,--as-needed \
+	$(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+libs := $(call pkg,--libs)
+
+lib_src := $(wildcard libintent/*/*.c)
+agents := $(patsubst agents/%/agent.c,%,$(wildcard agents/*/agent.c))
+agent_src := $(foreach a,$(agents),$(wildcard agents/$(a)/*.c))
+ppctl_src := $(wildcard agents/ppctl/*.c)
+unit_src := $(wildcard t/unit/*.c)
+# Programs that shell tests and campaigns use; one file each.
+tool_src := $(wildcard t/it/*.c t/fault/*.c t/bench/*.c)
+
+obj = $(patsubst %.c,$(O)/%.o,$(1))
+lib := $(O)/libintent.a
+agent_bin := $(agents:%=$(O)/bin/pp-%)
+ppctl_bin := $(if $(ppctl_src),$(O)/bin/ppctl)
+unit_bin := $(unit_src:%.c=$(O)/%)
+tool_bin := $(tool_src:%.c=$(O)/%)
+planners := $(wildcard agents/*/plan.c)
+all_obj := $(call obj,$(lib_src) $(agent_src) $(ppctl_src) $(unit_src) $(tool_src))
+
+.PHONY: all check demo install bench fuzz lint fault clean tests dependencies pure
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(agent_bin) $(ppctl_bin) pure
+
+tests: all $(unit_bin) $(tool_bin)
+
+$(all_obj): $(O)/%.o: %.c $(O)/flags
+	@mkdir -p $(@D)
+	$(CC) $(cflags) -MMD -MP -c -o $@ $<
+
+# Rebuild when the command line changes; written only then, so `make -n` is honest.
+flags_now := $(CC) $(cflags) $(ldflags) $(libs)
+ifneq ($(flags_now),$(file <$(O)/flags))
+.PHONY: $(O)/flags
+endif
+$(O)/flags:
+	@mkdir -p $(@D)
+	$(file >$@,$(flags_now))@:
+
+$(lib): $(call obj,$(lib_src))
+	@rm -f $@
+	ar rcs $@ $^
+
+define agent_rule
+$(O)/bin/pp-$(1): $(call obj,$(wildcard agents/$(1)/*.c)) $(lib)
+	@mkdir -p $$(@D)
+	$$(CC) $$(ldflags) -o $$@ $$^ $$(libs)
+endef
+$(foreach a,$(agents),$(eval $(call agent_rule,$(a))))
+
+$(O)/bin/ppctl: $(call obj,$(ppctl_src)) $(lib)
+	@mkdir -p $(@D)
+	$(CC) $(ldflags) -o $@ $^ $(libs)
+
+# Unit tests link every agent's planner: the plan driver walks them all.
+$(unit_bin): $(O)/%: $(O)/%.o $(call obj,$(planners)) $(lib)
+	$(CC) $(ldflags) -o $@ $^ $(libs) $(shell pkg-config --libs check 2>/dev/null)
+
+$(tool_bin): $(O)/%: $(O)/%.o $(lib)
+	$(CC) $(ldflags) -o $@ $^ $(libs)
+
+# A planner sees its two documents and nothing else: no clock, no file, no environment.
+impure := time|clock_gettime|gettimeofday|getenv|open|openat|fopen|read|stat|fork|getpid|rand|random
+pure: $(O)/pure
+$(O)/pure: $(call obj,$(planners))
+	@for object in $^; do \
+		if nm -u $$object | grep -wE 'U ($(impure))'; then \
+			echo "$$object: a planner must be pure" >&2; exit 1; fi; done
+	@mkdir -p $(@D); touch $@
+
+dependencies:
+	@contrib/dependencies
+
+check: dependencies
+	@$(MAKE) --no-print-directory tests
+	@BUILD_DIR=$(abspath $(O)) t/run
+
+demo: dependencies
+	@$(MAKE) --no-print-directory all
+	@BUILD_DIR=$(abspath $(O)) contrib/demo
+
+bench fault fuzz: dependencies
+	@$(MAKE) --no-print-directory tests
+	@BUILD_DIR=$(abspath $(O)) t/$@/run
+
+lint: dependencies
+	@BUILD_DIR=$(abspath $(O)) CPPFLAGS='-std=c11 -D_GNU_SOURCE -Iinclude -DINTENT_VERSION="0" $(call pkg,--cflags)' t/lint
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 \
+		$(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man7 \
+		$(DESTDIR)$(PREFIX)/share/man/man8 \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+		$(DESTDIR)$(PREFIX)/share/zsh/site-functions
+	install -m 755 $(agent_bin) $(ppctl_bin) $(DESTDIR)$(PREFIX)/bin
+	for page in libintent/*.[1-8] agents/*/*.[1-8]; do \
+		install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/; done
+	for program in $(agent_bin) $(ppctl_bin); do name=$$(basename $$program); \
+		$$program --completion=bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$name; \
+		$$program --completion=zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_$$name; done
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(all_obj:.o=.d)

@@ -1,0 +1,113 @@
+/*
+ * An agent: three functions over JSON documents, and a table.
+ *
+ *	observe(intent) -> observed     looks at the world, changes nothing
+ *	plan(intent, observed) -> plan  pure (plan.c)
+ *	apply(action)                   does one, safe to repeat
+ *
+ * intent_agent_main() is the rest: options, store, watch, rounds, status, metrics.
+ *
+ * Each round of each slice runs in a process of its own: straight-line blocking code, nothing
+ * survives it but the world it changed.
+ */
+#ifndef INTENT_AGENT_H
+#define INTENT_AGENT_H
+
+#include <intent/log.h>
+#include <intent/option.h>
+#include <intent/plan.h>
+#include <intent/store.h>
+
+struct intent_round; /* one round of one slice, in its own process */
+
+enum {
+	INTENT_VERB_DESTROYS = 1,  /* needs a strongest re-read of intent and counts against --max-destroy */
+	INTENT_VERB_STOP_INT = 2,  /* at a stop: one SIGINT to the process group, then wait; never SIGKILL */
+};
+
+struct intent_verb {
+	const char *name;
+	unsigned flags;
+	/* Safe to repeat. `action` is borrowed. */
+	int (*apply)(struct intent_round *round, const json_t *action, struct intent_error *err);
+};
+
+/*
+ * How a snapshot becomes slices. Both functions are pure. `options` are the parsed options
+ * (with "node").
+ */
+struct intent_slicer {
+	/* Which prefixes to watch, given what is known: a new array of strings. Called again
+	 * after each snapshot until the set stays the same. */
+	json_t *(*prefixes)(const struct intent_snapshot *snapshot, const json_t *options);
+	/*
+	 * slice name -> {"intent": {...}} or {"error": {"code", "message"}} (that slice alone
+	 * is in trouble), new. `known` (array of names, borrowed) are slices that the agent
+	 * knows from before; those without intent any more appear as
+	 * {"intent": {"app": ..., "absent": true}}, or with INTENT_EVANISHED when everything is gone.
+	 */
+	json_t *(*slices)(const struct intent_snapshot *snapshot, const json_t *options, const json_t *known);
+};
+
+/*
+ * The applications of this node. Intent of a slice (named by its application):
+ *	{"app", "node", "cluster", "basedir" (with %n replaced),
+ *	 "config": {...}, "deploy": {...}, "options": {the agent's own options}}
+ * or {"app", "node", "absent": true, "options"}.
+ * Errors: malformed documents; INTENT_ENOCONFIG; INTENT_ECLASH for two applications with one basedir;
+ * INTENT_EREFUSED for an untrusted deploy_config; INTENT_EVANISHED.
+ */
+extern const struct intent_slicer intent_node_applications;
+
+struct intent_agent {
+	const char *name;            /* "preparer": the binary is pp-preparer */
+	const char *summary;         /* one line */
+	const struct intent_option *options; /* its own, ended by a NULL name */
+	const struct intent_slicer *slicer;
+	int (*observe)(struct intent_round *round, const json_t *intent, json_t **ret_new_observed,
+		       struct intent_error *err);
+	intent_planner plan;
+	const struct intent_verb *verbs; /* ended by a NULL name */
+	/*
+	 * Names of slices of which the world holds something of ours (may be NULL: only those
+	 * the state directory remembers). An array of strings, new. Runs in the runner
+	 * at start and at each resync; reads only.
+	 */
+	int (*discover)(const json_t *options, json_t **ret_new_names, struct intent_error *err);
+	int64_t deadline_ms;         /* of one round without progress; 0: 10 minutes */
+};
+
+/* main() of an agent; returns the exit status. */
+int intent_agent_main(const struct intent_agent *agent, int argc, char **argv);
+
+/* ---- for observe and apply ---- */
+
+const char *intent_round_slice(const struct intent_round *round);
+const json_t *intent_round_intent(const struct intent_round *round);
+/* The agent's options. */
+const json_t *intent_round_options(const struct intent_round *round);
+/* <state-dir>: this agent's, for caches and locks of its own. */
+const char *intent_round_state_dir(const struct intent_round *round);
+/* A person at a terminal, in the foreground? (progress bars) */
+bool intent_round_is_interactive(const struct intent_round *round);
+
+/* Wake this slice when something below or at path changes (a directory that need not exist yet). */
+void intent_round_watch(struct intent_round *round, const char *path);
+/* Look again after so long, though nothing woke the slice (a deadline in observe). */
+void intent_round_again(struct intent_round *round, int64_t ms);
+/* Into status detail at most once per second; stolen. Also tells the runner that the round lives. */
+void intent_round_progress(struct intent_round *round, json_t *detail);
+/* Into the final status detail under `name`; stolen. */
+void intent_round_detail(struct intent_round *round, const char *name, json_t *value);
+/* How many things of ours exist in this slice (for --max-destroy). */
+void intent_round_owned(struct intent_round *round, int count);
+/* A log line of this slice. */
+void intent_round_log(struct intent_round *round, enum intent_log_level level, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* The store, opened on first use, for blocking calls. */
+int intent_round_store(struct intent_round *round, struct intent_store **ret_borrowed,
+		       struct intent_error *err);
+/* SIGTERM arrived or intent is known to be out of date: long work should end soon. */
+bool intent_round_should_stop(const struct intent_round *round);
+
+#endif

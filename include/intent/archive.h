@@ -1,0 +1,41 @@
+/*
+ * Safe unpacking of a tar stream (plain, gzip, zstd or xz) below a directory.
+ *
+ * libarchive reads; we decide and write. Its own extraction lets through devices,
+ * links that lead out, setuid bits, bombs, a gzip with a wrong checksum and a tar cut
+ * at a block boundary (all measured), so none of it is used: only the tar
+ * reader, and the zstd and xz filters. gzip goes through zlib, which checks its trailer.
+ *
+ * The policy for each entry: a regular file, a directory, a symbolic link whose target
+ * stays inside, or a hard link to a regular file already written; the name valid
+ * UTF-8 without control characters, at most 4096 bytes, 255 a component and 64
+ * deep; no "..", not absolute, not seen before (also not in other case); modes
+ * cut to 0755 or 0644 (by the owner's execute bit); owners, times, ACLs, attributes
+ * ignored. At the end: two zero blocks, nothing but zeros after them, the
+ * compressor's trailer right, nothing after it.
+ */
+#ifndef INTENT_ARCHIVE_H
+#define INTENT_ARCHIVE_H
+
+#include <intent/text.h>
+
+struct intent_archive_limits { /* 0: the default in brackets */
+	uint64_t bytes;    /* sum of file sizes (4 GiB) */
+	uint64_t entries;  /* (200 000) */
+	uint64_t ratio;    /* unpacked : packed, beyond the first 16 MiB (200) */
+};
+
+struct intent_archive_totals { uint64_t packed, bytes, entries; };
+
+/*
+ * Unpack from in_fd (read until end of file) into the empty directory root_fd.
+ * Everything that breaks policy is INTENT_EREFUSED and names the entry; damage is
+ * INTENT_EMALFORMED; bounds are INTENT_ETOOBIG; disk trouble is errno. Whatever was written
+ * stays for the caller to throw away. on_progress (may be NULL) is called after each
+ * entry. Nothing is fsynced here: the publisher calls syncfs once.
+ */
+int intent_archive_unpack(int in_fd, int root_fd, const struct intent_archive_limits *limits,
+			  void (*on_progress)(const struct intent_archive_totals *, void *data), void *data,
+			  struct intent_archive_totals *ret, struct intent_error *err);
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * The documents of the store: which keys there are, what each must look like.
+ *
+ * One table of key patterns with their schema tables (DESIGN section 3). ppctl checks every
+ * document before it is written; agents check what they read.
+ */
+#ifndef INTENT_DOCUMENTS_H
+#define INTENT_DOCUMENTS_H
+
+#include <intent/json.h>
+
+struct intent_document {
+	const char *pattern;      /* "clusters/<app>/<cluster>/config" */
+	const struct intent_json_field *schema; /* of the value */
+	const char *summary;      /* one line for manuals and completion */
+	const char *written_by;
+};
+
+/* Ends with a row whose pattern is NULL. */
+extern const struct intent_document intent_documents[];
+
+/* The row that fits a key, or NULL. Names in it are checked with intent_name_is_valid(). */
+const struct intent_document *intent_document_find(const char *key);
+
+/*
+ * Is this a document that may stand at this key? The key is known, the bytes are JSON,
+ * the schema holds. All faults, one a line ("/versions: two versions are active: ..."), are appended to
+ * `faults` (may be NULL). INTENT_EMALFORMED, INTENT_ETOOBIG or 0. *ret_new may be NULL.
+ */
+int intent_document_check(const char *key, const char *value, size_t length, bool strict,
+			  json_t **ret_new, struct intent_text *faults, struct intent_error *err);
+
+/* The schema of {"cluster"}, config and deploy_config, for agents. */
+extern const struct intent_json_field intent_node_schema[], intent_config_schema[],
+	intent_deploy_schema[];
+
+/* The one active version of a checked config, or NULL. Borrowed from it. */
+const char *intent_config_active(const json_t *config);
+
+/* `basedir` of deploy_config with %n replaced by the node. Owned. */
+char *intent_deploy_basedir(const json_t *deploy, const char *node);
+
+#endif
