@@ -1,0 +1,88 @@
+/*
+ * What a store engine is to the rest of store/. Not installed.
+ *
+ * store.c checks arguments, adds and strips the store's key prefix, and then calls the
+ * engine; engines see whole keys, valid arguments, and INTENT_* codes only.
+ */
+#ifndef INTENT_ENGINE_H
+#define INTENT_ENGINE_H
+
+#include <intent/store.h>
+
+/* What an engine tells its watch's owner; keys are whole. */
+struct intent__watch_sink {
+	/* The parts changed or may have: see intent__parts_deliver(). Stolen. */
+	void (*on_snapshot)(struct intent_snapshot *snapshot, void *data);
+	void (*on_trouble)(const struct intent_error *err, void *data);
+	void *data;
+};
+
+struct intent__engine {
+	const char *scheme;          /* "dir:", "etcd://" ...: the URL starts with it */
+	/* `rest`: the URL after the scheme. Sets store->state and store->name. */
+	int (*open)(struct intent_store *store, const char *url, const char *rest, struct intent_error *err);
+	void (*close)(struct intent_store *store);
+
+	/* exact: one key (none: empty snapshot); else all keys that start with it ("" all). */
+	int (*read)(struct intent_store *store, const char *key, bool exact, enum intent_consistency consistency,
+		    struct intent_snapshot **ret_owned, struct intent_error *err);
+	int (*txn)(struct intent_store *store, const struct intent_op *ops, size_t count,
+		   uint64_t *ret_revision, struct intent_error *err);
+	int (*session_open)(struct intent_store *store, int64_t ttl_ms, char **ret_id_owned, struct intent_error *err);
+	int (*session_renew)(struct intent_store *store, const char *id, struct intent_error *err);
+	int (*session_close)(struct intent_store *store, const char *id, struct intent_error *err);
+	bool session_beats;
+
+	int (*attach)(struct intent_store *store, uv_loop_t *loop, struct intent_error *err);
+	int (*txn_start)(struct intent_store *store, const struct intent_op *ops, size_t count,
+			 intent_store_done on_done, void *data, struct intent_error *err);
+	int (*session_open_start)(struct intent_store *store, int64_t ttl_ms, intent_store_done on_done,
+				  void *data, struct intent_error *err);
+	int (*session_renew_start)(struct intent_store *store, const char *id, intent_store_done on_done,
+				   void *data, struct intent_error *err);
+	int (*session_close_start)(struct intent_store *store, const char *id, intent_store_done on_done,
+				   void *data, struct intent_error *err);
+
+	/* The engine's half of a watch; `prefixes` are whole keys, NULL-terminated. */
+	int (*watch_start)(struct intent_store *store, const char *const *prefixes,
+			   const struct intent__watch_sink *sink, void **ret_watch, struct intent_error *err);
+	int (*watch_set)(void *watch, const char *const *prefixes, struct intent_error *err);
+	void (*watch_refresh)(void *watch);
+	void (*watch_stop)(void *watch);
+};
+
+extern const struct intent__engine intent__engine_dir, intent__engine_consul, intent__engine_consul_tls,
+	intent__engine_etcd, intent__engine_etcd_tls;
+
+struct intent_store {
+	const struct intent__engine *engine;
+	char *name;                  /* owned; for logs */
+	char *prefix;                /* owned; "" or "some/prefix/" */
+	uv_loop_t *loop;             /* borrowed; NULL until attached */
+	void *state;                 /* the engine's */
+};
+
+/*
+ * The parts of a watch: one snapshot a prefix, merged for delivery (parts.c). Used by
+ * every engine's watch, so that "first when all are read, then only on change" exists once.
+ */
+struct intent__parts;
+struct intent__parts *intent__parts_new(void);
+struct intent__parts *intent__parts_free(struct intent__parts *parts);
+/* Set the prefixes; content of those that stay is kept. */
+int intent__parts_set(struct intent__parts *parts, const char *const *prefixes);
+size_t intent__parts_count(const struct intent__parts *parts);
+const char *intent__parts_prefix(const struct intent__parts *parts, size_t index);
+/* The content of one prefix (stolen reference); NULL forgets it (it must be read again). */
+void intent__parts_put(struct intent__parts *parts, size_t index, struct intent_snapshot *snapshot);
+struct intent_snapshot *intent__parts_get(const struct intent__parts *parts, size_t index); /* borrowed */
+/*
+ * The merged snapshot if all parts are known and its content differs from the last one taken (or the set
+ * of prefixes changed since), else NULL. A new reference.
+ */
+struct intent_snapshot *intent__parts_take(struct intent__parts *parts);
+
+/* Between 500 and 1000 ms at random: at most one reconnect a second, jittered. */
+uint64_t intent__reconnect_delay(void);
+
+#endif
