@@ -7,7 +7,10 @@
 #	make lint bench fuzz fault     separate campaigns
 #
 # SAN=address,undefined builds and checks with sanitizers, CC=clang with clang;
-# each variant has its own object directory. WERROR=1 makes warnings errors.
+# each variant has its own object directory. WERROR=1 makes warnings errors, V=1
+# shows whole commands.
+
+say = $(if $(V),,@echo '  $(1)	$(2)';)
 
 ifeq ($(origin CC),default)
 CC := gcc
@@ -66,11 +69,11 @@ tests: all $(unit_bin) $(tool_bin)
 
 $(all_obj): $(O)/%.o: %.c $(O)/flags
 	@mkdir -p $(@D)
-	$(CC) $(cflags) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)$(CC) $(cflags) -MMD -MP -c -o $@ $<
 
 # Rebuild when the command line changes; written only then, so `make -n` is honest.
 flags_now := $(CC) $(cflags) $(ldflags) $(libs)
-ifneq ($(flags_now),$(file <$(O)/flags))
+ifneq ($(strip $(flags_now)),$(strip $(file <$(O)/flags)))
 .PHONY: $(O)/flags
 endif
 $(O)/flags:
@@ -79,25 +82,25 @@ $(O)/flags:
 
 $(lib): $(call obj,$(lib_src))
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR,$@)ar rcs $@ $^
 
 define agent_rule
 $(O)/bin/pp-$(1): $(call obj,$(wildcard agents/$(1)/*.c)) $(lib)
 	@mkdir -p $$(@D)
-	$$(CC) $$(ldflags) -o $$@ $$^ $$(libs)
+	$$(call say,LD,$$@)$$(CC) $$(ldflags) -o $$@ $$^ $$(libs)
 endef
 $(foreach a,$(agents),$(eval $(call agent_rule,$(a))))
 
 $(O)/bin/ppctl: $(call obj,$(ppctl_src)) $(lib)
 	@mkdir -p $(@D)
-	$(CC) $(ldflags) -o $@ $^ $(libs)
+	$(call say,LD,$@)$(CC) $(ldflags) -o $@ $^ $(libs)
 
 # Unit tests link every agent's planner: the plan driver walks them all.
 $(unit_bin): $(O)/%: $(O)/%.o $(call obj,$(planners)) $(lib)
-	$(CC) $(ldflags) -o $@ $^ $(libs) $(shell pkg-config --libs check 2>/dev/null)
+	$(call say,LD,$@)$(CC) $(ldflags) -o $@ $^ $(libs) $(shell pkg-config --libs check 2>/dev/null)
 
 $(tool_bin): $(O)/%: $(O)/%.o $(lib)
-	$(CC) $(ldflags) -o $@ $^ $(libs)
+	$(call say,LD,$@)$(CC) $(ldflags) -o $@ $^ $(libs)
 
 # A planner sees its two documents and nothing else: no clock, no file, no environment.
 impure := time|clock_gettime|gettimeofday|getenv|open|openat|fopen|read|stat|fork|getpid|rand|random

@@ -40,4 +40,12 @@
 #undef popen
 #define popen INTENT_BANNED(popen)
 
+/* "The result is to be freed by this": gcc checks it, clang does not know it. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define intent_owned(free_function) \
+	__attribute__((malloc, malloc(free_function, 1), warn_unused_result))
+#else
+#define intent_owned(free_function) __attribute__((malloc, warn_unused_result))
+#endif
+
 #endif

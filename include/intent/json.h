@@ -30,10 +30,10 @@ int intent_json_parse(const char *bytes, size_t count, size_t max_bytes,
  * The canonical form: members sorted by byte, no white space, plain UTF-8, "/"
  * not escaped. Owned (free()); NULL only without memory.
  */
-char *intent_json_canonical(const json_t *json) __attribute__((malloc(free, 1)));
+char *intent_json_canonical(const json_t *json) intent_owned(free);
 
 /* Indented for people, members in canonical order. Owned. */
-char *intent_json_pretty(const json_t *json) __attribute__((malloc(free, 1)));
+char *intent_json_pretty(const json_t *json) intent_owned(free);
 
 /* Member lookups that never fail: NULL json, wrong type or absence give the default. */
 const char *intent_json_string(const json_t *object, const char *name, const char *otherwise);

@@ -38,7 +38,7 @@ struct intent_store;
  * static word on where it came from ("--store", "PP_STORE", ...).
  */
 char *intent_store_url(const char *given, const char *configured, const char **ret_why)
-	__attribute__((malloc(free, 1), warn_unused_result));
+	intent_owned(free);
 
 /*
  * Opens no connection: an engine that is down is found by the first call. TLS and

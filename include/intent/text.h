@@ -43,7 +43,7 @@ void intent__free(void *pointer);
 
 /* asprintf that returns NULL without memory; owned, free(). */
 char *intent_format(const char *format, ...)
-	__attribute__((format(printf, 1, 2), malloc(free, 1), warn_unused_result));
+	__attribute__((format(printf, 1, 2))) intent_owned(free);
 
 /* Standard base64 with padding (what Consul and etcd take; etcd refuses URL-safe). */
 void intent_base64_encode(struct intent_text *out, const void *bytes, size_t count);
@@ -83,6 +83,9 @@ bool intent_ends_with(const char *string, const char *suffix);
  * not starting with '.' or '-'.
  */
 bool intent_name_is_valid(const char *name);
+
+/* The known name that a mistyped one probably meant, or NULL. */
+const char *intent_nearest_name(const char *name, const char *const *known, size_t count);
 
 /* Valid UTF-8 without control characters? (for what is shown or put in a path) */
 bool intent_utf8_is_clean(const char *bytes, size_t count);

@@ -1,0 +1,335 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/file.h>
+#include <intent/file.h>
+#include "world.h"
+
+void intent__close(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+}
+
+int intent_write_all(int fd, const void *bytes, size_t count)
+{
+	const char *p = bytes;
+
+	while (count) {
+		ssize_t written = write(fd, p, count);
+
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written < 0)
+			return -errno;
+		p += written;
+		count -= (size_t)written;
+	}
+	return 0;
+}
+
+/* The first eight digits of the boot id: a pid means nothing after a reboot. */
+static const char *boot_id(void)
+{
+	static char id[9];
+	int fd;
+
+	if (id[0])
+		return id;
+	fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, id, 8) != 8)
+		memcpy(id, "noboot00", 9);
+	if (fd >= 0)
+		close(fd);
+	return id;
+}
+
+void intent_temp_name(char out[256], const char *tail)
+{
+	static atomic_uint counter;
+
+	snprintf(out, 256, INTENT_TEMP_PREFIX "%s-%d-%u%s%.180s", boot_id(), (int)getpid(),
+		 atomic_fetch_add(&counter, 1), *tail ? "-" : "", tail);
+}
+
+bool intent__temp_is_stale(const char *name)
+{
+	char boot[9];
+	int pid;
+
+	if (sscanf(name, INTENT_TEMP_PREFIX "%8[0-9a-z]-%d-", boot, &pid) != 2 || pid <= 0)
+		return false;
+	return strcmp(boot, boot_id()) || (kill(pid, 0) < 0 && errno == ESRCH);
+}
+
+int intent__open_parent(const char *path, const char **ret_name, struct intent_error *err)
+{
+	const char *slash = strrchr(path, '/');
+	intent_free_auto char *parent = NULL;
+	int fd;
+
+	if (slash && !slash[1])
+		return intent_fail(err, -EINVAL, "%s: names a directory", path);
+	*ret_name = slash ? slash + 1 : path;
+	parent = !slash ? strdup(".") : slash == path ? strdup("/") :
+		 strndup(path, (size_t)(slash - path));
+	if (!parent)
+		return intent_fail(err, -ENOMEM, "%s: out of memory", path);
+	fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT)
+		return intent_fail(err, INTENT_EABSENT, "%s: its directory does not exist", path);
+	if (fd < 0)
+		return intent_fail_errno(err, "%s: cannot open its directory", path);
+	return fd;
+}
+
+static int fill_temp(int dirfd, const char *temp, const void *bytes, size_t count,
+		     mode_t mode, uid_t uid, gid_t gid)
+{
+	int fd = openat(dirfd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int code;
+
+	if (fd < 0)
+		return -errno;
+	code = intent_write_all(fd, bytes, count);
+	if (!code && (uid != (uid_t)-1 || gid != (gid_t)-1) && fchown(fd, uid, gid) < 0)
+		code = -errno;
+	if (!code && fchmod(fd, mode) < 0)
+		code = -errno;
+	if (!code && fsync(fd) < 0)
+		code = -errno;
+	if (close(fd) < 0 && !code)
+		code = -errno;
+	return code;
+}
+
+int intent_file_write_at(int dirfd, const char *name, const void *bytes, size_t count,
+			 mode_t mode, uid_t uid, gid_t gid, struct intent_error *err)
+{
+	char temp[256];
+	int code;
+
+	intent_temp_name(temp, "");
+	code = fill_temp(dirfd, temp, bytes, count, mode, uid, gid);
+	if (!code && renameat(dirfd, temp, dirfd, name) < 0)
+		code = -errno;
+	if (code) {
+		unlinkat(dirfd, temp, 0);
+		errno = -code;
+		return intent_fail_errno(err, "%s: cannot write", name);
+	}
+	if (fsync(dirfd) < 0)
+		return intent_fail_errno(err, "%s: cannot sync its directory", name);
+	return 0;
+}
+
+int intent_file_write(const char *path, const void *bytes, size_t count, mode_t mode,
+		      struct intent_error *err)
+{
+	const char *name;
+	intent_close_auto int dirfd = intent__open_parent(path, &name, err);
+
+	if (dirfd < 0)
+		return dirfd;
+	if (intent_file_write_at(dirfd, name, bytes, count, mode, (uid_t)-1, (gid_t)-1, err) < 0)
+		return intent_wrap(err, "%.*s", (int)(name - path), path);
+	return 0;
+}
+
+int intent_file_write_json(const char *path, const json_t *json, mode_t mode, struct intent_error *err)
+{
+	intent_text_auto struct intent_text text = INTENT_TEXT_INIT;
+	intent_free_auto char *canonical = intent_json_canonical(json), *there = NULL;
+	struct intent_error ignored;
+	size_t count;
+
+	if (!canonical)
+		return intent_fail(err, -ENOMEM, "%s: out of memory", path);
+	intent_text_puts(&text, canonical);
+	intent_text_puts(&text, "\n");
+	if (!intent_file_read(AT_FDCWD, path, text.length, &there, &count, &ignored) &&
+	    count == text.length && !memcmp(there, intent_text_str(&text), count))
+		return 0;
+	return intent_file_write(path, intent_text_str(&text), text.length, mode, err);
+}
+
+static int read_all(int fd, size_t max, char **ret_owned, size_t *ret_count)
+{
+	intent_text_auto struct intent_text text = {.limit = max + 1};
+	char chunk[16384];
+	ssize_t got;
+
+	while ((got = read(fd, chunk, sizeof(chunk))) != 0) {
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -errno;
+		intent_text_add(&text, chunk, (size_t)got);
+		if (text.failed || text.length > max)
+			return INTENT_ETOOBIG;
+	}
+	*ret_count = text.length;
+	*ret_owned = intent_text_steal(&text);
+	return *ret_owned ? 0 : -ENOMEM;
+}
+
+int intent_file_read(int dirfd, const char *path, size_t max, char **ret_owned,
+		     size_t *ret_count, struct intent_error *err)
+{
+	/* Not blocking: a FIFO in the place of a file must not hold us up. */
+	intent_close_auto int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+	int code;
+
+	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+		return intent_fail(err, INTENT_EABSENT, "%s: does not exist", path);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return intent_fail_errno(err, "%s: cannot read", path);
+	if (!S_ISREG(st.st_mode))
+		return intent_fail(err, INTENT_ENOTOURS, "%s: is not a regular file", path);
+	code = read_all(fd, max, ret_owned, ret_count);
+	if (code == INTENT_ETOOBIG)
+		return intent_fail(err, code, "%s: is longer than %zu bytes", path, max);
+	if (code < 0) {
+		errno = -code;
+		return intent_fail_errno(err, "%s: cannot read", path);
+	}
+	return 0;
+}
+
+int intent_file_read_json(const char *path, size_t max, json_t **ret_new, struct intent_error *err)
+{
+	intent_free_auto char *bytes = NULL;
+	size_t count;
+
+	if (intent_file_read(AT_FDCWD, path, max, &bytes, &count, err) < 0)
+		return err->code;
+	if (intent_json_parse(bytes, count, max, ret_new, err) < 0)
+		return intent_wrap(err, "%s", path);
+	return 0;
+}
+
+int intent_directory_sync(const char *path, struct intent_error *err)
+{
+	intent_close_auto int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 || fsync(fd) < 0)
+		return intent_fail_errno(err, "%s: cannot sync directory", path);
+	return 0;
+}
+
+int intent_directory_make(const char *path, mode_t mode, struct intent_error *err)
+{
+	intent_free_auto char *parent = NULL;
+	const char *slash = strrchr(path, '/');
+	struct stat st;
+
+	if (!stat(path, &st))
+		return S_ISDIR(st.st_mode) ? 0 :
+		       intent_fail(err, INTENT_ENOTOURS, "%s: is in the way, not a directory", path);
+	if (errno != ENOENT)
+		return intent_fail_errno(err, "%s: cannot make directory", path);
+	while (slash && slash > path && !slash[1]) { /* trailing slashes */
+		intent_free_auto char *shorter = strndup(path, (size_t)(slash - path));
+
+		return shorter ? intent_directory_make(shorter, mode, err) :
+		       intent_fail(err, -ENOMEM, "%s: out of memory", path);
+	}
+	parent = slash && slash > path ? strndup(path, (size_t)(slash - path)) : strdup(slash ? "/" : ".");
+	if (!parent)
+		return intent_fail(err, -ENOMEM, "%s: out of memory", path);
+	if (intent_directory_make(parent, mode, err) < 0)
+		return err->code;
+	if (mkdir(path, mode) < 0 && errno != EEXIST)
+		return intent_fail_errno(err, "%s: cannot make directory", path);
+	return intent_directory_sync(parent, err);
+}
+
+int intent_link_read(const char *path, char **ret_owned, struct intent_error *err)
+{
+	char target[4097];
+	ssize_t length = readlink(path, target, sizeof(target) - 1);
+
+	if (length < 0 && (errno == ENOENT || errno == ENOTDIR))
+		return intent_fail(err, INTENT_EABSENT, "%s: does not exist", path);
+	if (length < 0 && errno == EINVAL)
+		return intent_fail(err, INTENT_ENOTOURS, "%s: is not a symbolic link", path);
+	if (length < 0)
+		return intent_fail_errno(err, "%s: cannot read link", path);
+	*ret_owned = strndup(target, (size_t)length);
+	return *ret_owned ? 0 : intent_fail(err, -ENOMEM, "%s: out of memory", path);
+}
+
+int intent_link_set(const char *target, const char *path, bool *ret_changed, struct intent_error *err)
+{
+	intent_free_auto char *there = NULL;
+	const char *name;
+	char temp[256];
+	int code = intent_link_read(path, &there, err);
+	intent_close_auto int dirfd = -1;
+
+	if (code < 0 && code != INTENT_EABSENT)
+		return code;
+	if (ret_changed)
+		*ret_changed = false;
+	if (!code && !strcmp(there, target))
+		return 0;
+	dirfd = intent__open_parent(path, &name, err);
+	if (dirfd < 0)
+		return dirfd;
+	intent_temp_name(temp, "");
+	if (symlinkat(target, dirfd, temp) < 0)
+		return intent_fail_errno(err, "%s: cannot make link", path);
+	if (renameat(dirfd, temp, dirfd, name) < 0) {
+		intent_fail_errno(err, "%s: cannot set link", path);
+		unlinkat(dirfd, temp, 0);
+		return err->code;
+	}
+	if (fsync(dirfd) < 0)
+		return intent_fail_errno(err, "%s: cannot sync its directory", path);
+	if (ret_changed)
+		*ret_changed = true;
+	return 0;
+}
+
+int intent_file_remove(const char *path, struct intent_error *err)
+{
+	const char *name;
+	intent_close_auto int dirfd = intent__open_parent(path, &name, err);
+
+	if (dirfd == INTENT_EABSENT)
+		return 0;
+	if (dirfd < 0)
+		return dirfd;
+	if (unlinkat(dirfd, name, 0) < 0) {
+		if (errno == ENOENT)
+			return 0;
+		return intent_fail_errno(err, "%s: cannot remove", path);
+	}
+	if (fsync(dirfd) < 0)
+		return intent_fail_errno(err, "%s: cannot sync its directory", path);
+	return 0;
+}
+
+int intent_file_lock(const char *path, int how, bool create, int *ret_fd, struct intent_error *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
+
+	if (fd < 0 && errno == ENOENT)
+		return intent_fail(err, INTENT_EABSENT, "%s: does not exist", path);
+	if (fd < 0)
+		return intent_fail_errno(err, "%s: cannot open to lock", path);
+	while (flock(fd, how) < 0) {
+		if (errno == EINTR)
+			continue;
+		if (errno == EWOULDBLOCK)
+			intent_fail(err, INTENT_EBUSY, "%s: is locked by another process", path);
+		else
+			intent_fail_errno(err, "%s: cannot lock", path);
+		close(fd);
+		return err->code;
+	}
+	*ret_fd = fd;
+	return 0;
+}
