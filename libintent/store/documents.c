@@ -136,7 +136,7 @@ static int only_fault(struct intent_text *faults, const struct intent_error *err
 int intent_document_check(const char *key, const char *value, size_t length, bool strict,
 			  json_t **ret_new, struct intent_text *faults, struct intent_error *err)
 {
-	const struct intent_document *row;
+	const struct intent_document *row = NULL;
 	intent_json_auto json_t *json = NULL;
 
 	if (find_or_refuse(key, &row, err))

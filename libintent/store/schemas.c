@@ -31,7 +31,7 @@ static const char *check_url(const char *string)
 		if (!intent_utf8_is_clean(string, strlen(string)) || strchr(string, ' '))
 			return "must not contain blanks or control characters";
 		const char *authority = strstr(string, "//") + 2;
-		if (i && memchr(authority, '@', strcspn(authority, "/")))
+		if (i && memchr(authority, '@', strcspn(authority, "/?#")))
 			return "must not carry a user or password: "
 				"whoever reads the store would see it";
 		return NULL;
@@ -230,6 +230,9 @@ static const struct intent_json_field port_forms[] = {
 	{.name = "", .type = INTENT_JSON_INTEGER, .min = 1, .max = 65535},
 	{.name = "", .type = INTENT_JSON_OBJECT, .members = port_fields}, END
 };
+static const struct intent_json_field port_item[] = {
+	{.name = "", .type = INTENT_JSON_ONE_OF, .members = port_forms}, END
+};
 static const struct intent_json_field variable_item[] = {
 	{.name = "", .type = INTENT_JSON_STRING, .max = 32768}, END
 };
@@ -245,7 +248,7 @@ static const struct intent_json_field deploy_fields[] = {
 	{.name = "basedir", .type = INTENT_JSON_STRING, .flags = INTENT_JSON_REQUIRED,
 	 .min = 1, .max = 3000, .check = check_basedir,
 	 .help = "absolute directory of the application on each node; %n is the node's name"},
-	{.name = "ports", .type = INTENT_JSON_ARRAY, .max = 1024, .members = port_forms,
+	{.name = "ports", .type = INTENT_JSON_ARRAY, .max = 1024, .members = port_item,
 	 .help = "the ports it listens on: numbers, or objects with port, protocol and from"},
 	{.name = "runas", .type = INTENT_JSON_STRING, .check = check_user,
 	 .help = "the user (or USER:GROUP) it runs as"},
