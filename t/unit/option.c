@@ -17,7 +17,8 @@ static const struct intent_option common[] = {
 
 static const struct intent_option own[] = {
 	{"repo", INTENT_OPTION_STRING, "URL", NULL, NULL, 0, 0, "Where artifacts are"},
-	{"runit-stage", INTENT_OPTION_PATH, "DIRECTORY", NULL, NULL, 0, 0, "Where service directories are [built]: it's there"},
+	{"runit-stage", INTENT_OPTION_PATH, "DIRECTORY", NULL, NULL, 0, 0,
+	 "Where service directories are [built]: it's there"},
 	{"wait", INTENT_OPTION_DURATION, "DURATION", NULL, NULL, 0, 0, "No bound"},
 	{"no-wonder", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Begins with no"},
 	{0},
@@ -317,10 +318,12 @@ START_TEST(prints_help)
 	const char *line, *end;
 
 	capture("--help", &out);
-	ck_assert_msg(intent_starts_with(out.data, "Usage: pp-test [OPTION]...\nTests.\n\n  --repo URL "), "%s", out.data);
-	ck_assert(strstr(out.data, "  --concurrency NUMBER") && strstr(out.data, "[4] ($TEST_CONCURRENCY)"));
-	ck_assert(strstr(out.data, "  --log-format text|logfmt|json\n"));
-	ck_assert(strstr(out.data, "  --config-file FILE"));
+	ck_assert_msg(intent_starts_with(intent_text_str(&out), "Usage: pp-test [OPTION]...\nTests.\n\n  --repo URL "),
+		      "%s", intent_text_str(&out));
+	ck_assert(strstr(intent_text_str(&out), "  --concurrency NUMBER"));
+	ck_assert(strstr(intent_text_str(&out), "[4] ($TEST_CONCURRENCY)"));
+	ck_assert(strstr(intent_text_str(&out), "  --log-format text|logfmt|json\n"));
+	ck_assert(strstr(intent_text_str(&out), "  --config-file FILE"));
 	for (line = out.data; *line; line = end + 1) {
 		end = strchr(line, '\n');
 		ck_assert_msg(end - line <= 80, "too long: %.*s", (int)(end - line), line);
@@ -343,14 +346,15 @@ START_TEST(prints_completion)
 	struct intent_text bash intent_text_auto = INTENT_TEXT_INIT, zsh intent_text_auto = INTENT_TEXT_INIT;
 
 	capture("--completion=bash", &bash);
-	ck_assert(strstr(bash.data, "complete -F _pp_test pp-test\n"));
-	ck_assert(strstr(bash.data, "compgen -W 'text logfmt json'"));
-	ck_assert(strstr(bash.data, " --once "));
-	ck_assert(strstr(bash.data, "compgen -W 'put get'"));
+	ck_assert(strstr(intent_text_str(&bash), "complete -F _pp_test pp-test\n"));
+	ck_assert(strstr(intent_text_str(&bash), "compgen -W 'text logfmt json'"));
+	ck_assert(strstr(intent_text_str(&bash), " --once "));
+	ck_assert(strstr(intent_text_str(&bash), "compgen -W 'put get'"));
 	capture("--completion=zsh", &zsh);
-	ck_assert(intent_starts_with(zsh.data, "#compdef pp-test\n"));
-	ck_assert(strstr(zsh.data, "'--runit-stage=[Where service directories are \\[built\\]\\: it'\\''s there]:DIRECTORY:_files'"));
-	ck_assert(strstr(zsh.data, ":log-format:(text logfmt json)'"));
+	ck_assert(intent_starts_with(intent_text_str(&zsh), "#compdef pp-test\n"));
+	ck_assert(strstr(intent_text_str(&zsh), "'--runit-stage=[Where service directories are \\[built\\]\\: "
+			 "it'\\''s there]:DIRECTORY:_files'"));
+	ck_assert(strstr(intent_text_str(&zsh), ":log-format:(text logfmt json)'"));
 }
 END_TEST
 
