@@ -76,9 +76,12 @@ flags_now := $(CC) $(cflags) $(ldflags) $(libs)
 ifneq ($(strip $(flags_now)),$(strip $(file <$(O)/flags)))
 .PHONY: $(O)/flags
 endif
-$(O)/flags:
-	@mkdir -p $(@D)
+# The directory first, as a target: $(file) is expanded before a recipe's first line runs.
+$(O)/flags: | $(O)
 	$(file >$@,$(flags_now))@:
+
+$(O):
+	@mkdir -p $@
 
 $(lib): $(call obj,$(lib_src))
 	@rm -f $@

@@ -35,7 +35,8 @@ struct intent_http_request {
 	int64_t stall_ms;                   /* no byte for so long; 0: none */
 	size_t body_max;                    /* of the response; 0: INTENT_HTTP_BODY_MAX */
 	int redirects;                      /* how many to follow, same or https scheme only */
-	bool allow_file;
+	bool allow_file;                    /* an absent file is status 404, else 200 or 206 */
+	bool fresh;                         /* on a new connection */
 	uint64_t offset;                    /* ask for the bytes from here on (Range) */
 	/*
 	 * When set, gets the body of 2xx answers as it comes instead of

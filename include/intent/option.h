@@ -35,6 +35,7 @@ struct intent_option_program {
 	const char *summary;
 	const char *section;        /* its mapping in the configuration file: "preparer" */
 	const struct intent_option *const *tables; /* NULL-terminated list of tables, each ended by a NULL name */
+	const char *words;          /* "put get ls": completed as first argument; NULL: none */
 };
 
 /*
@@ -48,7 +49,12 @@ struct intent_option_program {
 int intent_options_parse(const struct intent_option_program *program, int argc, char **argv,
 			 json_t **ret_new, json_t **ret_rest, bool *ret_done, struct intent_error *err);
 
-/* A YAML file as JSON (bounded, no anchors; scalars are null, booleans, integers, strings). New. */
+/*
+ * A YAML file as JSON. New. One document of at most 1 MiB and 32 levels; anchors, aliases,
+ * tags and duplicate names are INTENT_EMALFORMED. Plain scalars are null, true, false (the core
+ * schema of YAML 1.2: "yes" is a string), and integers when they read back as they were written: 0644
+ * and 1.10 are strings. Messages begin "FILE:LINE:COLUMN: ".
+ */
 int intent_yaml_read(const char *path, json_t **ret_new, struct intent_error *err);
 /* From memory; `name` is for messages "name:line:column: ...". */
 int intent_yaml_parse(const char *bytes, size_t count, const char *name, json_t **ret_new,

@@ -1,0 +1,405 @@
+#include <errno.h>
+#include "option.h"
+
+#define MAX_NAMES 128
+
+const struct intent_option intent__option_builtins[] = {
+	{"config-file", INTENT_OPTION_PATH, "FILE", NULL, "PP_CONFIG", 0, 0,
+	 "Read options from this YAML file (/etc/platypus/platypus.yaml if it is there)"},
+	{"completion", INTENT_OPTION_WORD, "bash|zsh", NULL, NULL, 0, 0,
+	 "Print a completion script for this shell"},
+	{"help", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Print this"},
+	{"version", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Print the version"},
+	{0},
+};
+
+/* What the command line says, before anything else is read. */
+struct command_line {
+	const struct intent_option_program *program;
+	char **argv;
+	int argc, next;
+	const char *directory;     /* the current one */
+	json_t *set;               /* option -> value */
+	json_t *rest;              /* NULL: positional arguments are a fault */
+};
+
+static const struct intent_option *find_row(const struct intent_option *table, const char *name)
+{
+	for (; table->name; table++)
+		if (strcmp(table->name, name) == 0)
+			return table;
+	return NULL;
+}
+
+const struct intent_option *intent__option_find(const struct intent_option_program *program, const char *name)
+{
+	const struct intent_option *row;
+	size_t i;
+
+	for (i = 0; program->tables[i]; i++) {
+		row = find_row(program->tables[i], name);
+		if (row)
+			return row;
+	}
+	return find_row(intent__option_builtins, name);
+}
+
+void intent__option_each(const struct intent_option_program *program,
+			 void (*each)(const struct intent_option *option, int group, void *data), void *data)
+{
+	const struct intent_option *row;
+	int group;
+
+	for (group = 0; program->tables[group]; group++)
+		for (row = program->tables[group]; row->name; row++)
+			if (intent__option_find(program, row->name) == row)
+				each(row, group, data);
+	for (row = intent__option_builtins; row->name; row++)
+		if (intent__option_find(program, row->name) == row)
+			each(row, group, data);
+}
+
+struct names {
+	const char *name[MAX_NAMES];
+	size_t count;
+};
+
+static void add_name(const struct intent_option *option, int group, void *data)
+{
+	struct names *names = data;
+
+	(void)group;
+	if (names->count < MAX_NAMES)
+		names->name[names->count++] = option->name;
+}
+
+const char *intent__option_nearest(const struct intent_option_program *program, const char *name)
+{
+	struct names names = {.count = 0};
+
+	intent__option_each(program, add_name, &names);
+	return intent_nearest_name(name, names.name, names.count);
+}
+
+/* ---- values ---- */
+
+static json_t *flag_value(const char *text, struct intent_error *err)
+{
+	if (strcmp(text, "true") == 0)
+		return json_true();
+	if (strcmp(text, "false") == 0)
+		return json_false();
+	intent_fail(err, INTENT_EUSAGE, "must be true or false, not \"%.100s\"", text);
+	return NULL;
+}
+
+/* Absolute, without "./" before it and slashes behind it; links are left alone. */
+static json_t *path_value(const char *text, const char *directory, struct intent_error *err)
+{
+	struct intent_text path intent_text_auto = INTENT_TEXT_INIT;
+
+	if (!*text) {
+		intent_fail(err, INTENT_EUSAGE, "must be a path, not nothing");
+		return NULL;
+	}
+	while (text[0] == '.' && text[1] == '/')
+		text += 1 + strspn(text + 1, "/");
+	if (*text != '/')
+		intent_text_puts(&path, directory);
+	if (strcmp(text, ".") != 0 && *text) {
+		if (*text != '/' && !intent_ends_with(directory, "/"))
+			intent_text_puts(&path, "/");
+		intent_text_puts(&path, text);
+	}
+	while (path.length > 1 && path.data[path.length - 1] == '/')
+		path.data[--path.length] = '\0';
+	return json_stringn(intent_text_str(&path), path.length);
+}
+
+static json_t *number_value(const struct intent_option *option, const char *text, struct intent_error *err)
+{
+	bool bounded = option->min || option->max;
+	int64_t min = bounded ? option->min : 0, max = bounded ? option->max : INT64_MAX, value;
+	char low[24], high[24];
+
+	if (option->type == INTENT_OPTION_INTEGER)
+		return intent_integer_parse(text, min, max, &value, err) < 0 ? NULL : json_integer(value);
+	if (intent_duration_parse(text, &value, err) < 0)
+		return NULL;
+	if (value < min || value > max) {
+		intent_duration_format(min, low);
+		intent_duration_format(max, high);
+		if (max == INT64_MAX)
+			intent_fail(err, INTENT_EUSAGE, "must be at least %s, not %.50s", low, text);
+		else
+			intent_fail(err, INTENT_EUSAGE, "must be between %s and %s, not %.50s", low, high, text);
+		return NULL;
+	}
+	return json_integer(value);
+}
+
+static bool is_word_of(const char *words, const char *text)
+{
+	size_t length = strlen(text), part;
+
+	for (; *words; words += part + (words[part] == '|')) {
+		part = strcspn(words, "|");
+		if (part == length && memcmp(words, text, length) == 0)
+			return true;
+	}
+	return false;
+}
+
+static json_t *word_value(const struct intent_option *option, const char *text, struct intent_error *err)
+{
+	if (is_word_of(option->metavar, text))
+		return json_string(text);
+	intent_fail(err, INTENT_EUSAGE, "must be one of %s, not \"%.100s\"", option->metavar, text);
+	return NULL;
+}
+
+static json_t *convert(const struct intent_option *option, const char *text, const char *directory,
+		       struct intent_error *err)
+{
+	switch (option->type) {
+	case INTENT_OPTION_FLAG:
+		return flag_value(text, err);
+	case INTENT_OPTION_STRING:
+		return json_string(text);
+	case INTENT_OPTION_PATH:
+		return path_value(text, directory, err);
+	case INTENT_OPTION_INTEGER:
+	case INTENT_OPTION_DURATION:
+		return number_value(option, text, err);
+	case INTENT_OPTION_WORD:
+		return word_value(option, text, err);
+	}
+	return NULL;
+}
+
+int intent__option_set(json_t *result, const struct intent_option *option, const char *text,
+		       const char *directory, const char *subject, struct intent_error *err)
+{
+	json_t *value;
+
+	err->code = 0;
+	value = convert(option, text, directory, err);
+	if (!value && err->code == 0)
+		intent_fail(err, INTENT_EUSAGE, "must be UTF-8 text");
+	if (!value) {
+		/* Whatever the parser of numbers calls it, here it is a wrong use. */
+		err->code = INTENT_EUSAGE;
+		return intent_wrap(err, "%s", subject);
+	}
+	if (json_object_set_new(result, option->name, value) < 0)
+		return intent_fail(err, -ENOMEM, "no memory");
+	return 0;
+}
+
+/* ---- the command line ---- */
+
+static int unknown_option(const struct command_line *line, const char *name, struct intent_error *err)
+{
+	const char *nearest = intent__option_nearest(line->program, name);
+
+	if (nearest)
+		return intent_fail(err, INTENT_EUSAGE, "unknown option --%.100s; did you mean --%s?", name, nearest);
+	return intent_fail(err, INTENT_EUSAGE, "unknown option --%.100s; %s --help lists them all", name,
+			   line->program->name);
+}
+
+static bool looks_like_option(const struct command_line *line, const char *word)
+{
+	size_t dashes = strspn(word, "-"), length = strcspn(word, "=");
+	char name[64];
+
+	if (dashes < 1 || dashes > 2 || length - dashes >= sizeof(name))
+		return false;
+	snprintf(name, sizeof(name), "%.*s", (int)(length - dashes), word + dashes);
+	return intent__option_find(line->program, name) != NULL;
+}
+
+/* The value after "=", or the next word, which must not be an option that lost its own. */
+static int find_value(struct command_line *line, const char *name, const char **ret_value,
+		      struct intent_error *err)
+{
+	const char *value = line->next < line->argc ? line->argv[line->next] : NULL;
+
+	if (!value)
+		return intent_fail(err, INTENT_EUSAGE, "--%s needs a value: --%s=...", name, name);
+	if (looks_like_option(line, value))
+		return intent_fail(err, INTENT_EUSAGE,
+				   "--%s needs a value, but %.100s follows; write --%s=%.100s if that is it",
+				   name, value, name, value);
+	line->next++;
+	*ret_value = value;
+	return 0;
+}
+
+static int take_option(struct command_line *line, const char *word, struct intent_error *err)
+{
+	const char *start = word + strspn(word, "-"), *equals = strchr(start, '='), *value;
+	size_t length = equals ? (size_t)(equals - start) : strlen(start);
+	char *name intent_free_auto = strndup(start, length);
+	const struct intent_option *option;
+	char subject[80];
+
+	if (!name)
+		return intent_fail(err, -ENOMEM, "no memory");
+	value = equals ? equals + 1 : NULL;
+	option = intent__option_find(line->program, strcmp(name, "h") == 0 ? "help" : name);
+	if (!option && !value && intent_starts_with(name, "no-")) {
+		option = intent__option_find(line->program, name + 3);
+		option = option && option->type == INTENT_OPTION_FLAG ? option : NULL;
+		value = "false";
+	}
+	if (!option)
+		return unknown_option(line, name, err);
+	if (!value && option->type == INTENT_OPTION_FLAG)
+		value = "true";
+	if (!value) {
+		int rc = find_value(line, name, &value, err);
+
+		if (rc < 0)
+			return rc;
+	}
+	snprintf(subject, sizeof(subject), "--%s", option->name);
+	return intent__option_set(line->set, option, value, line->directory, subject, err);
+}
+
+static int take_rest(struct command_line *line, const char *word, struct intent_error *err)
+{
+	if (!line->rest)
+		return intent_fail(err, INTENT_EUSAGE, "unexpected argument \"%.100s\"; options begin with --", word);
+	if (json_array_append_new(line->rest, json_string(word)) < 0)
+		return intent_fail(err, INTENT_EUSAGE, "argument \"%.100s\" is not UTF-8 text", word);
+	return 0;
+}
+
+static int read_command_line(struct command_line *line, struct intent_error *err)
+{
+	bool only_rest = false;
+	int rc = 0;
+
+	while (rc == 0 && line->next < line->argc) {
+		const char *word = line->argv[line->next++];
+
+		if (!only_rest && strcmp(word, "--") == 0)
+			only_rest = true;
+		else if (only_rest || word[0] != '-' || !word[1])
+			rc = take_rest(line, word, err);
+		else
+			rc = take_option(line, word, err);
+		/* Before anything else is looked at: help must not depend on it. */
+		if (json_object_get(line->set, "help"))
+			break;
+	}
+	return rc;
+}
+
+/* ---- all sources ---- */
+
+struct pass {
+	json_t *result;
+	const char *directory;
+	struct intent_error *err;
+	int rc;
+};
+
+static void take_default(const struct intent_option *option, int group, void *data)
+{
+	struct pass *pass = data;
+
+	(void)group;
+	if (pass->rc == 0 && option->otherwise)
+		pass->rc = intent__option_set(pass->result, option, option->otherwise, pass->directory,
+					      option->name, pass->err);
+}
+
+static void take_environment(const struct intent_option *option, int group, void *data)
+{
+	struct pass *pass = data;
+	const char *value = option->env ? getenv(option->env) : NULL;
+
+	(void)group;
+	if (pass->rc == 0 && value && *value)
+		pass->rc = intent__option_set(pass->result, option, value, pass->directory, option->env,
+					      pass->err);
+}
+
+static int merge(const struct intent_option_program *program, const struct command_line *line,
+		 json_t *result, struct intent_error *err)
+{
+	struct pass pass = {.result = result, .directory = line->directory, .err = err};
+	json_t *environment intent_json_auto = json_object();
+	const char *path;
+
+	intent__option_each(program, take_default, &pass);
+	if (pass.rc < 0)
+		return pass.rc;
+	pass.result = environment;
+	intent__option_each(program, take_environment, &pass);
+	if (pass.rc < 0)
+		return pass.rc;
+	path = intent_json_string(line->set, "config-file", intent_json_string(environment, "config-file", NULL));
+	pass.rc = intent__configuration_read(program, path, result, err);
+	if (pass.rc < 0)
+		return pass.rc;
+	if (json_object_update(result, environment) < 0 || json_object_update(result, line->set) < 0)
+		return intent_fail(err, -ENOMEM, "no memory");
+	return 0;
+}
+
+/* --help, --version, --completion: what to print, or nothing. */
+static void answer(const struct intent_option_program *program, const json_t *set, struct intent_text *out)
+{
+	const char *shell = intent_json_string(set, "completion", NULL);
+
+	if (intent_json_boolean(set, "help", false))
+		intent__help_write(program, out);
+	else if (intent_json_boolean(set, "version", false))
+		intent_text_printf(out, "%s %s\n", program->name, INTENT_VERSION);
+	else if (shell && strcmp(shell, "zsh") == 0)
+		intent__completion_zsh(program, out);
+	else if (shell)
+		intent__completion_bash(program, out);
+}
+
+static int print(const struct intent_text *out, struct intent_error *err)
+{
+	if (out->failed)
+		return intent_fail(err, -ENOMEM, "no memory");
+	if (fwrite(out->data, 1, out->length, stdout) != out->length || fflush(stdout) != 0)
+		return intent_fail_errno(err, "standard output");
+	return 0;
+}
+
+int intent_options_parse(const struct intent_option_program *program, int argc, char **argv,
+			 json_t **ret_new, json_t **ret_rest, bool *ret_done, struct intent_error *err)
+{
+	json_t *set intent_json_auto = json_object();
+	json_t *rest intent_json_auto = json_array();
+	json_t *result intent_json_auto = json_object();
+	char *directory intent_free_auto = getcwd(NULL, 0);
+	struct intent_text out intent_text_auto = INTENT_TEXT_INIT;
+	struct command_line line = {
+		.program = program, .argv = argv, .argc = argc, .next = 1,
+		.directory = directory ? directory : "/", .set = set, .rest = ret_rest ? rest : NULL,
+	};
+	int rc = read_command_line(&line, err);
+
+	if (rc < 0)
+		return rc;
+	answer(program, set, &out);
+	*ret_done = out.length > 0 || out.failed;
+	rc = *ret_done ? print(&out, err) : merge(program, &line, result, err);
+	if (rc < 0)
+		return rc;
+	*ret_new = result;
+	result = NULL;
+	if (ret_rest) {
+		*ret_rest = rest;
+		rest = NULL;
+	}
+	return 0;
+}
