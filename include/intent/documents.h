@@ -37,7 +37,8 @@ extern const struct intent_json_field intent_node_schema[], intent_config_schema
 /* The one active version of a checked config, or NULL. Borrowed from it. */
 const char *intent_config_active(const json_t *config);
 
-/* `basedir` of deploy_config with %n replaced by the node. Owned. */
+/* `basedir` of deploy_config with %n replaced by the node, in one spelling ("/srv//a/" is
+ * "/srv/a"). Owned; NULL when there is none (containers only). */
 char *intent_deploy_basedir(const json_t *deploy, const char *node);
 
 #endif

@@ -171,7 +171,8 @@ const char *intent_config_active(const json_t *config)
 char *intent_deploy_basedir(const json_t *deploy, const char *node)
 {
 	intent_text_auto struct intent_text path = INTENT_TEXT_INIT;
-	for (const char *p = intent_json_string(deploy, "basedir", ""); *p; p++) {
+	const char *basedir = intent_json_string(deploy, "basedir", NULL);
+	for (const char *p = basedir; p && *p; p++) {
 		/* One spelling of a directory, so that two applications in it are seen. */
 		bool doubled = *p == '/' && (p[1] == '/' || !p[1] ||
 					     (p[1] == '.' && (p[2] == '/' || !p[2])));
@@ -182,5 +183,5 @@ char *intent_deploy_basedir(const json_t *deploy, const char *node)
 			intent_text_add(&path, p, 1);
 		p += escape || (doubled && p[1] == '.');
 	}
-	return intent_text_steal(&path);
+	return basedir ? intent_text_steal(&path) : NULL;
 }

@@ -132,6 +132,14 @@ static const char *one_active(const json_t *versions)
 	return active > 1 ? "has more than one active version: make all but one \"prep\"" : NULL;
 }
 
+/* Only containers need no directory on the node. */
+static const char *has_basedir(const json_t *deploy)
+{
+	return json_object_get(deploy, "basedir") || json_object_get(deploy, "docker") ||
+		json_object_get(deploy, "kubernetes") ? NULL :
+		"\"basedir\" is missing: the absolute directory of the application on each node";
+}
+
 static const char *one_source(const json_t *value)
 {
 	return !json_object_get(value, "from") == !json_object_get(value, "value") ?
@@ -245,8 +253,7 @@ static const struct intent_json_field log_fields[] = {
 };
 
 static const struct intent_json_field deploy_fields[] = {
-	{.name = "basedir", .type = INTENT_JSON_STRING, .flags = INTENT_JSON_REQUIRED,
-	 .min = 1, .max = 3000, .check = check_basedir,
+	{.name = "basedir", .type = INTENT_JSON_STRING, .min = 1, .check = check_basedir,
 	 .help = "absolute directory of the application on each node; %n is the node's name"},
 	{.name = "ports", .type = INTENT_JSON_ARRAY, .max = 1024, .members = port_item,
 	 .help = "the ports it listens on: numbers, or objects with port, protocol and from"},
@@ -272,7 +279,9 @@ static const struct intent_json_field deploy_fields[] = {
 	 .members = any_item + 1, .help = "how it runs on Kubernetes"},
 	END
 };
-const struct intent_json_field intent_deploy_schema[] = DOCUMENT(deploy_fields);
+const struct intent_json_field intent_deploy_schema[] = {
+	{.name = "", .type = INTENT_JSON_OBJECT, .whole = has_basedir, .members = deploy_fields}, END
+};
 
 /* ---- worlds, resources ---- */
 

@@ -138,6 +138,7 @@ START_TEST(test_basedir)
 		intent_free_auto char *path = intent_deploy_basedir(deploy, "web1");
 		ck_assert_str_eq(path, rows[i].want);
 	}
+	ck_assert_ptr_null(intent_deploy_basedir(NULL, "web1"));
 }
 END_TEST
 
