@@ -36,6 +36,9 @@ struct intent_option_program {
 	const char *section;        /* its mapping in the configuration file: "preparer" */
 	const struct intent_option *const *tables; /* NULL-terminated list of tables, each ended by a NULL name */
 	const char *words;          /* "put get ls": completed as first argument; NULL: none */
+	/* Names in the configuration file that this program does not know are for others (ppctl, whose
+	 * commands have a table each). For agents they are faults. */
+	bool ignores_unknown;
 };
 
 /*
