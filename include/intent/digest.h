@@ -43,10 +43,17 @@ struct intent_trusted_keys *intent_trusted_keys_free(struct intent_trusted_keys 
 /*
  * Does `signature` (the text of a .minisig file) by one of the keys fit a file
  * with this BLAKE2b-512? Returns 0 or INTENT_EDIGEST (unknown key, bad signature),
- * INTENT_EMALFORMED.
+ * INTENT_EMALFORMED, INTENT_EREFUSED (the old kind).
  */
 int intent_signature_check(const struct intent_trusted_keys *keys,
 			   const char *signature, size_t count,
 			   const unsigned char blake2b[64], struct intent_error *err);
+
+/*
+ * Who signed, and the trusted comment. Only worth something after intent_signature_check().
+ * The key's id is written as minisign shows it.
+ */
+int intent_signature_describe(const char *signature, size_t count, char ret_key[17],
+			      char *comment, size_t room, struct intent_error *err);
 
 #endif

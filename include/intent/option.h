@@ -44,7 +44,8 @@ struct intent_option_program {
 /*
  * Parses everything into one JSON object {name: string | integer | boolean}; options
  * without value or default are absent. Positional arguments go to *ret_rest (an array
- * of strings, new; NULL: none are allowed). Faults: INTENT_EUSAGE, naming the option, the nearest
+ * of strings, new; NULL: none are allowed). The member "given" holds once more what the
+ * command line itself said, for options where that outranks other places (--store). Faults: INTENT_EUSAGE, naming the option, the nearest
  * known name, and the file and line for the configuration file. --help, --version and
  * --completion=bash|zsh print to stdout and set *ret_done.
  * The configuration file is --config-file, PP_CONFIG, or /etc/platypus/platypus.yaml if it is there.
