@@ -105,6 +105,18 @@ $(unit_bin): $(O)/%: $(O)/%.o $(call obj,$(planners)) $(lib)
 $(tool_bin): $(O)/%: $(O)/%.o $(lib)
 	$(call say,LD,$@)$(CC) $(ldflags) -o $@ $^ $(libs)
 
+# Every agent's planner by name, <agent>_plan, for t/unit/plan.c.
+planned := $(patsubst agents/%/plan.c,%,$(planners))
+$(O)/t/unit/plan.o: cflags += -I$(O)
+$(O)/t/unit/plan.o: $(O)/planners.h
+$(O)/planners.h: $(planners) $(O)/flags
+	@{ echo '#include <intent/plan.h>'; \
+	for agent in $(planned); do \
+		echo "int $$(echo $$agent | tr - _)_plan(const json_t *, const json_t *, struct intent_plan *, struct intent_error *);"; done; \
+	echo 'static const struct agent_planner { const char *name; intent_planner planner; } agent_planners[] = {'; \
+	for agent in $(planned); do echo "	{\"$$agent\", $$(echo $$agent | tr - _)_plan},"; done; \
+	echo '	{NULL, NULL}};'; } >$@
+
 # A planner sees its two documents and nothing else: no clock, no file, no environment.
 impure := time|clock_gettime|gettimeofday|getenv|open|openat|fopen|read|stat|fork|getpid|rand|random
 pure: $(O)/pure

@@ -36,12 +36,16 @@ struct intent_option_program {
 	const char *section;        /* its mapping in the configuration file: "preparer" */
 	const struct intent_option *const *tables; /* NULL-terminated list of tables, each ended by a NULL name */
 	const char *words;          /* "put get ls": completed as first argument; NULL: none */
+	/* Names in the configuration file that this program does not know are for others (ppctl, whose
+	 * commands have a table each). For agents they are faults. */
+	bool ignores_unknown;
 };
 
 /*
  * Parses everything into one JSON object {name: string | integer | boolean}; options
  * without value or default are absent. Positional arguments go to *ret_rest (an array
- * of strings, new; NULL: none are allowed). Faults: INTENT_EUSAGE, naming the option, the nearest
+ * of strings, new; NULL: none are allowed). The member "given" holds once more what the
+ * command line itself said, for options where that outranks other places (--store). Faults: INTENT_EUSAGE, naming the option, the nearest
  * known name, and the file and line for the configuration file. --help, --version and
  * --completion=bash|zsh print to stdout and set *ret_done.
  * The configuration file is --config-file, PP_CONFIG, or /etc/platypus/platypus.yaml if it is there.

@@ -49,6 +49,9 @@ static void put_text(struct intent_text *line, enum intent_log_level level,
 
 	if (localtime_r(&seconds, &tm))
 		strftime(date, sizeof(date), "%Y-%m-%d %H:%M:%S", &tm);
+	/* A line that names its slice already is not prefixed with it: as the seed's transcript. */
+	if (slice && strstr(message, slice))
+		slice = NULL;
 	intent_text_printf(line, "%s [%s.%03d] %s%s%s\n", level_marks[level], date,
 			   (int)(now % 1000), slice ? slice : "", slice ? ": " : "", message);
 }

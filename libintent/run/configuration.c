@@ -77,6 +77,8 @@ static int take_name(const struct configuration *from, const char *section, cons
 
 	if (!subject)
 		return intent_fail(err, -ENOMEM, "no memory");
+	if (!option && from->program->ignores_unknown)
+		return 0;
 	if (!option)
 		return unknown_name(from, subject, name, section != NULL, err);
 	if (is_builtin(option))

@@ -345,7 +345,8 @@ static int merge(const struct intent_option_program *program, const struct comma
 	pass.rc = intent__configuration_read(program, path, result, err);
 	if (pass.rc < 0)
 		return pass.rc;
-	if (json_object_update(result, environment) < 0 || json_object_update(result, line->set) < 0)
+	if (json_object_update(result, environment) < 0 || json_object_update(result, line->set) < 0 ||
+	    json_object_set_new(result, "given", json_copy(line->set)) < 0)
 		return intent_fail(err, -ENOMEM, "no memory");
 	return 0;
 }

@@ -314,8 +314,11 @@ int intent_file_remove(const char *path, struct intent_error *err)
 
 int intent_file_lock(const char *path, int how, bool create, int *ret_fd, struct intent_error *err)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
+	/* Created only when missing: a round with nothing to do makes no mutating call. */
+	if (fd < 0 && errno == ENOENT && create)
+		fd = open(path, O_RDONLY | O_CLOEXEC | O_CREAT, 0600);
 	if (fd < 0 && errno == ENOENT)
 		return intent_fail(err, INTENT_EABSENT, "%s: does not exist", path);
 	if (fd < 0)

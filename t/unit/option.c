@@ -289,6 +289,26 @@ START_TEST(checks_file)
 }
 END_TEST
 
+START_TEST(ignores_what_is_for_others)
+{
+	struct intent_option_program lenient = program;
+	char name[] = "ppctl", *argv[] = {name, NULL};
+	json_t *json intent_json_auto = NULL;
+	struct intent_error err = {0};
+	bool done;
+
+	write_file("strange: 1\nstore: x\ntest: {stranger: 2}\n");
+	lenient.ignores_unknown = true;
+	ck_assert_int_eq(intent_options_parse(&lenient, 1, argv, &json, NULL, &done, &err), 0);
+	ck_assert_str_eq(intent_json_string(json, "store", ""), "x");
+	ck_assert_ptr_null(json_object_get(json, "strange"));
+	json_decref(json);
+	json = NULL;
+	write_file("store: [x]\n");
+	ck_assert_int_eq(intent_options_parse(&lenient, 1, argv, &json, NULL, &done, &err), INTENT_EUSAGE);
+}
+END_TEST
+
 static void capture(const char *word, struct intent_text *out)
 {
 	char path[] = "/tmp/platypus-option-out.XXXXXX", buffer[16384];
@@ -396,6 +416,7 @@ int main(void)
 	tcase_add_test(cases, says_when_output_fails);
 	tcase_add_checked_fixture(in_files, with_file, without_file);
 	tcase_add_test(in_files, orders_sources);
+	tcase_add_test(in_files, ignores_what_is_for_others);
 	tcase_add_test(in_files, finds_files_beside_the_file);
 	tcase_add_loop_test(in_files, checks_file, 0, sizeof(files) / sizeof(*files));
 	srunner_run_all(runner, CK_ENV);

@@ -1,0 +1,184 @@
+/*
+ * What an agent remembers across restarts, in its state directory:
+ *	snapshot.json   the last good content of the store
+ *	slices.json     the slices it has had
+ *	removals.json   what it removed in the last ten minutes
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <intent/file.h>
+#include "run.h"
+
+#define REMOVALS_WINDOW_MS (10 * 60 * 1000)
+#define SNAPSHOT_MAX (256u << 20)
+
+struct intent__memory {
+	char *directory;
+	json_t *slices;       /* array of names */
+	json_t *removals;     /* {"slice\tsubject": unix ms} */
+	struct intent_snapshot *saved;
+};
+
+static json_t *load(const struct intent__memory *memory, const char *name, size_t max)
+{
+	intent_free_auto char *path = intent_format("%s/%s", memory->directory, name);
+	struct intent_error ignored;
+	json_t *json = NULL;
+
+	/* Damaged or absent: what is remembered only helps, it is never needed. */
+	if (path)
+		intent_file_read_json(path, max, &json, &ignored);
+	return json;
+}
+
+static int save(const struct intent__memory *memory, const char *name, const json_t *json, struct intent_error *err)
+{
+	intent_free_auto char *path = intent_format("%s/%s", memory->directory, name);
+
+	if (!path)
+		return intent_fail(err, -ENOMEM, "out of memory");
+	return intent_file_write_json(path, json, 0600, err);
+}
+
+int intent__memory_open(const char *state_dir, struct intent__memory **ret_owned, struct intent_error *err)
+{
+	struct intent__memory *memory;
+
+	if (intent_directory_make(state_dir, 0700, err) < 0 || intent_temp_sweep(state_dir, NULL, err) < 0)
+		return intent_wrap(err, "state directory (--state-dir)");
+	memory = calloc(1, sizeof(*memory));
+	if (!memory)
+		return intent_fail(err, -ENOMEM, "out of memory");
+	memory->directory = strdup(state_dir);
+	memory->slices = load(memory, "slices.json", 0);
+	memory->removals = load(memory, "removals.json", 0);
+	if (!json_is_array(memory->slices)) {
+		json_decref(memory->slices);
+		memory->slices = json_array();
+	}
+	if (!json_is_object(memory->removals)) {
+		json_decref(memory->removals);
+		memory->removals = json_object();
+	}
+	*ret_owned = memory;
+	return 0;
+}
+
+struct intent__memory *intent__memory_free(struct intent__memory *memory)
+{
+	if (!memory)
+		return NULL;
+	json_decref(memory->slices);
+	json_decref(memory->removals);
+	intent_snapshot_unref(memory->saved);
+	free(memory->directory);
+	free(memory);
+	return NULL;
+}
+
+const json_t *intent__memory_slices(const struct intent__memory *memory)
+{
+	return memory->slices;
+}
+
+static size_t find_name(const json_t *names, const char *name)
+{
+	size_t i;
+	json_t *item;
+
+	json_array_foreach((json_t *)(uintptr_t)names, i, item)
+		if (json_is_string(item) && !strcmp(json_string_value(item), name))
+			return i;
+	return SIZE_MAX;
+}
+
+int intent__memory_know(struct intent__memory *memory, const char *const *names, size_t count, struct intent_error *err)
+{
+	bool changed = false;
+
+	for (size_t i = 0; i < count; i++)
+		if (find_name(memory->slices, names[i]) == SIZE_MAX) {
+			json_array_append_new(memory->slices, json_string(names[i]));
+			changed = true;
+		}
+	return changed ? save(memory, "slices.json", memory->slices, err) : 0;
+}
+
+int intent__memory_forget(struct intent__memory *memory, const char *name, struct intent_error *err)
+{
+	size_t at = find_name(memory->slices, name);
+
+	if (at == SIZE_MAX)
+		return 0;
+	json_array_remove(memory->slices, at);
+	return save(memory, "slices.json", memory->slices, err);
+}
+
+int intent__memory_save(struct intent__memory *memory, const struct intent_snapshot *snapshot, const char *store,
+			struct intent_error *err)
+{
+	intent_json_auto json_t *json = NULL;
+
+	if (memory->saved && intent_snapshot_same(memory->saved, snapshot))
+		return 0;
+	json = json_pack("{ss so}", "store", store, "snapshot", intent_snapshot_to_json(snapshot));
+	if (!json || save(memory, "snapshot.json", json, err) < 0)
+		return json ? err->code : intent_fail(err, -ENOMEM, "out of memory");
+	intent_snapshot_unref(memory->saved);
+	memory->saved = intent_snapshot_ref((struct intent_snapshot *)(uintptr_t)snapshot);
+	return 0;
+}
+
+int intent__memory_load(struct intent__memory *memory, const char *store,
+			struct intent_snapshot **ret_owned, struct intent_error *err)
+{
+	intent_json_auto json_t *json = load(memory, "snapshot.json", SNAPSHOT_MAX);
+
+	if (!json || strcmp(intent_json_string(json, "store", ""), store))
+		return intent_fail(err, INTENT_EABSENT, "no snapshot of %s is kept", store);
+	return intent_snapshot_from_json(json_object_get(json, "snapshot"), ret_owned, err);
+}
+
+static void forget_old_removals(struct intent__memory *memory, int64_t now)
+{
+	const char *name;
+	json_t *at;
+	void *next;
+
+	json_object_foreach_safe(memory->removals, next, name, at) {
+		int64_t age = now - json_integer_value(at);
+
+		/* A wall clock that jumped makes ages senseless either way: such rows go. */
+		if (age < 0 || age > REMOVALS_WINDOW_MS)
+			json_object_del(memory->removals, name);
+	}
+}
+
+int intent__memory_permit(struct intent__memory *memory, const char *slice, const json_t *subjects,
+			  int64_t limit, struct intent_error *err)
+{
+	intent_json_auto json_t *after = NULL;
+	int64_t now = intent_time_now();
+	size_t i;
+	json_t *subject;
+
+	forget_old_removals(memory, now);
+	after = json_copy(memory->removals);
+	json_array_foreach((json_t *)(uintptr_t)subjects, i, subject) {
+		intent_free_auto char *name = intent_format("%s\t%s", slice, json_string_value(subject));
+
+		if (name && !json_object_get(after, name))
+			json_object_set_new(after, name, json_integer(now));
+	}
+	if ((int64_t)json_object_size(after) > limit)
+		return intent_fail(err, INTENT_EDESTROY,
+				   "would be removal %zu within ten minutes, more than %" PRId64 " are not done unasked; "
+				   "if they are meant, restart the agent with a higher --max-destroy or wait",
+				   json_object_size(after), limit);
+	/* The clock may have emptied the window: written when anything is counted. */
+	if (save(memory, "removals.json", after, err) < 0)
+		return err->code;
+	json_decref(memory->removals);
+	memory->removals = json_incref(after);
+	return 0;
+}

@@ -1,0 +1,481 @@
+#include <errno.h>
+#include <signal.h>
+#include <sys/random.h>
+#include <sys/wait.h>
+#include <intent/child.h>
+#include <intent/digest.h>
+#include "slice.h"
+
+#define BACKOFF_FIRST_MS 1000
+#define BACKOFF_MAX_MS 60000
+
+/* ---- the set of slices ---- */
+
+static struct intent__slice *find_slice(struct intent__runner *runner, const char *name)
+{
+	for (struct intent__slice *slice = runner->slices; slice; slice = slice->next)
+		if (!strcmp(slice->name, name))
+			return slice;
+	return NULL;
+}
+
+struct intent__slice *intent__slice_by_round(struct intent__runner *runner, unsigned id)
+{
+	for (struct intent__slice *slice = runner->slices; slice; slice = slice->next)
+		if (slice->round == id)
+			return slice;
+	return NULL;
+}
+
+static struct intent__slice *add_slice(struct intent__runner *runner, const char *name)
+{
+	struct intent__slice *slice = calloc(1, sizeof(*slice));
+
+	if (!slice || !(slice->name = strdup(name))) {
+		free(slice);
+		return NULL;
+	}
+	slice->due_ms = INT64_MAX;
+	slice->state = INTENT_CONVERGING;
+	slice->since_ms = intent_time_now();
+	slice->next = runner->slices;
+	runner->slices = slice;
+	return slice;
+}
+
+static void free_slice(struct intent__runner *runner, struct intent__slice *slice)
+{
+	intent__paths_set(runner, slice, NULL);
+	json_decref(slice->intent);
+	json_decref(slice->result);
+	free(slice->name);
+	free(slice);
+}
+
+static void drop_slice(struct intent__runner *runner, struct intent__slice *slice)
+{
+	for (struct intent__slice **at = &runner->slices; *at; at = &(*at)->next)
+		if (*at == slice) {
+			*at = slice->next;
+			break;
+		}
+	intent__status_set(runner->status, slice->name, NULL);
+	free_slice(runner, slice);
+}
+
+void intent__runner_drop_slices(struct intent__runner *runner)
+{
+	while (runner->slices) {
+		struct intent__slice *slice = runner->slices;
+
+		runner->slices = slice->next;
+		free_slice(runner, slice);
+	}
+}
+
+/* ---- status ---- */
+
+static json_t *time_text(int64_t unix_ms)
+{
+	char text[32];
+
+	intent_time_format(unix_ms, text);
+	return json_string(text);
+}
+
+static bool is_settled(enum intent_state state)
+{
+	return state == INTENT_CONVERGED || state == INTENT_BLOCKED;
+}
+
+static void publish(struct intent__runner *runner, struct intent__slice *slice, const char *reason,
+		    const char *message, const json_t *detail)
+{
+	const json_t *before = intent__status_get(runner->status, slice->name);
+	json_t *document;
+
+	if (runner->context->dry_run)
+		return;
+	if (!before || strcmp(intent_json_string(before, "state", ""), intent_state_name(slice->state)) ||
+	    strcmp(intent_json_string(before, "reason", ""), reason))
+		slice->since_ms = intent_time_now();
+	document = json_pack("{ss ss ss so ss}", "state", intent_state_name(slice->state), "reason", reason,
+			     "message", message, "since", time_text(slice->since_ms), "intent_digest", slice->digest);
+	if (!is_settled(slice->state)) {
+		json_object_set_new(document, "attempts", json_integer(slice->attempts));
+		if (slice->due_ms != INT64_MAX)
+			json_object_set_new(document, "next_attempt", time_text(intent_time_now() + slice->due_ms -
+										 intent_time_monotonic()));
+	}
+	if (json_object_size(detail))
+		json_object_set(document, "detail", (json_t *)(uintptr_t)detail);
+	if (runner->context->once)
+		json_object_set_new(document, "once", json_true());
+	intent__status_set(runner->status, slice->name, document);
+}
+
+void intent__slice_progress(struct intent__runner *runner, struct intent__slice *slice, const json_t *progress)
+{
+	intent_json_auto json_t *detail = json_pack("{sO}", "progress", progress);
+
+	slice->state = INTENT_CONVERGING;
+	publish(runner, slice, "Working", "", detail);
+}
+
+/* ---- when next ---- */
+
+static int64_t random_below(int64_t bound)
+{
+	uint64_t bits = 0;
+
+	if (getrandom(&bits, sizeof(bits), 0) < 0)
+		bits = (uint64_t)intent_time_monotonic();
+	return bound > 0 ? (int64_t)(bits % (uint64_t)bound) : 0;
+}
+
+/* Full jitter between half of it and all of it, so that a fleet does not retry in step. */
+static int64_t backoff(int attempts)
+{
+	int64_t ms = BACKOFF_FIRST_MS;
+
+	for (int i = 1; i < attempts && ms < BACKOFF_MAX_MS; i++)
+		ms *= 2;
+	if (ms > BACKOFF_MAX_MS)
+		ms = BACKOFF_MAX_MS;
+	return ms / 2 + random_below(ms / 2);
+}
+
+static void set_next(struct intent__runner *runner, struct intent__slice *slice, int code)
+{
+	int64_t resync = runner->settings->interval_ms + random_below(runner->settings->splay_ms);
+	int64_t again = intent_json_integer(slice->result, "again", -1), wait = resync;
+
+	/* What waits or is refused for too many removals may be right again without a wake. */
+	if (slice->state == INTENT_FAILING || slice->state == INTENT_WAITING || code == INTENT_EDESTROY)
+		wait = backoff(slice->attempts);
+	else if (slice->state == INTENT_CONVERGING)
+		wait = code == INTENT_ESTALE && slice->attempts < 3 ? 100 : backoff(slice->attempts);
+	if (again >= 0 && again < wait)
+		wait = again;
+	if (wait > resync)
+		wait = resync;
+	if (slice->woken)
+		wait = 0;
+	slice->woken = false;
+	slice->due_ms = runner->context->once ? INT64_MAX : intent_time_monotonic() + wait;
+}
+
+/* ---- rounds end ---- */
+
+/* What the round's own words, or its silence, come to. */
+static void read_result(struct intent__slice *slice, int status, struct intent_error *err)
+{
+	char words[64];
+
+	memset(err, 0, sizeof(*err));
+	if (slice->result) {
+		int code = (int)intent_json_integer(slice->result, "code", 0);
+
+		if (code)
+			intent_fail(err, code, "%s", intent_json_string(slice->result, "message", ""));
+		return;
+	}
+	intent_child_status_words(status, words);
+	if (slice->killed)
+		intent_fail(err, INTENT_ETIMEOUT, "made no progress until its deadline and was ended");
+	else
+		intent_fail(err, INTENT_ECRASHED, "the round ended without a result: %s", words);
+}
+
+static void log_outcome(const struct intent__slice *slice, enum intent_state before, const struct intent_error *err)
+{
+	static const enum intent_log_level levels[] = {
+		[INTENT_CONVERGED] = INTENT_INFO, [INTENT_CONVERGING] = INTENT_INFO, [INTENT_WAITING] = INTENT_INFO,
+		[INTENT_BLOCKED] = INTENT_ERROR, [INTENT_FAILING] = INTENT_ERROR,
+	};
+
+	/* Said once, not at every retry. */
+	if (err->code && (slice->attempts <= 1 || before != slice->state))
+		intent_log(levels[slice->state], slice->name, "%s: %s", intent_state_name(slice->state), err->msg);
+	else if (!err->code && before != INTENT_CONVERGED && before != INTENT_CONVERGING)
+		intent_log(INTENT_INFO, slice->name, "converged");
+}
+
+void intent__slice_finish(struct intent__runner *runner, struct intent__slice *slice, int status)
+{
+	bool absent = json_is_true(json_object_get(slice->intent, "absent"));
+	enum intent_state before = slice->state;
+	struct intent_error err, ignored;
+
+	read_result(slice, status, &err);
+	slice->work = json_array_size(json_object_get(slice->result, "plan")) > 0;
+	slice->ran = true;
+	slice->owned = (int)intent_json_integer(slice->result, "owned", slice->owned);
+	runner->counters.actions += (uint64_t)intent_json_integer(slice->result, "actions", 0);
+	runner->counters.failures += err.code != 0;
+	slice->state = err.code ? intent_error_state(err.code) : INTENT_CONVERGED;
+	slice->attempts = err.code ? slice->attempts + 1 : 0;
+	log_outcome(slice, before, &err);
+	intent__paths_set(runner, slice, json_object_get(slice->result, "watch"));
+	set_next(runner, slice, err.code);
+	if (err.code == INTENT_ESTALE && runner->watch)
+		intent_watch_refresh(runner->watch);
+	if (absent && !err.code && !slice->work && !runner->context->dry_run) {
+		intent__memory_forget(runner->memory, slice->name, &ignored);
+		drop_slice(runner, slice);
+		return;
+	}
+	if (!slice->intent) { /* refused while the round ran: that stands now */
+		err = slice->trouble;
+		slice->state = intent_error_state(err.code);
+		slice->due_ms = INT64_MAX;
+	}
+	publish(runner, slice, err.code ? intent_error_reason(err.code) : "", err.code ? err.msg : "",
+		json_object_get(slice->result, "detail"));
+	json_decref(slice->result);
+	slice->result = NULL;
+}
+
+void intent__slice_wake(struct intent__runner *runner, struct intent__slice *slice)
+{
+	if (slice->round || !slice->intent) {
+		slice->woken = slice->round != 0;
+		return;
+	}
+	slice->due_ms = 0;
+	intent__runner_wake(runner);
+}
+
+/* ---- intent comes in ---- */
+
+static void refuse(struct intent__runner *runner, struct intent__slice *slice, const json_t *error)
+{
+	int code = (int)intent_json_integer(error, "code", INTENT_EMALFORMED);
+	const char *message = intent_json_string(error, "message", "");
+
+	json_decref(slice->intent);
+	slice->intent = NULL;
+	slice->ran = true;
+	slice->due_ms = INT64_MAX;
+	if (slice->trouble.code == code && !strcmp(slice->trouble.msg, message))
+		return;
+	intent_fail(&slice->trouble, code, "%s", message);
+	slice->state = intent_error_state(code);
+	intent_log(slice->state == INTENT_WAITING ? INTENT_INFO : INTENT_ERROR, slice->name, "%s: %s",
+		   intent_state_name(slice->state), message);
+	publish(runner, slice, intent_error_reason(code), slice->trouble.msg, NULL);
+}
+
+static void take_intent(struct intent__slice *slice, json_t *intent)
+{
+	char digest[65];
+
+	intent_json_digest(intent, digest);
+	if (slice->intent && !strcmp(digest, slice->digest))
+		return;
+	json_decref(slice->intent);
+	slice->intent = json_incref(intent);
+	memcpy(slice->digest, digest, sizeof(digest));
+	memset(&slice->trouble, 0, sizeof(slice->trouble));
+	slice->attempts = 0;
+	slice->announce = true;
+	slice->ran = false;
+	if (slice->round)
+		slice->woken = true; /* the newest intent is taken when the round is over */
+	else
+		slice->due_ms = 0;
+}
+
+/* Remembered before their first round, so that a slice that vanishes while we are down is still undone. */
+static void remember(struct intent__runner *runner)
+{
+	const char **names;
+	size_t count = 0;
+	struct intent_error err;
+
+	for (struct intent__slice *slice = runner->slices; slice; slice = slice->next)
+		count++;
+	names = calloc(count + 1, sizeof(*names));
+	count = 0;
+	for (struct intent__slice *slice = runner->slices; names && slice; slice = slice->next)
+		if (slice->intent)
+			names[count++] = slice->name;
+	if (names && !runner->context->dry_run &&
+	    intent__memory_know(runner->memory, names, count, &err) < 0)
+		intent_log(INTENT_WARN, NULL, "The slices could not be remembered: %s", err.msg);
+	free(names);
+}
+
+static json_t *known_slices(const struct intent__runner *runner)
+{
+	json_t *known = json_array();
+
+	json_array_extend(known, (json_t *)(uintptr_t)intent__memory_slices(runner->memory));
+	if (runner->discovered)
+		json_array_extend(known, runner->discovered);
+	for (const struct intent__slice *slice = runner->slices; slice; slice = slice->next)
+		if (slice->ran)
+			json_array_append_new(known, json_string(slice->name));
+	return known;
+}
+
+/* Slices that no longer appear at all were only ever in trouble: nothing was made for them. */
+static void drop_unnamed(struct intent__runner *runner, const json_t *slices)
+{
+	struct intent__slice *slice, *next;
+
+	for (slice = runner->slices; slice; slice = next) {
+		next = slice->next;
+		if (!json_object_get(slices, slice->name) && !slice->round)
+			drop_slice(runner, slice);
+	}
+}
+
+void intent__runner_reslice(struct intent__runner *runner)
+{
+	intent_json_auto json_t *known = known_slices(runner);
+	intent_json_auto json_t *slices = NULL;
+	const char *name;
+	json_t *row;
+
+	if (!runner->snapshot)
+		return;
+	slices = runner->context->agent->slicer->slices(runner->snapshot, runner->context->options, known);
+	json_object_foreach(slices, name, row) {
+		struct intent__slice *slice = find_slice(runner, name);
+
+		if (!slice)
+			slice = add_slice(runner, name);
+		if (!slice)
+			continue;
+		if (json_object_get(row, "intent"))
+			take_intent(slice, json_object_get(row, "intent"));
+		else
+			refuse(runner, slice, json_object_get(row, "error"));
+	}
+	drop_unnamed(runner, slices);
+	remember(runner);
+}
+
+void intent__runner_resync(struct intent__runner *runner)
+{
+	intent__runner_discover(runner);
+	if (runner->watch)
+		intent_watch_refresh(runner->watch);
+	for (struct intent__slice *slice = runner->slices; slice; slice = slice->next)
+		if (slice->round)
+			slice->woken = true;
+		else if (slice->intent)
+			slice->due_ms = 0;
+}
+
+void intent__runner_discover(struct intent__runner *runner)
+{
+	const struct intent_agent *agent = runner->context->agent;
+	struct intent_error err;
+	json_t *names = NULL;
+
+	if (!agent->discover)
+		return;
+	if (agent->discover(runner->context->own_options, &names, &err) < 0) {
+		intent_log(INTENT_WARN, NULL, "What is left from before could not be looked for: %s", err.msg);
+		return;
+	}
+	if (runner->discovered && json_equal(runner->discovered, names)) {
+		json_decref(names);
+		return;
+	}
+	json_decref(runner->discovered);
+	runner->discovered = names;
+	intent__runner_reslice(runner);
+}
+
+const char **intent__runner_prefix_list(const struct intent__runner *runner)
+{
+	size_t count = json_array_size(runner->prefixes);
+	const char **list = calloc(count + 1, sizeof(*list));
+
+	for (size_t i = 0; list && i < count; i++)
+		list[i] = json_string_value(json_array_get(runner->prefixes, i));
+	return list;
+}
+
+void intent__runner_reopen(struct intent__runner *runner)
+{
+	const char *prefix = intent_json_string(runner->context->options, "prefix", NULL);
+	struct intent_store *store = NULL;
+	struct intent_error err;
+
+	if (intent_store_open(runner->context->store_url, prefix, &store, &err) < 0 ||
+	    intent_store_attach(store, &runner->loop, &err) < 0) {
+		intent_log(INTENT_ERROR, NULL, "The store's certificates and tokens were not read again, the old ones stay: %s", err.msg);
+		intent_store_close(store);
+		return;
+	}
+	if (runner->watch)
+		runner->watch = intent_watch_stop(runner->watch);
+	intent__status_move(runner->status, store);
+	intent_store_close(runner->store);
+	runner->store = store;
+	intent__runner_reslice(runner);
+	if (intent__runner_watch(runner, &err) < 0)
+		intent__runner_fail(runner, &err);
+	intent__runner_wake(runner);
+}
+
+/* ---- the end ---- */
+
+/* Exit status of --once: the worst of all slices. */
+static int once_status(const struct intent__runner *runner)
+{
+	bool blocked = false, unfinished = runner->store_failed, work = false;
+
+	for (const struct intent__slice *slice = runner->slices; slice; slice = slice->next) {
+		blocked |= slice->state == INTENT_BLOCKED;
+		unfinished |= slice->state != INTENT_CONVERGED;
+		work |= slice->work;
+	}
+	if (runner->context->dry_run && work)
+		return 2;
+	return blocked ? 100 : unfinished ? 111 : 0;
+}
+
+static void on_status_done(void *data)
+{
+	struct intent__runner *runner = data;
+
+	runner->ended = true;
+	uv_stop(&runner->loop);
+}
+
+void intent__runner_maybe_end(struct intent__runner *runner)
+{
+	if (!runner->stopping || runner->finishing || (runner->running && !runner->helper_gone))
+		return;
+	runner->finishing = true;
+	if (runner->status && !runner->context->dry_run)
+		intent__status_finish(runner->status, on_status_done, runner);
+	else
+		runner->ended = true;
+}
+
+void intent__runner_stop(struct intent__runner *runner, int exit_status)
+{
+	if (runner->stopping)
+		return;
+	runner->stopping = true;
+	runner->exit_status = exit_status;
+	intent__runner_maybe_end(runner);
+}
+
+void intent__runner_pass_done(struct intent__runner *runner)
+{
+	if (runner->context->once) {
+		intent__runner_stop(runner, once_status(runner));
+		return;
+	}
+	if (runner->ready)
+		return;
+	runner->ready = true;
+	intent__notify("READY=1");
+}

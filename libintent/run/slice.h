@@ -1,0 +1,96 @@
+/*
+ * The runner and its slices. Not installed.
+ *
+ *	runner.c   the loop
+ *	slice.c    what becomes of one slice: intent in, rounds out, status, when next
+ *	paths.c    waking slices when a path changes
+ */
+#ifndef INTENT_SLICE_H
+#define INTENT_SLICE_H
+
+#include "run.h"
+
+#define RUNNER_SIGNALS 4
+
+struct intent__paths; /* what a slice watches in the file system */
+
+struct intent__slice {
+	struct intent__slice *next;
+	char *name;
+	json_t *intent;             /* NULL: `trouble` says why there is none */
+	char digest[65];            /* of intent */
+	struct intent_error trouble;
+	unsigned round;             /* id of the round under way; 0: none */
+	int64_t due_ms;             /* next round (monotonic); INT64_MAX: when woken */
+	int64_t heard_ms;           /* last word of the round under way */
+	int stop_signal;            /* what ends that round */
+	json_t *result;             /* what that round said; owned */
+	struct intent__paths *paths;
+	enum intent_state state;
+	int64_t since_ms;           /* wall clock, of state and reason */
+	int attempts, owned, actions;
+	bool woken;                 /* something happened while the round ran */
+	bool announce, killed, ran, work;
+};
+
+struct intent__runner {
+	struct intent__context *context;
+	struct intent__settings *settings;
+	struct intent__helper *helper;
+	struct intent__memory *memory;
+	struct intent__status *status;
+	struct intent__server *server;
+	struct intent__counters counters;
+	struct intent_store *store;
+	struct intent_watch *watch;
+	struct intent_snapshot *snapshot;
+	json_t *prefixes, *discovered;
+	struct intent__slice *slices;
+	unsigned last_round;
+	int running;
+	uv_loop_t loop;
+	uv_timer_t timer, resync, watchdog;
+	uv_signal_t signals[RUNNER_SIGNALS];
+	bool have_snapshot, store_failed, stopping, finishing, ended, ready, helper_gone;
+	int exit_status;
+};
+
+/* ---- runner.c ---- */
+
+/* Run the schedule soon. */
+void intent__runner_wake(struct intent__runner *runner);
+int intent__runner_watch(struct intent__runner *runner, struct intent_error *err);
+void intent__runner_fail(struct intent__runner *runner, const struct intent_error *err);
+
+/* ---- slice.c ---- */
+
+/* The slices anew from runner->snapshot: changed ones become due now. */
+void intent__runner_reslice(struct intent__runner *runner);
+/* Every slice due now. */
+void intent__runner_resync(struct intent__runner *runner);
+/* Ask the agent which slices the world holds something of. */
+void intent__runner_discover(struct intent__runner *runner);
+/* NULL-terminated, borrowed strings; free() the list. */
+const char **intent__runner_prefix_list(const struct intent__runner *runner);
+/* Another handle on the store: certificates and tokens were read again. */
+void intent__runner_reopen(struct intent__runner *runner);
+/* No round is running or due. */
+void intent__runner_pass_done(struct intent__runner *runner);
+void intent__runner_stop(struct intent__runner *runner, int exit_status);
+/* When stopping: ends the loop once rounds and status are through. */
+void intent__runner_maybe_end(struct intent__runner *runner);
+void intent__runner_drop_slices(struct intent__runner *runner);
+
+struct intent__slice *intent__slice_by_round(struct intent__runner *runner, unsigned id);
+void intent__slice_progress(struct intent__runner *runner, struct intent__slice *slice, const json_t *progress);
+/* The round has ended with slice->result (NULL: it said nothing): state, status, when next. */
+void intent__slice_finish(struct intent__runner *runner, struct intent__slice *slice, int status);
+/* Something it watches changed. */
+void intent__slice_wake(struct intent__runner *runner, struct intent__slice *slice);
+
+/* ---- paths.c ---- */
+
+/* `list`: array of strings; the set replaces the one before. */
+void intent__paths_set(struct intent__runner *runner, struct intent__slice *slice, const json_t *list);
+
+#endif

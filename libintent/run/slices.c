@@ -1,0 +1,170 @@
+/*
+ * The applications of a node as slices: from nodes/<node>/ and
+ * clusters/<app>/<cluster>/ to one intent document each. Pure.
+ */
+#include <intent/agent.h>
+#include <intent/documents.h>
+
+static void slice_error(json_t *slices, const char *name, const struct intent_error *err)
+{
+	json_object_set_new(slices, name, json_pack("{s{si ss}}", "error",
+						    "code", err->code, "message", err->msg));
+}
+
+/* The first entry under nodes/<node>/, and how many there are. */
+static const struct intent_entry *node_range(const struct intent_snapshot *snapshot, const char *node,
+					     size_t *ret_count, size_t *ret_prefix)
+{
+	char prefix[INTENT_KEY_MAX + 1];
+
+	*ret_prefix = (size_t)snprintf(prefix, sizeof(prefix), "nodes/%s/", node);
+	return intent_snapshot_range(snapshot, prefix, ret_count);
+}
+
+static json_t *prefixes(const struct intent_snapshot *snapshot, const json_t *options)
+{
+	const char *node = intent_json_string(options, "node", "");
+	json_t *list = json_pack("[o]", json_sprintf("nodes/%s/", node));
+	size_t count, skip;
+	const struct intent_entry *entry;
+
+	entry = node_range(snapshot, node, &count, &skip);
+	for (size_t i = 0; i < count; i++, entry++) {
+		intent_json_auto json_t *document = NULL;
+		struct intent_error ignored;
+		const char *app = entry->key + skip;
+
+		if (!*app || intent_document_check(entry->key, entry->value, entry->length, false,
+						   &document, NULL, &ignored) < 0)
+			continue;
+		json_array_append_new(list, json_sprintf("clusters/%s/%s/", app,
+			intent_json_string(document, "cluster", "")));
+	}
+	return list;
+}
+
+/* One document of the cluster; absent ones are awaited, not wrong. */
+static int cluster_document(const struct intent_snapshot *snapshot, const char *app, const char *cluster,
+			    const char *name, json_t **ret_new, struct intent_error *err)
+{
+	char key[INTENT_KEY_MAX + 1];
+	const struct intent_entry *entry;
+
+	snprintf(key, sizeof(key), "clusters/%s/%s/%s", app, cluster, name);
+	entry = intent_snapshot_find(snapshot, key);
+	if (!entry)
+		return intent_fail(err, INTENT_ENOCONFIG, "%s does not exist yet; write it with: ppctl put %s ...",
+				   key, key);
+	if (entry->untrusted)
+		return intent_fail(err, INTENT_EREFUSED,
+				   "%s can run things as root, but its file, or a directory above it, can be written by others than root; "
+				   "make the store root's: chown -R root, chmod -R o-w", key);
+	return intent_document_check(key, entry->value, entry->length, false, ret_new, NULL, err);
+}
+
+static int application(const struct intent_snapshot *snapshot, const struct intent_entry *entry,
+		       const char *app, const json_t *options, json_t **ret_new, struct intent_error *err)
+{
+	intent_json_auto json_t *place = NULL, *config = NULL, *deploy = NULL;
+	intent_free_auto char *basedir = NULL;
+	const char *node = intent_json_string(options, "node", ""), *cluster;
+
+	if (intent_document_check(entry->key, entry->value, entry->length, false, &place, NULL, err) < 0)
+		return err->code;
+	cluster = intent_json_string(place, "cluster", "");
+	if (cluster_document(snapshot, app, cluster, "config", &config, err) < 0 ||
+	    cluster_document(snapshot, app, cluster, "deploy_config", &deploy, err) < 0)
+		return err->code;
+	/* Targets without a base directory (containers) have none here either. */
+	basedir = intent_deploy_basedir(deploy, node);
+	*ret_new = json_pack("{ss ss ss ss* sO sO sO}", "app", app, "node", node, "cluster", cluster,
+			     "basedir", basedir, "config", config, "deploy", deploy,
+			     "options", json_object_get(options, "own"));
+	return 0;
+}
+
+/* Two applications in one directory would take turns destroying each other. */
+static void refuse_clashes(json_t *slices)
+{
+	intent_json_auto json_t *owners = json_object();
+	const char *name;
+	json_t *slice;
+	void *next;
+
+	json_object_foreach_safe(slices, next, name, slice) {
+		const char *basedir = json_string_value(intent_json_at(slice, "/intent/basedir"));
+		const char *owner = basedir ? intent_json_string(owners, basedir, NULL) : NULL;
+		struct intent_error err;
+
+		if (!basedir)
+			continue;
+		if (!owner) {
+			json_object_set_new(owners, basedir, json_string(name));
+			continue;
+		}
+		intent_fail(&err, INTENT_ECLASH, "basedir %s is claimed by both %s and %s; give each its own in deploy_config",
+			    basedir, owner, name);
+		slice_error(slices, owner, &err);
+		slice_error(slices, name, &err);
+	}
+}
+
+static bool is_retired(const struct intent_entry *entry, size_t count, size_t skip)
+{
+	intent_json_auto json_t *marker = NULL;
+	struct intent_error ignored;
+
+	if (!count || entry->key[skip])
+		return false;
+	if (intent_json_parse(entry->value, entry->length, 0, &marker, &ignored) < 0)
+		return false;
+	return !strcmp(intent_json_string(marker, "ensure", ""), "absent");
+}
+
+/* Slices the agent knows of that no key names any more. */
+static void add_absent(json_t *slices, const json_t *known, const json_t *options, bool node_is_meant, bool retired)
+{
+	const char *node = intent_json_string(options, "node", "");
+	struct intent_error err;
+	size_t i;
+	json_t *name;
+
+	intent_fail(&err, INTENT_EVANISHED, "no key is left under nodes/%s/, so nothing is removed; write the keys again, or retire the node: "
+		    "ppctl put nodes/%s/ '{\"ensure\": \"absent\"}'", node, node);
+	json_array_foreach((json_t *)(uintptr_t)known, i, name) {
+		if (json_object_get(slices, json_string_value(name)))
+			continue;
+		if (!node_is_meant)
+			slice_error(slices, json_string_value(name), &err);
+		else
+			json_object_set_new(slices, json_string_value(name), json_pack("{s{sO ss sb sb sO}}",
+				"intent", "app", name, "node", node, "absent", 1, "retired", retired,
+				"options", json_object_get(options, "own")));
+	}
+}
+
+static json_t *slices_of(const struct intent_snapshot *snapshot, const json_t *options, const json_t *known)
+{
+	json_t *slices = json_object();
+	size_t count, skip;
+	const struct intent_entry *entry = node_range(snapshot, intent_json_string(options, "node", ""), &count, &skip);
+	bool retired = is_retired(entry, count, skip);
+
+	for (size_t i = 0; i < count && !retired; i++) {
+		const char *app = entry[i].key + skip;
+		struct intent_error err;
+		json_t *intent = NULL;
+
+		if (!*app)
+			continue;
+		if (application(snapshot, &entry[i], app, options, &intent, &err) < 0)
+			slice_error(slices, app, &err);
+		else
+			json_object_set_new(slices, app, json_pack("{so}", "intent", intent));
+	}
+	refuse_clashes(slices);
+	add_absent(slices, known, options, count > 0, retired);
+	return slices;
+}
+
+const struct intent_slicer intent_node_applications = {prefixes, slices_of};
