@@ -82,6 +82,8 @@ int intent_tree_retire(const char *path, struct intent_error *err);
  * or no such process). An absent directory is fine. *ret_removed may be NULL.
  */
 int intent_temp_sweep(const char *directory, int *ret_removed, struct intent_error *err);
+/* Is this the name of such a leftover? (for observing; sweeping is an action) */
+bool intent_temp_is_stale(const char *name);
 
 /*
  * flock on path (a file, created 0600 when `create`, or a directory). `how` is

@@ -53,7 +53,7 @@ void intent_temp_name(char out[256], const char *tail)
 		 atomic_fetch_add(&counter, 1), *tail ? "-" : "", tail);
 }
 
-bool intent__temp_is_stale(const char *name)
+bool intent_temp_is_stale(const char *name)
 {
 	char boot[9];
 	int pid;

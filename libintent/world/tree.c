@@ -110,7 +110,7 @@ int intent_temp_sweep(const char *path, int *ret_removed, struct intent_error *e
 	if (!directory && errno != ENOENT)
 		return intent_fail_errno(err, "%s: cannot list directory", path);
 	while (directory && (entry = readdir(directory))) {
-		if (!intent__temp_is_stale(entry->d_name))
+		if (!intent_temp_is_stale(entry->d_name))
 			continue;
 		code = intent_tree_remove_at(dirfd(directory), entry->d_name, err);
 		if (code < 0)

@@ -7,7 +7,4 @@
 /* Split a path: its open parent directory (close it) and the last component, borrowed. */
 int intent__open_parent(const char *path, const char **ret_name, struct intent_error *err);
 
-/* Is this the name of a temporary whose maker is gone? */
-bool intent__temp_is_stale(const char *name);
-
 #endif
