@@ -2,7 +2,14 @@
  * What a store engine is to the rest of store/. Not installed.
  *
  * store.c checks arguments, adds and strips the store's key prefix, and then calls the
- * engine; engines see whole keys, valid arguments, and INTENT_* codes only.
+ * engine; engines see whole keys, valid arguments, and INTENT_* codes only. A key is put or
+ * deleted at most once in a transaction, and all compares are judged before any of its writes,
+ * wherever they stand in it. A put bound to a session that is gone is INTENT_EABSENT.
+ *
+ * watch_stop may be called from within the sink's own calls: the sink is not called again, and
+ * memory goes in a uv_close callback. close abandons what is under way (its on_done is not called)
+ * and takes state off the store; the store itself is freed right after it, so what still waits
+ * for its uv_close callback may not point at it.
  */
 #ifndef INTENT_ENGINE_H
 #define INTENT_ENGINE_H
@@ -54,6 +61,9 @@ struct intent__engine {
 extern const struct intent__engine intent__engine_dir, intent__engine_consul, intent__engine_consul_tls,
 	intent__engine_etcd, intent__engine_etcd_tls;
 
+/* intent_store_init() of a path (dir.c). */
+int intent__dir_init(const char *path, struct intent_error *err);
+
 struct intent_store {
 	const struct intent__engine *engine;
 	char *name;                  /* owned; for logs */
@@ -81,6 +91,21 @@ struct intent_snapshot *intent__parts_get(const struct intent__parts *parts, siz
  * of prefixes changed since), else NULL. A new reference.
  */
 struct intent_snapshot *intent__parts_take(struct intent__parts *parts);
+
+/*
+ * More of snapshots (snapshot.c). share: an entry of another snapshot, its bytes shared.
+ * strip: without the first `count` bytes of every key (a key of no more bytes is left out);
+ * a new reference, NULL without memory. truncate: drops the entries from index `count` on.
+ */
+int intent__snapshot_share(struct intent_snapshot *snapshot, const struct intent_entry *from);
+struct intent_snapshot *intent__snapshot_strip(struct intent_snapshot *snapshot, size_t count);
+void intent__snapshot_truncate(struct intent_snapshot *snapshot, size_t count);
+
+/* 0, or INTENT_EUSAGE that says what is wrong with a key; no key is longer than INTENT_KEY_MAX. */
+int intent__key_check(const char *key, struct intent_error *err);
+/* A caller's prefix as the engine's: the store's own before it. */
+int intent__prefix_whole(const struct intent_store *store, const char *prefix,
+			 char out[INTENT_KEY_MAX + 1], struct intent_error *err);
 
 /* Between 500 and 1000 ms at random: at most one reconnect a second, jittered. */
 uint64_t intent__reconnect_delay(void);

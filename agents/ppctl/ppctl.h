@@ -1,0 +1,173 @@
+/*
+ * ppctl: the person's hand on the store. Between its own files; not installed.
+ *
+ * A subcommand is a row of the table in ppctl.c and a function here. It writes data to
+ * standard output and words to standard error, and returns 0, an INTENT_* code with *err
+ * filled in (main says it and chooses the exit status), or a positive exit status when it has
+ * said everything itself.
+ */
+#ifndef PPCTL_H
+#define PPCTL_H
+
+#include <intent/documents.h>
+#include <intent/option.h>
+#include <intent/store.h>
+
+/* Exit statuses, beside 0. */
+enum {
+	PPCTL_REFUSED = 1,    /* faults, conflicts, something is not there */
+	PPCTL_USAGE = 2,
+	PPCTL_WORK = 2,       /* plan: an agent would do something */
+	PPCTL_BLOCKED = 100,  /* status, plan: something waits for a person */
+	PPCTL_AGAIN = 111,    /* the store does not answer; status: not converged yet */
+};
+
+struct ppctl;
+
+struct ppctl_command {
+	const char *name;     /* "get", or of two words: "lock ls" */
+	const char *usage;    /* what follows the name */
+	const char *summary;  /* one line */
+	const char *more;     /* further sentences for its --help, or NULL */
+	const struct intent_option *options; /* its own; NULL: none */
+	int min, max;         /* how many arguments it takes */
+	int (*run)(struct ppctl *ctl, struct intent_error *err);
+};
+
+extern const struct ppctl_command ppctl_commands[]; /* ends with a row whose name is NULL */
+extern const struct intent_option ppctl_common[];
+
+struct ppctl {
+	const struct ppctl_command *command;
+	json_t *options, *arguments;  /* owned */
+	struct intent_store *store;   /* owned; NULL until ppctl_store() */
+	const char *store_why;        /* where its URL came from; static */
+	char *url;                    /* owned */
+	bool store_given;             /* --store stands on the command line */
+	char node[256];
+};
+
+/* ---- ppctl.c ---- */
+
+/* Argument number `index`, or NULL. Borrowed. */
+const char *ppctl_argument(const struct ppctl *ctl, size_t index);
+bool ppctl_flag(const struct ppctl *ctl, const char *name);
+const char *ppctl_option(const struct ppctl *ctl, const char *name); /* NULL: not given */
+
+/* The URL of the store, once: ctl->url, ctl->store_why. */
+int ppctl_locate(struct ppctl *ctl, struct intent_error *err);
+/* The store, opened on first use; borrowed. */
+int ppctl_store(struct ppctl *ctl, struct intent_store **ret_borrowed, struct intent_error *err);
+
+/* ---- screen.c ---- */
+
+/* One line of words on standard error; control characters become '?'. */
+void ppctl_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same to standard output, as it is, with a newline. */
+void ppctl_print(const char *string);
+/* JSON to standard output: indented on its own, or on one line. */
+void ppctl_print_json(const json_t *json, bool one_line);
+/* Nothing of standard output was lost? */
+int ppctl_flush(struct intent_error *err);
+
+/* The terminal behind standard output: columns and lines; 0 when it is none. */
+int ppctl_columns(void);
+int ppctl_lines(void);
+/* May standard output be coloured? (a terminal, no NO_COLOR, TERM not dumb) */
+bool ppctl_colored(void);
+
+enum ppctl_style { PPCTL_PLAIN, PPCTL_BOLD, PPCTL_DIM, PPCTL_GREEN, PPCTL_YELLOW, PPCTL_RED, PPCTL_CYAN };
+
+/* Columns that a string takes on a terminal (control characters count one). */
+size_t ppctl_width(const char *string);
+/* Append `string`, made harmless, in a style, cut to `width` columns with an ellipsis (0: whole)
+ * and filled up to `fill` columns. */
+void ppctl_add(struct intent_text *out, const char *string, enum ppctl_style style,
+	       size_t width, size_t fill);
+
+/* ---- keys.c ---- */
+
+/* Does this key name what a person calls "nodes" or "nodes/"? New: with a slash at its end. */
+char *ppctl_prefix(const char *word) intent_owned(free);
+/* Reads the key, and all below it. */
+int ppctl_list(struct ppctl *ctl, const char *word, struct intent_snapshot **ret_owned,
+	       struct intent_error *err);
+/* The document, NULL when its bytes are no JSON. New. */
+json_t *ppctl_document(const struct intent_entry *entry);
+/* One or more faults of a document, said with the way out; the exit status. */
+int ppctl_faults(const char *key, const struct intent_text *faults, const char *way_out);
+/*
+ * Write one checked document: canonical, not at all when it says the same already; a document of
+ * a node also marks the node. revision: NULL writes whatever is there; 0 only when absent.
+ * *ret_written tells.
+ */
+int ppctl_write(struct ppctl *ctl, const char *key, const char *value, const uint64_t *revision,
+		bool *ret_written, struct intent_error *err);
+/* "nodes/web1/slug" -> "nodes/web1/": new; NULL for keys that are below no node. */
+char *ppctl_marker(const char *key) intent_owned(free);
+
+/* ---- the subcommands ---- */
+
+int ppctl_init(struct ppctl *ctl, struct intent_error *err);
+int ppctl_put(struct ppctl *ctl, struct intent_error *err);
+int ppctl_get(struct ppctl *ctl, struct intent_error *err);
+int ppctl_ls(struct ppctl *ctl, struct intent_error *err);
+int ppctl_rm(struct ppctl *ctl, struct intent_error *err);
+int ppctl_edit(struct ppctl *ctl, struct intent_error *err);
+int ppctl_watch(struct ppctl *ctl, struct intent_error *err);
+int ppctl_import(struct ppctl *ctl, struct intent_error *err);
+int ppctl_export(struct ppctl *ctl, struct intent_error *err);
+int ppctl_node_add(struct ppctl *ctl, struct intent_error *err);
+int ppctl_node_rm(struct ppctl *ctl, struct intent_error *err);
+int ppctl_prep(struct ppctl *ctl, struct intent_error *err);
+int ppctl_unprep(struct ppctl *ctl, struct intent_error *err);
+int ppctl_activate(struct ppctl *ctl, struct intent_error *err);
+int ppctl_deactivate(struct ppctl *ctl, struct intent_error *err);
+int ppctl_rollback(struct ppctl *ctl, struct intent_error *err);
+int ppctl_status(struct ppctl *ctl, struct intent_error *err);
+int ppctl_plan(struct ppctl *ctl, struct intent_error *err);
+int ppctl_lock_ls(struct ppctl *ctl, struct intent_error *err);
+int ppctl_lock_break(struct ppctl *ctl, struct intent_error *err);
+int ppctl_help(struct ppctl *ctl, struct intent_error *err);
+
+/* ---- watching (watch.c) ---- */
+
+/*
+ * Calls `each` with every snapshot of the prefixes, and `tick` (may be NULL) once a second, until
+ * one of them returns false or SIGINT or SIGTERM comes. The store is closed afterwards.
+ */
+struct ppctl_watching {
+	const char *const *prefixes;
+	bool (*each)(struct intent_snapshot *snapshot, void *data);
+	bool (*tick)(void *data);
+	void (*trouble)(const struct intent_error *err, void *data); /* NULL: said on standard error */
+	void *data;
+};
+int ppctl_follow(struct ppctl *ctl, const struct ppctl_watching *watching, struct intent_error *err);
+
+/* ---- slices.c: intent beside reality, as rows; status.c shows them ---- */
+
+/*
+ * {"converged": bool, "slices": [{"node", "app", "cluster", "active", "prep": [...], "agent", "state",
+ * "current", ...}, ...]}, sorted by node, app, agent; `...` is what the agent published. "current": false
+ * where that is older than the intent. Where an agent has published nothing its state is
+ * "absent". app, node, cluster: NULL for all. New.
+ */
+json_t *ppctl_slices(const struct intent_snapshot *snapshot, const char *app, const char *node,
+		     const char *cluster);
+/* What the snapshot must hold; NULL-terminated. */
+extern const char *const ppctl_slice_prefixes[];
+
+/* ---- table.c ---- */
+
+/* A row's state; "pending" for what was converged before the intent changed. Borrowed. */
+const char *ppctl_state(const json_t *row);
+/* What a person should know about it, in a sentence; "" when nothing. */
+char *ppctl_message(const json_t *row) intent_owned(free);
+/*
+ * Appends the rows of ppctl_slices() as a table and returns how many lines it has. columns: of the
+ * terminal; 0 for none: then nothing is cut, left out or blanked, and it has no sum.
+ */
+int ppctl_table(struct intent_text *out, const json_t *document, size_t columns);
+
+#endif

@@ -1,0 +1,128 @@
+/* What people see: words, JSON, columns and colours. */
+#include <stdarg.h>
+#include <sys/ioctl.h>
+#include "ppctl.h"
+
+/* Control characters from the store must not reach a terminal: they could drive it. */
+static size_t harmless(const char *p, char out[8])
+{
+	unsigned char c = (unsigned char)*p;
+	size_t length = c < 0x80 ? 1 : c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 1;
+
+	for (size_t i = 1; i < length; i++)
+		if (((unsigned char)p[i] & 0xc0) != 0x80)
+			length = 1;
+	bool control = c < 0x20 || c == 0x7f || (length == 1 && c >= 0x80) ||
+		(c == 0xc2 && (unsigned char)p[1] < 0xa0);
+	if (control)
+		snprintf(out, 8, "?");
+	else
+		snprintf(out, 8, "%.*s", (int)length, p);
+	return length;
+}
+
+void ppctl_say(const char *format, ...)
+{
+	char line[2048], one[8];
+	intent_text_auto struct intent_text out = INTENT_TEXT_INIT;
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(line, sizeof(line), format, ap);
+	va_end(ap);
+	for (const char *p = line; *p;) {
+		p += harmless(p, one);
+		intent_text_puts(&out, one);
+	}
+	intent_text_puts(&out, "\n");
+	fflush(stdout);
+	fputs(intent_text_str(&out), stderr);
+}
+
+void ppctl_print(const char *string)
+{
+	fputs(string, stdout);
+	fputc('\n', stdout);
+}
+
+void ppctl_print_json(const json_t *json, bool one_line)
+{
+	intent_free_auto char *text = one_line ? intent_json_canonical(json) : intent_json_pretty(json);
+	if (!text)
+		return;
+	fputs(text, stdout);
+	if (!intent_ends_with(text, "\n"))
+		fputc('\n', stdout);
+}
+
+int ppctl_flush(struct intent_error *err)
+{
+	if (fflush(stdout) || ferror(stdout))
+		return intent_fail_errno(err, "standard output");
+	return 0;
+}
+
+static struct winsize window(void)
+{
+	struct winsize size = {0};
+	if (!isatty(STDOUT_FILENO))
+		return size;
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || !size.ws_col)
+		size.ws_col = 80;
+	if (!size.ws_row)
+		size.ws_row = 24;
+	return size;
+}
+
+int ppctl_columns(void)
+{
+	return window().ws_col;
+}
+
+int ppctl_lines(void)
+{
+	return window().ws_row;
+}
+
+bool ppctl_colored(void)
+{
+	const char *never = getenv("NO_COLOR"), *term = getenv("TERM");
+	return isatty(STDOUT_FILENO) && !(never && *never) && term && strcmp(term, "dumb");
+}
+
+size_t ppctl_width(const char *string)
+{
+	char one[8];
+	size_t width = 0;
+	for (const char *p = string; *p; width++)
+		p += harmless(p, one);
+	return width;
+}
+
+static const char *const styles[] = {
+	[PPCTL_BOLD] = "1", [PPCTL_DIM] = "2", [PPCTL_GREEN] = "32", [PPCTL_YELLOW] = "33",
+	[PPCTL_RED] = "31;1", [PPCTL_CYAN] = "36", [PPCTL_PLAIN] = NULL,
+};
+
+void ppctl_add(struct intent_text *out, const char *string, enum ppctl_style style,
+	       size_t width, size_t fill)
+{
+	char one[8];
+	size_t whole = ppctl_width(string), at = 0;
+	bool cut = width && whole > width, color = styles[style] && *string && ppctl_colored();
+
+	if (color)
+		intent_text_printf(out, "\033[%sm", styles[style]);
+	for (const char *p = string; *p && at < (cut ? width - 1 : whole); at++) {
+		p += harmless(p, one);
+		intent_text_puts(out, one);
+	}
+	if (cut) {
+		intent_text_puts(out, "…");
+		at++;
+	}
+	if (color)
+		intent_text_puts(out, "\033[0m");
+	for (; at < fill; at++)
+		intent_text_puts(out, " ");
+}

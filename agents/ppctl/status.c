@@ -1,0 +1,245 @@
+/* status: intent beside reality, once, or in place while one watches or waits. */
+#include <errno.h>
+#include <intent/file.h>
+#include "ppctl.h"
+
+struct shown {
+	struct ppctl *ctl;
+	const char *app, *node, *cluster;
+	bool json, watching, terminal;
+	json_t *last;          /* the document shown last; owned */
+	int height;            /* lines of the frame on the terminal */
+	char trouble[512];
+	int64_t deadline;      /* --wait; 0: none */
+};
+
+static bool is_converged(const json_t *document)
+{
+	return intent_json_boolean(document, "converged", false) &&
+		json_array_size(json_object_get(document, "slices"));
+}
+
+static int status_of(const struct shown *shown, const json_t *document)
+{
+	size_t index;
+	json_t *row;
+	json_array_foreach(json_object_get(document, "slices"), index, row)
+		if (!strcmp(intent_json_string(row, "state", ""), "blocked"))
+			return PPCTL_BLOCKED;
+	if (!json_array_size(json_object_get(document, "slices")))
+		return shown->app ? PPCTL_REFUSED : 0;
+	return is_converged(document) ? 0 : PPCTL_AGAIN;
+}
+
+static void say_nothing_found(const struct shown *shown)
+{
+	if (shown->app)
+		ppctl_say("no node%s%s runs %s%s%s; \"ppctl node add %s CLUSTER\" makes one", shown->node ? " " : "",
+			  shown->node ? shown->node : "", shown->app, shown->cluster ? " of cluster " : "",
+			  shown->cluster ? shown->cluster : "", shown->app);
+	else
+		ppctl_say("no node%s%s runs anything yet; \"ppctl node add APP CLUSTER\" begins", shown->node ? " " : "",
+			  shown->node ? shown->node : "");
+}
+
+static void show_once(const struct shown *shown, const json_t *document)
+{
+	intent_text_auto struct intent_text out = INTENT_TEXT_INIT;
+	if (shown->json) {
+		ppctl_print_json(document, false);
+	} else if (!json_array_size(json_object_get(document, "slices"))) {
+		say_nothing_found(shown);
+	} else {
+		ppctl_table(&out, document, (size_t)ppctl_columns());
+		fputs(intent_text_str(&out), stdout);
+	}
+}
+
+/* Over the frame before it, in one write, so that nothing flickers. */
+static void redraw(struct shown *shown)
+{
+	intent_text_auto struct intent_text frame = INTENT_TEXT_INIT, out = INTENT_TEXT_INIT;
+	int columns = ppctl_columns(), room = ppctl_lines() - 1, height = 0;
+
+	ppctl_table(&frame, shown->last, (size_t)columns);
+	if (*shown->trouble) {
+		ppctl_add(&frame, shown->trouble, PPCTL_RED, (size_t)columns - 1, 0);
+		intent_text_puts(&frame, "\n");
+	}
+	/* Synchronized output where the terminal knows it; home of the old frame. */
+	intent_text_puts(&out, "\033[?2026h");
+	if (shown->height)
+		intent_text_printf(&out, "\033[%dA", shown->height);
+	intent_text_puts(&out, "\r");
+	for (const char *p = intent_text_str(&frame); *p && height < room; height++) {
+		size_t length = strcspn(p, "\n");
+		intent_text_add(&out, p, length);
+		intent_text_puts(&out, "\033[0m\033[K\n");
+		p += length + (p[length] == '\n');
+	}
+	intent_text_puts(&out, "\033[J\033[?2026l");
+	shown->height = height;
+	fflush(stdout);
+	if (intent_write_all(STDOUT_FILENO, intent_text_str(&out), out.length))
+		shown->height = 0;
+}
+
+/* Not a terminal: one line for each row that changed. */
+static void show_changes(const json_t *before, const json_t *now)
+{
+	intent_json_auto json_t *known = json_object();
+	json_t *row;
+	size_t index;
+	char time[32];
+
+	intent_time_format(intent_time_now(), time);
+	json_array_foreach(json_object_get(before, "slices"), index, row) {
+		intent_free_auto char *name = intent_format("%s/%s/%s", intent_json_string(row, "node", ""),
+			intent_json_string(row, "app", ""), intent_json_string(row, "agent", ""));
+		json_object_set(known, name ? name : "", row);
+	}
+	json_array_foreach(json_object_get(now, "slices"), index, row) {
+		intent_free_auto char *name = intent_format("%s/%s/%s", intent_json_string(row, "node", ""),
+			intent_json_string(row, "app", ""), intent_json_string(row, "agent", ""));
+		intent_free_auto char *words = ppctl_message(row);
+		json_t *old = json_object_get(known, name ? name : "");
+		if (old && json_equal(old, row))
+			continue;
+		printf("%s %s %s %s %s active=%s %s%s%s\n", time, intent_json_string(row, "node", "-"),
+		       intent_json_string(row, "app", "-"), intent_json_string(row, "cluster", "-"),
+		       intent_json_string(row, "agent", "-"), intent_json_string(row, "active", "-"),
+		       ppctl_state(row), words && *words ? ": " : "", words ? words : "");
+	}
+}
+
+/* ---- watching ---- */
+
+/* Go on? No longer when --wait is over, or when nobody reads. */
+static bool goes_on(const struct shown *shown)
+{
+	if (shown->deadline && is_converged(shown->last))
+		return false;
+	if (shown->deadline && intent_time_monotonic() >= shown->deadline)
+		return false;
+	return !fflush(stdout) && !ferror(stdout);
+}
+
+static bool on_change(struct intent_snapshot *snapshot, void *data)
+{
+	struct shown *shown = data;
+	json_t *now = ppctl_slices(snapshot, shown->app, shown->node, shown->cluster);
+
+	if (shown->last && json_equal(shown->last, now)) {
+		json_decref(now);
+		return goes_on(shown);
+	}
+	if (shown->watching && !shown->terminal && shown->json)
+		ppctl_print_json(now, true);
+	else if (shown->watching && !shown->terminal)
+		show_changes(shown->last, now);
+	json_decref(shown->last);
+	shown->last = now;
+	if (shown->watching && shown->terminal)
+		redraw(shown);
+	return goes_on(shown);
+}
+
+/* Ages grow and terminals change their size. */
+static bool on_tick(void *data)
+{
+	struct shown *shown = data;
+	if (shown->watching && shown->terminal && shown->last)
+		redraw(shown);
+	return goes_on(shown);
+}
+
+static void on_trouble(const struct intent_error *err, void *data)
+{
+	struct shown *shown = data;
+	snprintf(shown->trouble, sizeof(shown->trouble), "%s", err->code ? err->msg : "");
+	if (!shown->terminal || !shown->watching)
+		ppctl_say("ppctl: %s", err->code ? err->msg : "the store answers again");
+	else if (shown->last)
+		redraw(shown);
+	else if (err->code)
+		ppctl_say("%s", err->msg);
+}
+
+static int follow(struct shown *shown, struct intent_error *err)
+{
+	struct ppctl_watching watching = {
+		.prefixes = ppctl_slice_prefixes, .each = on_change, .tick = on_tick, .trouble = on_trouble, .data = shown,
+	};
+	int code = ppctl_follow(shown->ctl, &watching, err);
+	if (code)
+		return code;
+	if (!shown->last)
+		return PPCTL_AGAIN;
+	if (!shown->watching)
+		show_once(shown, shown->last);
+	return shown->deadline ? status_of(shown, shown->last) : 0;
+}
+
+static int look(struct ppctl *ctl, struct intent_snapshot **ret_owned, struct intent_error *err)
+{
+	struct intent_snapshot *all = intent_snapshot_new();
+	int code = all ? 0 : intent_fail(err, -ENOMEM, "no memory");
+
+	for (size_t i = 0; !code && ppctl_slice_prefixes[i]; i++) {
+		struct intent_snapshot *part = NULL;
+		code = ppctl_list(ctl, ppctl_slice_prefixes[i], &part, err);
+		for (size_t k = 0; !code && k < part->count; k++) {
+			const struct intent_entry *e = &part->entries[k];
+			code = intent_snapshot_add(all, e->key, e->value, e->length, e->revision, e->session, e->untrusted);
+		}
+		intent_snapshot_unref(part);
+	}
+	if (code) {
+		intent_snapshot_unref(all);
+		return code;
+	}
+	intent_snapshot_sort(all);
+	*ret_owned = all;
+	return 0;
+}
+
+/* This node when it is in the store, else all; --all and --node say otherwise. */
+static const char *choose_node(struct ppctl *ctl, const struct intent_snapshot *snapshot)
+{
+	intent_free_auto char *prefix = intent_format("nodes/%s/", ctl->node);
+	size_t count = 0;
+	if (ppctl_flag(ctl, "all"))
+		return NULL;
+	if (ppctl_option(ctl, "node"))
+		return ctl->node;
+	if (prefix)
+		intent_snapshot_range(snapshot, prefix, &count);
+	return count ? ctl->node : NULL;
+}
+
+int ppctl_status(struct ppctl *ctl, struct intent_error *err)
+{
+	struct intent_snapshot *snapshot = NULL;
+	struct shown shown = {
+		.ctl = ctl, .app = ppctl_argument(ctl, 0), .cluster = ppctl_option(ctl, "cluster"),
+		.json = ppctl_flag(ctl, "json"), .watching = ppctl_flag(ctl, "watch"),
+	};
+	int64_t wait = intent_json_integer(ctl->options, "wait", 0);
+	int code = look(ctl, &snapshot, err);
+
+	if (code)
+		return code;
+	shown.node = choose_node(ctl, snapshot);
+	shown.terminal = ppctl_columns() && !shown.json;
+	shown.deadline = wait ? intent_time_monotonic() + wait : 0;
+	if (shown.watching || wait) {
+		code = follow(&shown, err);
+	} else {
+		shown.last = ppctl_slices(snapshot, shown.app, shown.node, shown.cluster);
+		show_once(&shown, shown.last);
+		code = status_of(&shown, shown.last);
+	}
+	intent_snapshot_unref(snapshot);
+	json_decref(shown.last);
+	return code;
+}

@@ -1,0 +1,580 @@
+/*
+ * Watching a directory store. inotify only says when to look; what is delivered is always read
+ * under the store's lock. Directories are armed before they are read, from the store's own
+ * parents down, so nothing that happens later goes unheard; whatever cannot be armed is
+ * looked at once a second instead.
+ *
+ * An arm is one inotify watch; its refs say which prefixes it serves, so that a change makes
+ * only those be read again.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
+#include <intent/file.h>
+
+#include "dir.h"
+
+#define SELF (IN_DELETE_SELF | IN_MOVE_SELF | IN_ATTRIB)
+#define LAST (SELF | IN_CREATE | IN_MOVED_TO)
+#define CONTENT (LAST | IN_MOVED_FROM | IN_DELETE | IN_CLOSE_WRITE)
+#define SESSION IN_CLOSE_WRITE
+
+#define BURST_MS 10       /* from the first event to the reading */
+#define UNFINISHED_MS 100 /* a file that was made by hand and is not closed yet */
+#define RETRY_LOCK_MS 5
+#define POLL_MS 1000      /* where inotify does not reach */
+
+#define EVERY SIZE_MAX    /* ref of all prefixes: the store's parents */
+
+enum { DIRTY = 1, RECHECK = 2 };
+
+struct ref {
+	size_t part;
+	uint32_t mask;
+};
+
+struct arm {
+	int wd;
+	uint32_t mask;     /* as the kernel has it */
+	struct ref *refs;  /* owned */
+	size_t count;
+};
+
+struct watch {
+	struct intent__watch_sink sink;
+	char *path;                  /* owned: the store may be closed first */
+	size_t skip;
+	struct intent__parts *parts;
+	unsigned char *flags;        /* one a part */
+	int inotify;                 /* -1: none to be had */
+	bool deaf;                   /* something could not be armed */
+	bool parents;                /* the store's parents must be armed again */
+	bool stopped;
+	bool troubled;
+	struct intent_error trouble; /* what was told last */
+	int64_t busy_since;          /* somebody else has held the lock, 0: no */
+	int rechecks;
+	size_t reading;              /* the part that is being read */
+	struct arm *arms;            /* owned; sorted by wd, which only grow */
+	size_t arm_count, arm_room;
+	uv_poll_t poll;
+	uv_timer_t timer;
+	int handles;                 /* to be closed before the memory goes */
+};
+
+static void on_timer(uv_timer_t *timer);
+
+static void schedule(struct watch *watch, uint64_t ms)
+{
+	if (watch->stopped || (uv_is_active((uv_handle_t *)&watch->timer) &&
+			       uv_timer_get_due_in(&watch->timer) <= ms))
+		return;
+	uv_timer_start(&watch->timer, on_timer, ms, 0);
+}
+
+static void mark(struct watch *watch, size_t part, unsigned char flags)
+{
+	for (size_t i = 0; i < intent__parts_count(watch->parts); i++) {
+		if (part == EVERY || part == i)
+			watch->flags[i] |= flags;
+	}
+	watch->parents |= part == EVERY;
+}
+
+/* ---- arms ---- */
+
+static struct arm *find_arm(const struct watch *watch, int wd)
+{
+	size_t low = 0, high = watch->arm_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (watch->arms[middle].wd == wd)
+			return &watch->arms[middle];
+		if (watch->arms[middle].wd < wd)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+static struct arm *new_arm(struct watch *watch, int wd)
+{
+	size_t at = watch->arm_count;
+
+	if (watch->arm_count == watch->arm_room) {
+		size_t room = watch->arm_room ? watch->arm_room * 2 : 16;
+		struct arm *arms = reallocarray(watch->arms, room, sizeof(*arms));
+
+		if (!arms)
+			return NULL;
+		watch->arms = arms;
+		watch->arm_room = room;
+	}
+	/* The kernel's numbers grow, until they wrap after two thousand million. */
+	while (at && watch->arms[at - 1].wd > wd)
+		at--;
+	memmove(&watch->arms[at + 1], &watch->arms[at],
+		(watch->arm_count - at) * sizeof(*watch->arms));
+	watch->arms[at] = (struct arm){.wd = wd};
+	watch->arm_count++;
+	return &watch->arms[at];
+}
+
+static void remove_arm(struct watch *watch, struct arm *arm)
+{
+	size_t at = (size_t)(arm - watch->arms);
+
+	free(arm->refs);
+	watch->arm_count--;
+	memmove(arm, arm + 1, (watch->arm_count - at) * sizeof(*arm));
+}
+
+static bool add_ref(struct arm *arm, size_t part, uint32_t mask)
+{
+	struct ref *refs;
+
+	for (size_t i = 0; i < arm->count; i++) {
+		if (arm->refs[i].part == part) {
+			arm->refs[i].mask |= mask;
+			return true;
+		}
+	}
+	refs = reallocarray(arm->refs, arm->count + 1, sizeof(*refs));
+	if (!refs)
+		return false;
+	arm->refs = refs;
+	arm->refs[arm->count++] = (struct ref){.part = part, .mask = mask};
+	return true;
+}
+
+static void arm_path(struct watch *watch, const char *path, size_t part, uint32_t mask)
+{
+	int wd = watch->inotify < 0 ? -1 :
+		inotify_add_watch(watch->inotify, path, mask | IN_MASK_ADD);
+	struct arm *arm = wd < 0 ? NULL : find_arm(watch, wd);
+	uint32_t wanted = 0;
+
+	if (wd >= 0 && !arm)
+		arm = new_arm(watch, wd);
+	if (!arm || !add_ref(arm, part, mask)) {
+		watch->deaf = true;
+		return;
+	}
+	for (size_t i = 0; i < arm->count; i++)
+		wanted |= arm->refs[i].mask;
+	arm->mask |= mask;
+	/* Narrower than before, so that a chain is not woken by what it once waited for. */
+	if (arm->mask != wanted && inotify_add_watch(watch->inotify, path, wanted) == wd)
+		arm->mask = wanted;
+}
+
+static void drop_refs(struct watch *watch, size_t part)
+{
+	for (size_t i = 0; i < watch->arm_count; i++) {
+		struct arm *arm = &watch->arms[i];
+		size_t kept = 0;
+
+		for (size_t j = 0; j < arm->count; j++) {
+			if (arm->refs[j].part != part)
+				arm->refs[kept++] = arm->refs[j];
+		}
+		arm->count = kept;
+	}
+}
+
+/* Arms that serve nobody any more. */
+static void sweep_arms(struct watch *watch)
+{
+	for (size_t i = watch->arm_count; i-- > 0;) {
+		if (watch->arms[i].count)
+			continue;
+		inotify_rm_watch(watch->inotify, watch->arms[i].wd);
+		remove_arm(watch, &watch->arms[i]);
+	}
+}
+
+static void on_directory(int fd, enum intent__dir_role role, void *data)
+{
+	static const uint32_t masks[] = {
+		[INTENT__DIR_CHAIN] = SELF,
+		[INTENT__DIR_LAST] = LAST,
+		[INTENT__DIR_CONTENT] = CONTENT,
+	};
+	struct watch *watch = data;
+	char path[64];
+
+	/* By descriptor: the very directory that is read, whatever its path means by now. */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	arm_path(watch, path, watch->reading, masks[role]);
+}
+
+static void on_session(int root, const char *session, void *data)
+{
+	struct watch *watch = data;
+	char path[160];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d/" INTENT__DIR_META "/sessions/%s", root,
+		 session);
+	/* A session without a file is over; its documents are not there. */
+	if (access(path, F_OK) == 0)
+		arm_path(watch, path, watch->reading, SESSION);
+}
+
+/* The store's path from the root directory down: any of them may be moved away. */
+static void arm_parents(struct watch *watch)
+{
+	char path[PATH_MAX];
+	size_t length = strlen(watch->path);
+
+	drop_refs(watch, EVERY);
+	if (watch->inotify < 0 || length >= sizeof(path))
+		return;
+	memcpy(path, watch->path, length + 1);
+	for (;;) {
+		int wd = inotify_add_watch(watch->inotify, path, SELF | IN_MASK_ADD);
+		struct arm *arm = wd < 0 ? NULL : find_arm(watch, wd);
+
+		/* Not readable for us: then its moving is met by the next resync. */
+		if (wd >= 0 && !arm)
+			arm = new_arm(watch, wd);
+		if (arm && add_ref(arm, EVERY, SELF))
+			arm->mask |= SELF;
+		while (length && path[length] != '/')
+			length--;
+		if (!length)
+			break;
+		path[length] = 0;
+	}
+	watch->parents = false;
+}
+
+/* ---- events ---- */
+
+static void on_event(struct watch *watch, const struct inotify_event *event)
+{
+	struct arm *arm = event->wd < 0 ? NULL : find_arm(watch, event->wd);
+	bool named = event->len && event->name[0];
+
+	if (event->mask & IN_Q_OVERFLOW) {
+		mark(watch, EVERY, DIRTY);
+		schedule(watch, BURST_MS);
+		return;
+	}
+	if (!arm || (named && event->name[0] == '.'))
+		return;
+	for (size_t i = 0; i < arm->count; i++) {
+		const struct ref *ref = &arm->refs[i];
+
+		if (!(event->mask & (ref->mask | IN_IGNORED | IN_UNMOUNT)))
+			continue;
+		/* For a directory on the way, what happens to others in it is no news. */
+		if (named && ref->mask == SELF)
+			continue;
+		mark(watch, ref->part, DIRTY);
+		if (ref->mask == SESSION) {
+			/* The kernel tells of the close before it lets go of the lock. */
+			mark(watch, ref->part, RECHECK);
+			watch->rechecks = 3;
+		}
+		schedule(watch, (event->mask & (IN_CREATE | IN_ISDIR)) == IN_CREATE ?
+			 UNFINISHED_MS : BURST_MS);
+	}
+	if (event->mask & IN_IGNORED)
+		remove_arm(watch, arm);
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+	struct watch *watch = poll->data;
+	_Alignas(struct inotify_event) char buffer[16384];
+	ssize_t count;
+
+	(void)status;
+	(void)events;
+	while ((count = read(watch->inotify, buffer, sizeof(buffer))) > 0) {
+		const struct inotify_event *event;
+
+		for (char *at = buffer; at < buffer + count; at += sizeof(*event) + event->len) {
+			event = (const struct inotify_event *)(void *)at;
+			on_event(watch, event);
+		}
+	}
+}
+
+/* ---- reading ---- */
+
+static void tell_trouble(struct watch *watch, const struct intent_error *err)
+{
+	if (watch->troubled && watch->trouble.code == err->code &&
+	    strcmp(watch->trouble.msg, err->msg) == 0)
+		return;
+	watch->troubled = true;
+	watch->trouble = *err;
+	watch->sink.on_trouble(&watch->trouble, watch->sink.data);
+}
+
+static bool any_dirty(const struct watch *watch)
+{
+	for (size_t i = 0; i < intent__parts_count(watch->parts); i++) {
+		if (watch->flags[i] & DIRTY)
+			return true;
+	}
+	return false;
+}
+
+static int read_part(struct watch *watch, int root, size_t part, struct intent_error *err)
+{
+	const struct intent__dir_observer observer = {
+		.on_directory = on_directory, .on_session = on_session, .data = watch,
+	};
+	struct intent_snapshot *snapshot;
+
+	watch->reading = part;
+	drop_refs(watch, part);
+	if (intent__dir_collect(root, intent__parts_prefix(watch->parts, part), false, watch->skip,
+				&observer, &snapshot, err) < 0)
+		return err->code;
+	snapshot->revision = intent__dir_last_revision(root) > snapshot->revision ?
+		intent__dir_last_revision(root) : snapshot->revision;
+	intent__parts_put(watch->parts, part, snapshot);
+	watch->flags[part] &= (unsigned char)~DIRTY;
+	return 0;
+}
+
+/* All dirty parts; INTENT_EBUSY: the lock is somebody else's just now. */
+static int read_dirty(struct watch *watch, struct intent_error *err)
+{
+	intent_close_auto int root = -1;
+	struct intent_error last = {0};
+
+	if (watch->parents)
+		arm_parents(watch);
+	if (intent__dir_enter(watch->path, LOCK_SH, 0, &root, err) < 0) {
+		watch->parents |= err->code != INTENT_EBUSY;
+		return err->code;
+	}
+	/* One directory that may not be read is no reason to be blind to the others. */
+	for (size_t i = 0; i < intent__parts_count(watch->parts); i++) {
+		if ((watch->flags[i] & DIRTY) && read_part(watch, root, i, err) < 0)
+			last = *err;
+	}
+	sweep_arms(watch);
+	if (last.code)
+		*err = last;
+	return last.code;
+}
+
+/* Whether the round is over: false when the lock could not be had yet. */
+static bool look(struct watch *watch)
+{
+	struct intent_error err = {0};
+	int rc = any_dirty(watch) ? read_dirty(watch, &err) : 0;
+
+	if (rc == INTENT_EBUSY) {
+		int64_t now = intent_time_monotonic();
+
+		if (!watch->busy_since)
+			watch->busy_since = now;
+		if (now - watch->busy_since < INTENT__DIR_PATIENCE_MS) {
+			schedule(watch, RETRY_LOCK_MS);
+			return false;
+		}
+		intent_fail(&err, INTENT_EUNAVAILABLE, "dir:%s: locked by another process for "
+			    "more than %d s", watch->path, INTENT__DIR_PATIENCE_MS / 1000);
+	}
+	watch->busy_since = 0;
+	if (rc < 0) {
+		schedule(watch, intent__reconnect_delay());
+		tell_trouble(watch, &err);
+	} else if (watch->troubled) {
+		watch->troubled = false;
+		err = (struct intent_error){0};
+		watch->sink.on_trouble(&err, watch->sink.data);
+	}
+	return true;
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct watch *watch = timer->data;
+	struct intent_snapshot *snapshot;
+
+	watch->deaf = watch->inotify < 0;
+	if (!look(watch) || watch->stopped)
+		return;
+	if (watch->rechecks) {
+		watch->rechecks--;
+		for (size_t i = 0; i < intent__parts_count(watch->parts); i++) {
+			if (watch->flags[i] & RECHECK)
+				watch->flags[i] = DIRTY | (watch->rechecks ? RECHECK : 0);
+		}
+		schedule(watch, watch->rechecks == 2 ? 20 : 200);
+	}
+	if (watch->deaf) {
+		mark(watch, EVERY, DIRTY);
+		schedule(watch, POLL_MS);
+	}
+	snapshot = intent__parts_take(watch->parts);
+	if (snapshot)
+		watch->sink.on_snapshot(snapshot, watch->sink.data);
+}
+
+/* ---- the engine's interface ---- */
+
+static void on_closed(uv_handle_t *handle)
+{
+	struct watch *watch = handle->data;
+
+	if (--watch->handles > 0)
+		return;
+	if (watch->inotify >= 0)
+		close(watch->inotify);
+	for (size_t i = 0; i < watch->arm_count; i++)
+		free(watch->arms[i].refs);
+	free(watch->arms);
+	free(watch->flags);
+	free(watch->path);
+	intent__parts_free(watch->parts);
+	free(watch);
+}
+
+static void listen_on(struct watch *watch, uv_loop_t *loop)
+{
+	watch->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	if (watch->inotify < 0)
+		return;
+	if (uv_poll_init(loop, &watch->poll, watch->inotify) < 0) {
+		close(watch->inotify);
+		watch->inotify = -1;
+		return;
+	}
+	watch->handles++;
+	watch->poll.data = watch;
+	uv_poll_start(&watch->poll, UV_READABLE, on_readable);
+}
+
+int intent__dir_watch_start(struct intent_store *store, const char *const *prefixes,
+			    const struct intent__watch_sink *sink, void **ret_watch,
+			    struct intent_error *err)
+{
+	struct watch *watch = calloc(1, sizeof(*watch));
+	int rc = watch ? uv_timer_init(store->loop, &watch->timer) : -ENOMEM;
+
+	if (rc < 0) {
+		free(watch);
+		return intent_fail(err, rc, "watch: %s", uv_strerror(rc));
+	}
+	watch->handles = 1;
+	watch->timer.data = watch;
+	watch->inotify = -1;
+	watch->sink = *sink;
+	watch->skip = strlen(store->prefix);
+	watch->path = strdup(intent__dir_store_path(store));
+	watch->parts = intent__parts_new();
+	if (!watch->path || !watch->parts ||
+	    intent__dir_watch_set(watch, prefixes, err) < 0) {
+		intent__dir_watch_stop(watch);
+		return intent_fail(err, -ENOMEM, "out of memory");
+	}
+	listen_on(watch, store->loop);
+	mark(watch, EVERY, DIRTY);
+	*ret_watch = watch;
+	return 0;
+}
+
+static size_t index_of(const struct intent__parts *parts, const char *prefix)
+{
+	for (size_t i = 0; i < intent__parts_count(parts); i++) {
+		if (strcmp(intent__parts_prefix(parts, i), prefix) == 0)
+			return i;
+	}
+	return EVERY;
+}
+
+/* Flags and refs under the parts' new numbers. `names` are the old parts' prefixes. */
+static void renumber(struct watch *watch, char *const *names, size_t count, unsigned char *flags)
+{
+	size_t fresh = intent__parts_count(watch->parts);
+
+	for (size_t i = 0; i < fresh; i++)
+		flags[i] = intent__parts_get(watch->parts, i) ? 0 : DIRTY;
+	for (size_t i = 0; i < count; i++) {
+		size_t to = index_of(watch->parts, names[i]);
+
+		if (to != EVERY)
+			flags[to] |= watch->flags[i];
+	}
+	for (size_t i = 0; i < watch->arm_count; i++) {
+		struct arm *arm = &watch->arms[i];
+		size_t kept = 0;
+
+		for (size_t j = 0; j < arm->count; j++) {
+			struct ref ref = arm->refs[j];
+
+			if (ref.part != EVERY) {
+				ref.part = index_of(watch->parts, names[ref.part]);
+				if (ref.part == EVERY)
+					continue;
+			}
+			arm->refs[kept++] = ref;
+		}
+		arm->count = kept;
+	}
+}
+
+static void free_names(char **names, size_t count)
+{
+	for (size_t i = 0; names && i < count; i++)
+		free(names[i]);
+	free(names);
+}
+
+int intent__dir_watch_set(void *data, const char *const *prefixes, struct intent_error *err)
+{
+	struct watch *watch = data;
+	size_t count = intent__parts_count(watch->parts), most = 0;
+	char **names = calloc(count + 1, sizeof(*names));
+	unsigned char *flags;
+	bool whole = names;
+
+	while (prefixes[most])
+		most++;
+	flags = calloc(most + 1, 1);
+	for (size_t i = 0; names && i < count; i++) {
+		names[i] = strdup(intent__parts_prefix(watch->parts, i));
+		whole &= names[i] != NULL;
+	}
+	if (!whole || !flags || intent__parts_set(watch->parts, prefixes) < 0) {
+		free_names(names, count);
+		free(flags);
+		return intent_fail(err, -ENOMEM, "out of memory");
+	}
+	renumber(watch, names, count, flags);
+	free_names(names, count);
+	free(watch->flags);
+	watch->flags = flags;
+	schedule(watch, 0);
+	return 0;
+}
+
+void intent__dir_watch_refresh(void *data)
+{
+	struct watch *watch = data;
+
+	mark(watch, EVERY, DIRTY);
+	schedule(watch, 0);
+}
+
+void intent__dir_watch_stop(void *data)
+{
+	struct watch *watch = data;
+
+	watch->stopped = true;
+	uv_close((uv_handle_t *)&watch->timer, on_closed);
+	if (watch->handles == 2)
+		uv_close((uv_handle_t *)&watch->poll, on_closed);
+}

@@ -1,0 +1,162 @@
+/*
+ * The directory store's own parts. Not installed.
+ *
+ *	PATH/nodes/web1/slug     the value of the key nodes/web1/slug, after one header line
+ *	PATH/.intent/revision    the last revision given out
+ *	PATH/.intent/journal     a transaction that is decided but not finished
+ *	PATH/.intent/stage-*     a file being written; garbage whenever nobody holds the lock
+ *	PATH/.intent/sessions/   one file a session, flock()ed by its owner; its lines are keys
+ *
+ * The lock is flock() on PATH itself: shared to read, exclusive to write. It needs no file that
+ * could be missing, and a reader needs no permission to write.
+ *
+ * Names: see dir-name.c. A key whose own name is taken by a directory ("a", when "a/b" exists) is
+ * the file "a/%self".
+ *
+ * A file starts with "#intent <revision> <session or -> <checksum of the value>\n". Without this
+ * line, or when the checksum does not fit, it was written by hand: the value is all (after
+ * the line), and its revision is its ctime. Revisions are microseconds since 1970, or the last
+ * one plus one where the clock is behind: so they keep growing when a store is emptied,
+ * and a file edited by hand has a newer one than what was read before.
+ */
+#ifndef INTENT_DIR_H
+#define INTENT_DIR_H
+
+#include <limits.h>
+#include "engine.h"
+
+#define INTENT__DIR_META ".intent"
+#define INTENT__DIR_SELF "%self"
+/* A path below the store: each byte of a key as "%XX", and room for "/%self". */
+#define INTENT__DIR_PATH_MAX (INTENT_KEY_MAX * 4 + 64)
+#define INTENT__DIR_HEADER_MAX 192
+#define INTENT__DIR_FILE_MAX (INTENT_VALUE_MAX + INTENT__DIR_HEADER_MAX)
+
+/* ---- dir-name.c ---- */
+
+/* The relative path of a key (whole: without "/%self"). A prefix "a/b/" gives "a/b/%". */
+void intent__dir_path(const char *key, char out[INTENT__DIR_PATH_MAX]);
+/*
+ * A directory entry's name -> its part of the key, appended at out (room bytes). Returns its
+ * length, or -1 when no key has such a name. *ret_continues: the next level continues the same
+ * component.
+ */
+int intent__dir_decode(const char *name, char *out, size_t room, bool *ret_continues);
+
+/* ---- dir-file.c ---- */
+
+struct intent__dir_document {
+	uint64_t revision;
+	char session[64];         /* "" for none */
+	const char *value;        /* borrowed from the bytes */
+	size_t length;
+};
+/* ctime_us: revision of what was written by hand. */
+void intent__dir_parse(const char *bytes, size_t count, uint64_t ctime_us,
+		       struct intent__dir_document *ret);
+/* The file of a value; appends. */
+void intent__dir_compose(struct intent_text *out, uint64_t revision, const char *session,
+			 const void *value, size_t length);
+uint64_t intent__dir_ctime(const struct stat *st);
+/* Whole content up to INTENT__DIR_FILE_MAX + 1 bytes; -errno or the count. */
+ssize_t intent__dir_slurp(int fd, char *buffer, size_t room);
+/* errno as an error of the store: full, read-only, not permitted, or temporary trouble. */
+int intent__dir_errno(struct intent_error *err, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* ---- dir-read.c ---- */
+
+/* What a watch wants to know of a reading; on_x may be NULL. */
+enum intent__dir_role {
+	INTENT__DIR_CHAIN,        /* on the way to what was asked for */
+	INTENT__DIR_LAST,         /* the next component is missing */
+	INTENT__DIR_CONTENT,
+};
+struct intent__dir_observer {
+	void (*on_directory)(int fd, enum intent__dir_role role, void *data);
+	void (*on_session)(int meta, const char *session, void *data);
+	void *data;
+};
+
+/*
+ * Under a lock. An exact key or all that start with it. `skip`: the length of the store's own
+ * prefix, which does not count when trust is judged.
+ */
+int intent__dir_collect(int root, const char *key, bool exact, size_t skip,
+			const struct intent__dir_observer *observer,
+			struct intent_snapshot **ret_owned, struct intent_error *err);
+/* Is the session's file held by its owner? */
+bool intent__dir_session_lives(int root, const char *session);
+
+/* ---- dir-lock.c ---- */
+
+/* How long a call waits for the lock. */
+#define INTENT__DIR_PATIENCE_MS 10000
+
+/*
+ * Open the store at path and lock it (LOCK_SH, LOCK_EX); a transaction that was cut short is
+ * completed first. Closing *ret_root unlocks. INTENT_EBUSY when patience_ms ran out.
+ */
+int intent__dir_enter(const char *path, int how, int64_t patience_ms, int *ret_root,
+		      struct intent_error *err);
+/* The store's own directory; made, with the store's mode, when missing. Under LOCK_EX. */
+int intent__dir_meta(int root, int *ret_meta, struct intent_error *err);
+/* The last revision given out, 0 when none was. */
+uint64_t intent__dir_last_revision(int root);
+/* A new one above all others and above floor; taken by this call. Under LOCK_EX. */
+int intent__dir_next_revision(int root, int meta, uint64_t floor, uint64_t *ret_revision,
+			      struct intent_error *err);
+
+/* ---- dir-commit.c ---- */
+
+/* One file to be, already staged with its header ("stage-..." in meta), or gone. */
+struct intent__dir_change {
+	char key[INTENT_KEY_MAX + 1];
+	char stage[32];           /* "" : gone */
+};
+/* At most one more for each put: what has to give way to a directory. */
+#define INTENT__DIR_CHANGES_MAX (2 * INTENT_TXN_MAX)
+struct intent__dir_changes {
+	struct intent__dir_change list[INTENT__DIR_CHANGES_MAX];
+	size_t count;
+};
+/* Add one: bytes are staged durably; NULL: gone. */
+int intent__dir_stage(int meta, struct intent__dir_changes *changes, const char *key,
+		      const struct intent_text *bytes, struct intent_error *err);
+/* Make them so, all or nothing. INTENT_EUNKNOWN: decided, but perhaps not finished or durable. */
+int intent__dir_commit(int root, int meta, struct intent__dir_changes *changes,
+		       struct intent_error *err);
+/* Remove what is staged; when nothing was committed, or for good measure. */
+void intent__dir_stage_sweep(int meta);
+/* A journal was left / complete it, under LOCK_EX. */
+bool intent__dir_journal_waits(int root);
+int intent__dir_replay(int root, struct intent_error *err);
+/*
+ * The file of a key: *ret_directory (to be closed) and its name there, borrowed from path
+ * (filled from key). -errno: absent is -ENOENT.
+ */
+int intent__dir_locate(int root, const char *key, char path[INTENT__DIR_PATH_MAX],
+		       int *ret_directory, const char **ret_name);
+/* Remove a key's file and the directories that are empty without it; -errno. */
+int intent__dir_unlink(int root, const char *key, bool durably);
+
+/* ---- dir-write.c ---- */
+
+/* Under LOCK_EX. Leftovers and dead sessions are swept first. */
+int intent__dir_transact(int root, const struct intent_op *ops, size_t count,
+			 uint64_t *ret_revision, struct intent_error *err);
+/* Delete what is bound to a session, and its file. Under LOCK_EX. */
+void intent__dir_session_sweep(int root, int meta, const char *session);
+
+/* ---- dir-watch.c ---- */
+
+int intent__dir_watch_start(struct intent_store *store, const char *const *prefixes,
+			    const struct intent__watch_sink *sink, void **ret_watch,
+			    struct intent_error *err);
+int intent__dir_watch_set(void *watch, const char *const *prefixes, struct intent_error *err);
+void intent__dir_watch_refresh(void *watch);
+void intent__dir_watch_stop(void *watch);
+/* The store's path (of its state). */
+const char *intent__dir_store_path(const struct intent_store *store);
+
+#endif
