@@ -126,6 +126,8 @@ static pid_t begin(char **argv)
 		execvp(argv[0], argv);
 		_exit(127);
 	}
+	/* Orphans become our children: all of the family is reaped, no zombie is left, when we end. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	waitpid(pid, NULL, 0);
 	ptrace(PTRACE_SETOPTIONS, pid, NULL,
 	       PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE |

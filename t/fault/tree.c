@@ -5,7 +5,8 @@
  *
  * A line: path, type and mode, owner, and the SHA-256 of a file or the target of a link. -x leaves out
  * what matches (path below DIRECTORY, '*' matches '/' too), with all below it. -j takes this
- * member out of every file that is a JSON object before it is digested, at any depth. -t adds inode
+ * member out of every file that is a JSON object before it is digested, at any depth, and the line
+ * before it that a directory store begins its files with. -t adds inode
  * and time of change: what nobody touched prints the same line again.
  */
 #include <errno.h>
@@ -47,7 +48,12 @@ static char *content(const char *path)
 
 	if (intent_file_read(AT_FDCWD, path, 64 << 20, &bytes, &length, &err) < 0)
 		return intent_format("? %s", err.msg);
-	if (dropped_count && intent_json_parse(bytes, length, 0, &json, &err) == 0 && json_is_object(json)) {
+	const char *text = bytes, *line = memchr(bytes, '\n', length);
+
+	if (line && intent_starts_with(text, "#intent "))
+		text = line + 1;
+	if (dropped_count && !intent_json_parse(text, length - (size_t)(text - bytes), 0, &json, &err) &&
+	    json_is_object(json)) {
 		drop_members(json);
 		intent_json_digest(json, digest);
 	} else {
