@@ -362,7 +362,14 @@ like "$output" "--once --dry-run .*--store dir:$T/store --node n1" "each is aske
 agent stuck 'echo "db: basedir is taken" >&2; exit 100'
 run bin/ppctl plan; is "$status" 100 "plan: blocked"
 like "$output" "basedir is taken" "and why"
-like "$(bin/ppctl plan --json | flat)" '"agent":"busy","status":2' "as JSON"
+like "$(bin/ppctl plan --json | flat)" '"agent":"busy","notes":\[\],"status":2' "as JSON"
+agent late 'echo "{\"level\": \"info\", \"slice\": \"web\", \"msg\": \"waiting: not installed\"}" >&2
+	echo "{\"level\": \"info\", \"msg\": \"Polling intent store\"}" >&2; exit 111'
+agent dies 'kill -9 $$'
+run bin/ppctl plan
+like "$output" "late: waiting or failing"$'\n'"  web: waiting: not installed" "what an agent waits for"
+unlike "$output" "Polling" "without everyday lines"
+like "$output" "dies: killed by signal 9" "an agent that dies"
 agent slow 'sleep 30'
 run bin/ppctl plan --timeout 1s; like "$output" "no answer within its --timeout" "an agent that hangs"
 rm bin/pp-*
