@@ -11,6 +11,7 @@
 
 #define REMOVALS_WINDOW_MS (10 * 60 * 1000)
 #define SNAPSHOT_MAX (256u << 20)
+#define RECORD_MAX (64u << 20)
 
 struct intent__memory {
 	char *directory;
@@ -50,8 +51,8 @@ int intent__memory_open(const char *state_dir, struct intent__memory **ret_owned
 	if (!memory)
 		return intent_fail(err, -ENOMEM, "out of memory");
 	memory->directory = strdup(state_dir);
-	memory->slices = load(memory, "slices.json", 0);
-	memory->removals = load(memory, "removals.json", 0);
+	memory->slices = load(memory, "slices.json", RECORD_MAX);
+	memory->removals = load(memory, "removals.json", RECORD_MAX);
 	if (!json_is_array(memory->slices)) {
 		json_decref(memory->slices);
 		memory->slices = json_array();

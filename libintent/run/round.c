@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <sys/file.h>
 #include <sys/socket.h>
+#include <intent/digest.h>
 #include <intent/file.h>
 #include "run.h"
 
@@ -410,6 +411,17 @@ static void tell_result(struct intent_round *round, struct outcome *outcome)
 	tell(round, message);
 }
 
+/* The identity of the intent at work, for the status document. */
+static void tell_digest(struct intent_round *round)
+{
+	intent_json_auto json_t *message = NULL;
+	char digest[65];
+
+	intent_json_digest(round->intent, digest);
+	message = json_pack("{ss}", "digest", digest);
+	tell(round, message);
+}
+
 /* A successor waits here for a round that outlived its runner. */
 static int lock_slice(struct intent_round *round, struct intent_error *err)
 {
@@ -440,6 +452,7 @@ int intent__round_main(const json_t *request, int channel, void *data)
 	signal(SIGPIPE, SIG_IGN);
 	if (intent_json_boolean(request, "announce", false))
 		intent_log(INTENT_INFO, round.slice, "Checking spec for %s", round.slice);
+	tell_digest(&round);
 	if (lock_slice(&round, &outcome.err) == 0)
 		run_passes(&round, &outcome);
 	tell_result(&round, &outcome);

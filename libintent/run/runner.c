@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <intent/digest.h>
 #include <intent/file.h>
 #include "slice.h"
 
@@ -57,6 +56,8 @@ static void on_message(unsigned id, json_t *message, void *data)
 		answer_removal(runner, slice, message);
 	else if (json_object_get(message, "stop"))
 		slice->stop_signal = SIGINT;
+	else if (json_object_get(message, "digest"))
+		snprintf(slice->digest, sizeof(slice->digest), "%s", intent_json_string(message, "digest", ""));
 	else if (json_object_get(message, "progress"))
 		intent__slice_progress(runner, slice, json_object_get(message, "progress"));
 	else if (json_object_get(message, "result")) {

@@ -3,7 +3,6 @@
 #include <sys/random.h>
 #include <sys/wait.h>
 #include <intent/child.h>
-#include <intent/digest.h>
 #include "slice.h"
 
 #define BACKOFF_FIRST_MS 1000
@@ -99,8 +98,9 @@ static void publish(struct intent__runner *runner, struct intent__slice *slice, 
 	if (!before || strcmp(intent_json_string(before, "state", ""), intent_state_name(slice->state)) ||
 	    strcmp(intent_json_string(before, "reason", ""), reason))
 		slice->since_ms = intent_time_now();
-	document = json_pack("{ss ss ss so ss}", "state", intent_state_name(slice->state), "reason", reason,
-			     "message", message, "since", time_text(slice->since_ms), "intent_digest", slice->digest);
+	document = json_pack("{ss ss ss so ss*}", "state", intent_state_name(slice->state), "reason", reason,
+			     "message", message, "since", time_text(slice->since_ms),
+			     "intent_digest", slice->intent ? slice->digest : NULL);
 	if (!is_settled(slice->state)) {
 		json_object_set_new(document, "attempts", json_integer(slice->attempts));
 		if (slice->due_ms != INT64_MAX)
@@ -268,14 +268,10 @@ static void refuse(struct intent__runner *runner, struct intent__slice *slice, c
 
 static void take_intent(struct intent__slice *slice, json_t *intent)
 {
-	char digest[65];
-
-	intent_json_digest(intent, digest);
-	if (slice->intent && !strcmp(digest, slice->digest))
+	if (slice->intent && json_equal(slice->intent, intent))
 		return;
 	json_decref(slice->intent);
 	slice->intent = json_incref(intent);
-	memcpy(slice->digest, digest, sizeof(digest));
 	memset(&slice->trouble, 0, sizeof(slice->trouble));
 	slice->attempts = 0;
 	slice->announce = true;

@@ -18,7 +18,7 @@ struct intent__slice {
 	struct intent__slice *next;
 	char *name;
 	json_t *intent;             /* NULL: `trouble` says why there is none */
-	char digest[65];            /* of intent */
+	char digest[65];            /* of the intent of the last round: libcrypto stays out of the runner */
 	struct intent_error trouble;
 	unsigned round;             /* id of the round under way; 0: none */
 	int64_t due_ms;             /* next round (monotonic); INT64_MAX: when woken */

@@ -4,7 +4,6 @@
  * agent stops renewing. --once publishes without a lease.
  */
 #include <errno.h>
-#include <intent/digest.h>
 #include "run.h"
 
 #define LEASE_TTL_MS 60000

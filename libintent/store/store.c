@@ -7,12 +7,6 @@
 
 #include "engine.h"
 
-/* Weak until every engine is there: what is missing is an unknown scheme. */
-extern const struct intent__engine intent__engine_consul __attribute__((weak));
-extern const struct intent__engine intent__engine_consul_tls __attribute__((weak));
-extern const struct intent__engine intent__engine_etcd __attribute__((weak));
-extern const struct intent__engine intent__engine_etcd_tls __attribute__((weak));
-
 static const struct intent__engine *const engines[] = {
 	&intent__engine_dir, &intent__engine_consul, &intent__engine_consul_tls,
 	&intent__engine_etcd, &intent__engine_etcd_tls,
@@ -158,7 +152,7 @@ static char *normal_prefix(const char *prefix, struct intent_error *err)
 static const struct intent__engine *engine_of(const char *url)
 {
 	for (size_t i = 0; i < sizeof(engines) / sizeof(engines[0]); i++) {
-		if (engines[i] && intent_starts_with(url, engines[i]->scheme))
+		if (intent_starts_with(url, engines[i]->scheme))
 			return engines[i];
 	}
 	return NULL;

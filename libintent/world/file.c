@@ -69,6 +69,22 @@ void intent_temp_name(char out[256], const char *tail)
 		 next_number(), *tail ? "-" : "", tail);
 }
 
+/* A zombie counts as gone: nobody may be there to reap it. */
+static bool process_is_gone(int pid)
+{
+	char path[32], line[512] = "", *state;
+	intent_close_auto int fd = -1;
+
+	if (kill(pid, 0) < 0)
+		return errno == ESRCH;
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, line, sizeof(line) - 1) < 0)
+		return false;
+	state = strrchr(line, ')');
+	return state && (!strncmp(state, ") Z", 3) || !strncmp(state, ") X", 3));
+}
+
 bool intent_temp_is_stale(const char *name)
 {
 	char boot[9];
@@ -81,7 +97,7 @@ bool intent_temp_is_stale(const char *name)
 		return true;
 	if (pid == getpid()) /* ours, or of one who had our pid before */
 		return number - first_number >= temp_number - first_number;
-	return kill(pid, 0) < 0 && errno == ESRCH;
+	return process_is_gone(pid);
 }
 
 int intent__open_parent(const char *path, const char **ret_name, struct intent_error *err)

@@ -3,8 +3,12 @@
 #define INTENT_WORLD_H
 
 #include <intent/error.h>
+#include <intent/sandbox.h>
 
 /* Split a path: its open parent directory (close it) and the last component, borrowed. */
 int intent__open_parent(const char *path, const char **ret_name, struct intent_error *err);
+
+/* Load the filter of a kind of sandboxed child: for good. */
+int intent__seccomp(enum intent_sandbox_kind kind, struct intent_error *err);
 
 #endif

@@ -1,22 +1,33 @@
 /*
- * Runs a command and kills its whole family at one system call.
+ * Runs a command, counting the system calls of its whole family, and lets one of them go wrong.
  *
- *	killat FILE -- COMMAND...            writes "<number> <count>" per system call to FILE
+ *	killat FILE -- COMMAND...            writes "NUMBER ORDINAL KIND" per call to FILE
  *	killat NUMBER ORDINAL -- COMMAND...  kills every process of it at the entry of the
  *	                                     ORDINAL-th call of that number in the family
+ *	killat -e ERRNO NUMBER ORDINAL -- COMMAND...
+ *	                                     that call fails with ERRNO, a number, undone; with
+ *	                                     "ERRNO+" every later one of kind `space` does so too
  *
- * strace counts per process, so that calls spread over children are never
- * reached; this counts over the family. Exit status: 0 when killed, 3 when
- * the command ended before (its count of that call fell short), else that of recording.
+ * KIND is `space` for a call that may need room on a disk, `change` for any other that
+ * changes what somebody else can see, `look` for the rest. strace counts per process, so that calls
+ * spread over children are never reached, and it cannot say "the disk is full from now on".
+ *
+ * Exit status: 0 when killed, 3 when the command ended before that call came, 77
+ * where -e is not supported, else that of the command.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ptrace.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <linux/ptrace.h>
@@ -24,24 +35,78 @@
 #define CALLS 600
 #define FAMILY 256
 
+enum kind { LOOK, CHANGE, SPACE };
+/* What decides the kind of a call: its number alone, the flags of an open, what a descriptor is. */
+enum by { BY_NUMBER = 1, BY_FLAGS, BY_FILE };
+
+static const struct call {
+	int number;
+	enum kind kind;
+	enum by by;
+	int argument; /* where the flags, or the descriptor, are */
+} calls[] = {
+#ifdef SYS_open
+	{SYS_open, SPACE, BY_FLAGS, 1}, {SYS_creat, SPACE, BY_NUMBER, 0}, {SYS_mkdir, SPACE, BY_NUMBER, 0},
+	{SYS_rename, SPACE, BY_NUMBER, 0}, {SYS_symlink, SPACE, BY_NUMBER, 0}, {SYS_link, SPACE, BY_NUMBER, 0},
+	{SYS_mknod, SPACE, BY_NUMBER, 0}, {SYS_unlink, CHANGE, BY_NUMBER, 0}, {SYS_rmdir, CHANGE, BY_NUMBER, 0},
+	{SYS_chmod, CHANGE, BY_NUMBER, 0}, {SYS_chown, CHANGE, BY_NUMBER, 0}, {SYS_lchown, CHANGE, BY_NUMBER, 0},
+	{SYS_fork, CHANGE, BY_NUMBER, 0}, {SYS_vfork, CHANGE, BY_NUMBER, 0},
+#endif
+#ifdef SYS_renameat
+	{SYS_renameat, SPACE, BY_NUMBER, 0},
+#endif
+	/* openat2 has its flags in memory; it is used where files are made. */
+	{SYS_openat, SPACE, BY_FLAGS, 2}, {SYS_openat2, SPACE, BY_NUMBER, 0}, {SYS_mkdirat, SPACE, BY_NUMBER, 0},
+	{SYS_renameat2, SPACE, BY_NUMBER, 0}, {SYS_symlinkat, SPACE, BY_NUMBER, 0},
+	{SYS_linkat, SPACE, BY_NUMBER, 0}, {SYS_mknodat, SPACE, BY_NUMBER, 0},
+	{SYS_write, SPACE, BY_FILE, 0}, {SYS_writev, SPACE, BY_FILE, 0}, {SYS_pwrite64, SPACE, BY_FILE, 0},
+	{SYS_ftruncate, SPACE, BY_FILE, 0}, {SYS_fallocate, SPACE, BY_FILE, 0},
+	{SYS_copy_file_range, SPACE, BY_FILE, 2}, {SYS_sendfile, SPACE, BY_FILE, 0}, {SYS_splice, SPACE, BY_FILE, 2},
+	{SYS_fsync, SPACE, BY_FILE, 0}, {SYS_fdatasync, SPACE, BY_FILE, 0}, {SYS_syncfs, SPACE, BY_NUMBER, 0},
+	{SYS_unlinkat, CHANGE, BY_NUMBER, 0}, {SYS_fchmod, CHANGE, BY_NUMBER, 0},
+	{SYS_fchmodat, CHANGE, BY_NUMBER, 0}, {SYS_fchown, CHANGE, BY_NUMBER, 0},
+	{SYS_fchownat, CHANGE, BY_NUMBER, 0}, {SYS_utimensat, CHANGE, BY_NUMBER, 0},
+	{SYS_kill, CHANGE, BY_NUMBER, 0}, {SYS_flock, CHANGE, BY_NUMBER, 0}, {SYS_clone, CHANGE, BY_NUMBER, 0},
+	{SYS_clone3, CHANGE, BY_NUMBER, 0}, {SYS_execve, CHANGE, BY_NUMBER, 0},
+	{SYS_exit_group, CHANGE, BY_NUMBER, 0},
+};
+
+struct target {
+	long number, ordinal;
+	int error;       /* 0: kill */
+	bool lasting;    /* the error stays */
+};
+
 static pid_t family[FAMILY];
+static int failing[FAMILY];    /* of that one the call under way is to fail */
 static int members;
 static long counts[CALLS];
+static FILE *record;
 
-static void join(pid_t pid)
+static int member(pid_t pid)
 {
 	for (int i = 0; i < members; i++)
 		if (family[i] == pid)
-			return;
-	if (members < FAMILY)
+			return i;
+	return -1;
+}
+
+static void join(pid_t pid)
+{
+	if (member(pid) < 0 && members < FAMILY) {
+		failing[members] = 0;
 		family[members++] = pid;
+	}
 }
 
 static void leave(pid_t pid)
 {
-	for (int i = 0; i < members; i++)
-		if (family[i] == pid)
-			family[i] = family[--members];
+	int i = member(pid);
+
+	if (i < 0)
+		return;
+	family[i] = family[--members];
+	failing[i] = failing[members];
 }
 
 static void kill_family(void)
@@ -61,6 +126,8 @@ static pid_t begin(char **argv)
 		execvp(argv[0], argv);
 		_exit(127);
 	}
+	/* Orphans become our children: all of the family is reaped, no zombie is left, when we end. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	waitpid(pid, NULL, 0);
 	ptrace(PTRACE_SETOPTIONS, pid, NULL,
 	       PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE |
@@ -70,22 +137,95 @@ static pid_t begin(char **argv)
 	return pid;
 }
 
-/* True when this stop is the call to die at. */
-static bool at_call(pid_t pid, long number, long ordinal)
-{
-	struct ptrace_syscall_info info;
+/* ---- what a call is ---- */
 
-	if (ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof(info), &info) <= 0 || info.op != PTRACE_SYSCALL_INFO_ENTRY)
+/* A file of some directory, not a pipe, a socket, a device, memory, or what is said. */
+static bool is_file(pid_t pid, uint64_t fd)
+{
+	char link[64], path[32] = "";
+
+	if (fd <= 2)
 		return false;
-	if (info.entry.nr >= CALLS)
-		return false;
-	counts[info.entry.nr]++;
-	return number == (long)info.entry.nr && counts[info.entry.nr] == ordinal;
+	snprintf(link, sizeof(link), "/proc/%d/fd/%llu", pid, (unsigned long long)fd);
+	return readlink(link, path, sizeof(path) - 1) > 0 && path[0] == '/' && strncmp(path, "/dev/", 5) &&
+	       strncmp(path, "/memfd:", 7);
 }
 
-static int follow(pid_t first, long number, long ordinal)
+static enum kind kind_of(pid_t pid, const struct ptrace_syscall_info *info)
 {
-	bool killed = false;
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		const struct call *call = &calls[i];
+		uint64_t argument = info->entry.args[call->argument];
+
+		if (call->number != (long)info->entry.nr)
+			continue;
+		if (call->by == BY_FLAGS && !(argument & (O_CREAT | O_TRUNC)))
+			return argument & (O_WRONLY | O_RDWR) ? CHANGE : LOOK;
+		if (call->by == BY_FILE && !is_file(pid, argument))
+			return LOOK;
+		return call->kind;
+	}
+	return LOOK;
+}
+
+/* ---- making a call fail ---- */
+
+#ifdef __x86_64__
+/* No call has number -1: the kernel does nothing, and the result is ours to write at the exit. */
+static void spoil(pid_t pid)
+{
+	ptrace(PTRACE_POKEUSER, pid, offsetof(struct user_regs_struct, orig_rax), (void *)-1L);
+}
+
+static void set_result(pid_t pid, long result)
+{
+	ptrace(PTRACE_POKEUSER, pid, offsetof(struct user_regs_struct, rax), (void *)result);
+}
+static const bool can_fail = true;
+#else
+static void spoil(pid_t pid) { (void)pid; }
+static void set_result(pid_t pid, long result) { (void)pid; (void)result; }
+static const bool can_fail = false;
+#endif
+
+/* ---- following ---- */
+
+enum verdict { GO_ON, HIT };
+
+static enum verdict at_entry(pid_t pid, const struct ptrace_syscall_info *info, const struct target *target, bool hit)
+{
+	static const char *const names[] = {"look", "change", "space"};
+	uint64_t number = info->entry.nr;
+
+	if (number >= CALLS)
+		return GO_ON;
+	counts[number]++;
+	if (record)
+		fprintf(record, "%d %ld %s\n", (int)number, counts[number], names[kind_of(pid, info)]);
+	if ((long)number == target->number && counts[number] == target->ordinal)
+		return HIT;
+	return hit && target->lasting && kind_of(pid, info) == SPACE ? HIT : GO_ON;
+}
+
+static enum verdict at_call(pid_t pid, const struct target *target, bool hit)
+{
+	struct ptrace_syscall_info info;
+	int i = member(pid);
+
+	if (ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof(info), &info) <= 0)
+		return GO_ON;
+	if (info.op == PTRACE_SYSCALL_INFO_ENTRY)
+		return at_entry(pid, &info, target, hit);
+	if (info.op == PTRACE_SYSCALL_INFO_EXIT && i >= 0 && failing[i]) {
+		failing[i] = 0;
+		set_result(pid, -target->error);
+	}
+	return GO_ON;
+}
+
+static int follow(pid_t first, const struct target *target)
+{
+	bool hit = false, killed = false;
 	int status, result = 0;
 	pid_t pid;
 
@@ -106,40 +246,58 @@ static int follow(pid_t first, long number, long ordinal)
 			continue;
 		}
 		if (WSTOPSIG(status) == (SIGTRAP | 0x80)) {
-			if (at_call(pid, number, ordinal)) {
-				killed = true;
-				kill_family();
-				continue;
+			if (at_call(pid, target, hit) == HIT) {
+				hit = true;
+				killed = !target->error;
+				if (killed) {
+					kill_family();
+					continue;
+				}
+				spoil(pid);
+				failing[member(pid)] = 1;
 			}
 		} else if (WSTOPSIG(status) != SIGTRAP && WSTOPSIG(status) != SIGSTOP) {
 			pass = WSTOPSIG(status);
 		}
 		ptrace(PTRACE_SYSCALL, pid, NULL, (void *)(long)pass);
 	}
-	if (ordinal)
-		return killed ? 0 : 3;
-	return result;
+	if (target->ordinal && !hit)
+		return 3;
+	return killed ? 0 : result;
+}
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: killat FILE -- COMMAND...\n       killat [-e ERRNO[+]] NUMBER ORDINAL -- COMMAND...\n");
+	return 2;
 }
 
 int main(int argc, char **argv)
 {
-	bool record = argc > 3 && !strcmp(argv[2], "--");
-	bool killing = argc > 4 && !strcmp(argv[3], "--");
+	struct target target = {.number = -1};
 	int result;
-	FILE *out;
 
-	if (!record && !killing) {
-		fprintf(stderr, "usage: killat FILE -- COMMAND...\n       killat NUMBER ORDINAL -- COMMAND...\n");
-		return 2;
+	if (argc > 3 && !strcmp(argv[2], "--")) {
+		record = fopen(argv[1], "w");
+		if (!record) {
+			perror(argv[1]);
+			return 2;
+		}
+		fcntl(fileno(record), F_SETFD, FD_CLOEXEC);
+		result = follow(begin(argv + 3), &target);
+		return fclose(record) ? 2 : result;
 	}
-	if (killing)
-		return follow(begin(argv + 4), strtol(argv[1], NULL, 10), strtol(argv[2], NULL, 10));
-	result = follow(begin(argv + 3), -1, 0);
-	out = fopen(argv[1], "w");
-	if (!out)
-		return 2;
-	for (int i = 0; i < CALLS; i++)
-		if (counts[i])
-			fprintf(out, "%d %ld\n", i, counts[i]);
-	return fclose(out) ? 2 : result;
+	if (argc > 2 && !strcmp(argv[1], "-e")) {
+		target.error = (int)strtol(argv[2], NULL, 10);
+		target.lasting = strchr(argv[2], '+') != NULL;
+		if (!can_fail)
+			return 77;
+		argc -= 2;
+		argv += 2;
+	}
+	if (argc < 5 || strcmp(argv[3], "--"))
+		return usage();
+	target.number = strtol(argv[1], NULL, 10);
+	target.ordinal = strtol(argv[2], NULL, 10);
+	return follow(begin(argv + 4), &target);
 }

@@ -1,0 +1,218 @@
+# For t/fault/run and t/it/idempotent.sh: small worlds, each with work for one agent.
+#
+#	world_NAME    makes $W (empty before) as it is before the agent's first run
+#	enter_NAME    starts what must be running in a fresh copy of it
+#	command_NAME  sets the array `command`
+#	good_NAME     says what is wrong when the agent has converged; silent when all is well
+#	leave_NAME    ends what enter_NAME started
+#
+# All of a world is below $W: store, repo, app (the basedir), runit, stage, state.
+# shellcheck shell=bash disable=SC2034 # `command` is read by those who source this
+
+# An array: bash gives names out in no order.
+worlds=(install prune remove_app launch update reshape stop)
+
+tree=$BUILD_DIR/t/fault/tree
+scan=$BUILD_DIR/t/fault/scan
+
+# What may differ between two ways to the same end: times, numbers of changes, process ids, and
+# what programs that are not ours note down.
+state_of() {
+	"$tree" -x '*/supervise' -x 'app/logs/*/*' -x store/.intent/revision \
+		-x state/snapshot.json -x state/removals.json -x 'stage/*/exit' \
+		-j since -j installed -j next_attempt -j attempts -j at "$W"
+}
+
+put() { ppctl --store "dir:$W/store" --node n1 put "$@" >/dev/null; }
+
+# config VERSION=STATE...
+config() {
+	local one versions=
+	for one; do versions+=${versions:+, }"\"${one%=*}\": \"${one#*=}\""; done
+	put clusters/app/c/config "{\"versions\": {$versions}, \"user_config\": {\"some_value\": \"hello\"}}"
+}
+
+store() {
+	mkdir -p "$W/store" "$W/runit"
+	ppctl --node n1 init "dir:$W/store" >/dev/null
+	put nodes/n1/ '{}'
+	put nodes/n1/app '{"cluster": "c"}'
+	put clusters/app/c/deploy_config "{\"basedir\": \"$W/app\", \"ports\": [],
+		\"health\": {\"up\": \"50ms\", \"deadline\": \"20s\"}}"
+}
+
+# package DIRECTORY PROGRAM...: what an artifact holds; each program says who it is and waits.
+package() {
+	local directory=$1 program
+	shift
+	mkdir -p "$directory/bin" "$directory/share/deep/er"
+	for program; do
+		mkdir -p "$(dirname "$directory/$program")"
+		printf '#!/bin/sh\necho "%s is up"\nexec sleep 100000\n' "$directory/$program" >"$directory/$program"
+		chmod 755 "$directory/$program"
+	done
+	echo "$directory" | sed 's|.*/||' >"$directory/share/deep/er/name"
+	ln -s deep/er/name "$directory/share/link"
+}
+
+# artifact VERSION: into the repository, with its digest.
+artifact() {
+	local out=$W/repo/app/app_$1.tar.gz
+	mkdir -p "$W/repo/app" "$W/tmp"
+	package "$W/tmp/app_$1" bin/launch
+	tar -C "$W/tmp/app_$1" -czf "$out" .
+	sha256sum "$out" | cut -d' ' -f1 >"$out.sha256"
+	rm -rf "$W/tmp"
+}
+
+# ---- pp-preparer ----
+
+preparer() {
+	command=("$BUILD_DIR/bin/pp-preparer" --once --store "dir:$W/store" --node n1 --state-dir "$W/state"
+		--repo "file://$W/repo" --keep 1 --max-destroy 20)
+}
+enter_nothing() { :; }
+
+installed() {
+	local version
+	for version; do
+		[ -x "$W/app/installs/app_$version/bin/launch" ] || echo "app_$version is not installed"
+	done
+	for version in "$W"/app/installs/*; do
+		[[ " $* " == *" ${version##*_} "* ]] || echo "$version should not be there"
+	done
+}
+
+world_install() { store; config 1=prep 2=active; artifact 1; artifact 2; }
+enter_install() { :; }
+command_install() { preparer; }
+good_install() { installed 1 2; }
+leave_install() { :; }
+
+world_prune() {
+	local version
+	store
+	for version in 1 2 3 4 5; do
+		artifact "$version"
+		config "$version=prep"
+		preparer
+		"${command[@]}" || return
+		# Which was used last is seen by time.
+		sleep 0.02
+	done
+}
+enter_prune() { :; }
+command_prune() { preparer; command+=(--keep 0); }
+good_prune() { installed 5; }
+leave_prune() { :; }
+
+# The application is no longer this node's: what is installed stays, nothing else happens.
+world_remove_app() { world_install; preparer; "${command[@]}" || return; ppctl --store "dir:$W/store" rm nodes/n1/app >/dev/null; }
+enter_remove_app() { :; }
+command_remove_app() { preparer; }
+good_remove_app() { installed 1 2; }
+leave_remove_app() { :; }
+
+# ---- pp-setlive ----
+
+setlive() {
+	command=("$BUILD_DIR/bin/pp-setlive" --once --store "dir:$W/store" --node n1 --state-dir "$W/state"
+		--runit "$W/runit" --runit-stage "$W/stage" --stop-timeout 10s --supervise-timeout 20s)
+}
+
+# The directory a service runs in; empty: it does not.
+running() {
+	local pid
+	{ read -r pid <"$W/stage/$1/supervise/pid"; } 2>/dev/null && [ -n "$pid" ] && readlink "/proc/$pid/cwd"
+}
+
+supervise() {
+	"$scan" "$W/runit" >>"$W.scan.log" 2>&1 </dev/null &
+	scanning=$!
+}
+
+unsupervise() {
+	kill "$scanning" 2>/dev/null
+	wait "$scanning" 2>/dev/null
+	scanning=
+}
+
+# runsv sleeps for a second, deaf, when a service ends within a second of its start.
+await_old() {
+	local service
+	for service; do
+		wait_for 10 running "$service" || echo "# $service did not start" >&2
+	done
+	sleep 1.05
+}
+
+# live VERSION SERVICE...: only these run, from that version, and the link says so.
+live() {
+	local version=$1 service found
+	shift
+	found=$(readlink "$W/app/current")
+	[ "$found" = "$W/app/installs/app_$version" ] || echo "current leads to '$found', not to version $version"
+	for service; do
+		found=$(running "$service")
+		[ "$found" = "$W/app/installs/app_$version" ] || echo "$service runs in '$found', not in version $version"
+	done
+	for found in "$W"/stage/*; do
+		[ ! -e "$found" ] || [[ " $* " == *" ${found##*/} "* ]] || echo "$found should not be there"
+	done
+}
+
+# What an earlier run of the agent made: everything but the supervisor stays.
+settled() {
+	supervise
+	setlive
+	"${command[@]}"
+	local code=$?
+	unsupervise
+	rm -rf "$W"/stage/*/supervise "$W"/stage/*/log/supervise
+	return "$code"
+}
+
+world_launch() {
+	store
+	config 1=active 2=prep
+	package "$W/app/installs/app_1" bin/launch
+	package "$W/app/installs/app_2" bin/launch
+}
+enter_launch() { supervise; }
+command_launch() { setlive; }
+good_launch() { live 1 app; }
+leave_launch() { unsupervise; }
+
+world_update() { world_launch; settled && config 1=prep 2=active; }
+enter_update() { supervise; await_old app; }
+command_update() { setlive; }
+good_update() { live 2 app; }
+leave_update() { unsupervise; }
+
+# The new version has other services than the old one.
+world_reshape() {
+	store
+	config 1=active 2=prep
+	package "$W/app/installs/app_1" bin/launch/web bin/launch/worker
+	package "$W/app/installs/app_2" bin/launch/web
+	settled && config 2=active
+}
+enter_reshape() { supervise; await_old app-web app-worker; }
+command_reshape() { setlive; }
+good_reshape() { live 2 app-web; }
+leave_reshape() { unsupervise; }
+
+# The application is no longer this node's: its service goes, its files stay.
+world_stop() { world_launch; settled && ppctl --store "dir:$W/store" rm nodes/n1/app >/dev/null; }
+enter_stop() { supervise; await_old app; }
+command_stop() { setlive; }
+nothing_runs() { ! grep -qsaF "$W/app/" /proc/[0-9]*/cmdline; }
+good_stop() {
+	local found
+	for found in "$W"/stage/* "$W"/runit/*; do
+		if [ -e "$found" ] || [ -h "$found" ]; then echo "$found should not be there"; fi
+	done
+	[ -d "$W/app/installs/app_1" ] || echo "the installed version is gone"
+	wait_for 5 nothing_runs || echo "there are still processes of it"
+}
+leave_stop() { unsupervise; }

@@ -1,0 +1,230 @@
+# Waiting, ports, processes and servers, for t/lib.sh and contrib/demo. bash.
+#
+# Wants $T, a directory of ours; logs and data go there. stop_all, sweep and give_ports_back belong into
+# the trap on EXIT of whoever sources this.
+
+started=()   # "PID START NAME" of everything that is to end with us
+# What start_etcd and start_consul say.
+ETCD_URL='' ETCD_PORT='' CONSUL_URL='' CONSUL_PORT=''
+export ETCD_URL CONSUL_URL
+
+# ---- waiting ----
+
+# wait_for SECONDS CMD...: until it succeeds; 1 when it never did.
+wait_for() {
+	local deadline=$((${EPOCHREALTIME/[.,]/} + $1 * 1000000))
+	shift
+	while ! "$@" >/dev/null 2>&1; do
+		[ "${EPOCHREALTIME/[.,]/}" -lt "$deadline" ] || return 1
+		sleep 0.05
+	done
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# A port of 127.0.0.1 that nobody uses, below the range that outgoing connections take, and
+# noted so that a test running beside this one does not get the same.
+free_port() {
+	local notes=${TMPDIR:-/tmp}/platypus-ports.$UID port hex owner
+	mkdir -p "$notes" || return 1
+	while :; do
+		port=$((20000 + RANDOM % 12000))
+		printf -v hex '%04X' "$port"
+		grep -qsE "^ *[0-9]+: [0-9A-F]+:$hex " /proc/net/tcp /proc/net/tcp6 && continue
+		if ! ln -s "$$" "$notes/$port" 2>/dev/null; then
+			owner=$(readlink "$notes/$port") && [ ! -d "/proc/$owner" ] && rm -f "$notes/$port"
+			continue
+		fi
+		echo "$port"
+		return
+	done
+}
+
+give_ports_back() {
+	local note
+	for note in "${TMPDIR:-/tmp}/platypus-ports.$UID"/*; do
+		[ "$(readlink "$note")" = "$$" ] && rm -f "$note"
+	done
+	return 0
+}
+
+# http METHOD PORT PATH [BODY]: prints the answer's body; fails unless the status is 2xx.
+# No curl: a newcomer's machine need not have the program.
+http() {
+	local answer head line
+	exec 9<>"/dev/tcp/127.0.0.1/$2" || return 1
+	printf '%s %s HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n%s' \
+		"$1" "$3" "${#4}" "$4" >&9
+	answer=$(timeout 5 cat <&9 | tr -d '\0')
+	exec 9>&- 9<&-
+	head=${answer%%$'\r\n\r\n'*}
+	line=${head%%$'\r'*}
+	[ "$answer" = "$head" ] || printf '%s\n' "${answer#*$'\r\n\r\n'}"
+	[[ $line =~ ^HTTP/1\.[01]\ 2 ]]
+} 2>/dev/null
+
+# ---- processes, always by id ----
+
+# proc_stat PID: sets ps_parent, ps_group, ps_start; fails when it is gone or a zombie.
+proc_stat() {
+	local line fields
+	{ read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
+	read -ra fields <<<"${line##*) }"
+	[ "${fields[0]}" != Z ] || return 1
+	ps_parent=${fields[1]} ps_group=${fields[2]} ps_start=${fields[19]}
+}
+
+# Is PID still the process that began at START? A number may be given out again.
+same_process() { proc_stat "$1" && [ "$ps_start" = "$2" ]; }
+
+# "PID START" of a process, its group and everything below it.
+family() {
+	local -A member=(["$1"]=1)
+	local entry pid grew=yes found=()
+	while [ -n "$grew" ]; do
+		grew=
+		for entry in /proc/[0-9]*; do
+			pid=${entry#/proc/}
+			proc_stat "$pid" || continue
+			if [ -z "${member[$pid]:-}" ]; then
+				[ -n "${member[$ps_parent]:-}" ] || [ "$ps_group" = "$1" ] || continue
+				member[$pid]=1 grew=yes
+			fi
+		done
+	done
+	for pid in "${!member[@]}"; do
+		proc_stat "$pid" && found+=("$pid $ps_start")
+	done
+	[ ${#found[@]} = 0 ] || printf '%s\n' "${found[@]}"
+}
+
+# start NAME CMD...: in the background, leader of its own group, output in $T/NAME.log.
+# Sets $pid; ended with the test.
+start() {
+	local name=$1
+	shift
+	setsid "$@" >>"$T/$name.log" 2>&1 </dev/null &
+	pid=$!
+	adopt "$pid" "$name"
+}
+
+# adopt PID [NAME]: end it with the test, though it was started otherwise.
+adopt() {
+	ps_start=0
+	proc_stat "$1" || :
+	started+=("$1 $ps_start ${2:-$1}")
+}
+
+# stop PID [SIGNAL]: that signal (TERM) and up to 5 s to end, family and all; KILL for what is left.
+stop() {
+	local target=$1 signal=${2:-TERM} group start left tries=0 all
+	all=$(family "$target")
+	[ -n "$all" ] || return 0
+	kill -"$signal" "$target" 2>/dev/null
+	while [ "$tries" -lt 100 ]; do
+		left=
+		while read -r group start; do
+			same_process "$group" "$start" && left=yes
+		done <<<"$all"
+		[ -n "$left" ] || break
+		# What the leader left behind is asked too.
+		[ "$tries" != 20 ] || each_of "$all" TERM
+		sleep 0.05
+		tries=$((tries + 1))
+	done
+	all+=$'\n'$(family "$target")
+	each_of "$all" KILL
+	wait "$target" 2>/dev/null
+	return 0
+}
+
+each_of() {
+	local one start
+	while read -r one start; do
+		[ -n "$one" ] && same_process "$one" "$start" && kill -"$2" "$one" 2>/dev/null
+	done <<<"$1"
+	return 0
+}
+
+# kill_now PID: SIGKILL, and wait until it is gone.
+kill_now() {
+	kill -KILL "$1" 2>/dev/null
+	wait "$1" 2>/dev/null
+	return 0
+}
+
+stop_all() {
+	local index entry target start name
+	for ((index = ${#started[@]} - 1; index >= 0; index--)); do
+		entry=${started[index]}
+		read -r target start name <<<"$entry"
+		# The leader may be gone while its group lives; an id whose group lives is not reused.
+		[ "$start" = 0 ] || ! proc_stat "$target" || [ "$ps_start" = "$start" ] || continue
+		case $name in
+		runsvdir*) stop "$target" HUP;;
+		*) stop "$target";;
+		esac
+	done
+	started=()
+}
+
+# What left its family (double fork and setsid) still has our directory in its environment: whoever
+# sources this exports XDG_STATE_HOME below $T.
+sweep() {
+	local entry one
+	# shellcheck disable=SC2013 # no blanks in these
+	for entry in $(grep -lsaF "XDG_STATE_HOME=$T/" /proc/[0-9]*/environ); do
+		one=${entry#/proc/} one=${one%/environ}
+		[ "$one" = "$$" ] || [ "$one" = "$BASHPID" ] || kill -KILL "$one" 2>/dev/null
+	done
+	return 0
+}
+
+# ---- servers ----
+
+# start_etcd [NAME]: a single etcd; sets ETCD_URL (etcd://...), ETCD_PORT and $pid.
+# 1 when it is not on PATH.
+start_etcd() {
+	local name=${1:-etcd} peer
+	have etcd || return 1
+	ETCD_PORT=$(free_port) peer=$(free_port)
+	start "$name" env -u ETCDCTL_API etcd --name "$name" --data-dir "$T/$name.data" \
+		--listen-client-urls "http://127.0.0.1:$ETCD_PORT" \
+		--advertise-client-urls "http://127.0.0.1:$ETCD_PORT" \
+		--listen-peer-urls "http://127.0.0.1:$peer" \
+		--initial-advertise-peer-urls "http://127.0.0.1:$peer" \
+		--initial-cluster "$name=http://127.0.0.1:$peer"
+	ETCD_URL=etcd://127.0.0.1:$ETCD_PORT
+	wait_for 20 http GET "$ETCD_PORT" /health '' && return
+	{ echo "etcd did not become ready:"; tail -n 20 "$T/$name.log"; } >&2
+	return 2
+}
+
+consul_answers() { http PUT "$CONSUL_PORT" /v1/kv/.ready 1; }
+
+# start_consul [NAME]: a single Consul server; sets CONSUL_URL, CONSUL_PORT and $pid.
+# 1 when it is not on PATH.
+start_consul() {
+	local name=${1:-consul}
+	have consul || return 1
+	CONSUL_PORT=$(free_port)
+	start "$name" consul agent -server -bootstrap-expect 1 -node "$name" \
+		-data-dir "$T/$name.data" -bind 127.0.0.1 -client 127.0.0.1 -hcl \
+		"ports { http = $CONSUL_PORT server = $(free_port) serf_lan = $(free_port)
+		serf_wan = $(free_port) dns = -1 grpc = -1 }
+		performance { raft_multiplier = 1 } disable_update_check = true"
+	CONSUL_URL=consul://127.0.0.1:$CONSUL_PORT
+	if wait_for 30 consul_answers; then
+		http DELETE "$CONSUL_PORT" /v1/kv/.ready '' >/dev/null
+		return 0
+	fi
+	{ echo "consul did not become ready:"; tail -n 20 "$T/$name.log"; } >&2
+	return 2
+}
+
+# start_runsvdir DIR: supervises DIR (made when missing); sets $pid. 1 when runit is absent.
+start_runsvdir() {
+	have runsvdir || return 1
+	mkdir -p "$1"
+	start "runsvdir-${1##*/}" runsvdir "$1"
+}
