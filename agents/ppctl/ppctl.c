@@ -38,7 +38,7 @@ static const struct intent_option import_options[] = {
 	{0}
 };
 static const struct intent_option export_options[] = {
-	{"all", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Reality and locks too, not only intent"},
+	{"all", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Everything, not only intent"},
 	{0}
 };
 static const struct intent_option prep_options[] = {

@@ -10,9 +10,11 @@ static const size_t widest[] = {20, 20, 16, 13, 16, 17, 10, 6, 0};
 static const enum column dispensable[] = {SINCE, PREP, CLUSTER, NODE, ACTIVE};
 
 #define MESSAGE_LEAST 24
+#define INDENT 6 /* of a message below its row */
 
 struct table {
 	size_t width[COLUMNS]; /* 0: not shown */
+	size_t columns;
 	bool terminal;
 };
 
@@ -100,12 +102,12 @@ char *ppctl_message(const json_t *row)
 	intent_text_auto struct intent_text out = INTENT_TEXT_INIT;
 
 	if (!strcmp(state, "absent"))
-		return intent_format("pp-%s has said nothing yet: is it running on %s?",
+		return intent_format("no word from pp-%s: is it running on %s?",
 				     intent_json_string(row, "agent", ""), intent_json_string(row, "node", ""));
 	if (!strcmp(state, "malformed"))
 		return strdup("its status is not JSON with a state");
 	if (!strcmp(state, "pending"))
-		return strdup("intent is newer than what the agent said last");
+		return strdup("intent has changed since; no word yet");
 	if (*said)
 		intent_text_puts(&out, said);
 	else if (strcmp(state, "converged") && strcmp(reason, "Working"))
@@ -192,6 +194,7 @@ static void lay_out(struct table *table, const struct line *lines, size_t count,
 	if (!nodes && columns)
 		table->width[NODE] = 0;
 	table->terminal = columns > 0;
+	table->columns = columns > INDENT + 20 ? columns : INDENT + 20;
 	for (size_t i = 0; columns && width_of(table) + MESSAGE_LEAST > columns &&
 	     i < sizeof(dispensable) / sizeof(*dispensable); i++)
 		table->width[dispensable[i]] = 0;
@@ -213,27 +216,25 @@ static size_t fitting(const char *text, size_t width)
 	return text[bytes] && blank ? blank : bytes;
 }
 
-/* A message that calls for a person is shown whole, on as many lines as it takes. */
+/* A message that calls for a person is shown whole: below its row where it does not fit. */
 static int add_message(struct intent_text *out, const struct table *table, const struct line *line)
 {
 	const char *text = line->cell[MESSAGE];
-	size_t indent = width_of(table), width = table->width[MESSAGE];
+	size_t width = table->width[MESSAGE];
 	int height = 1;
 
-	if (!table->terminal || line->settled) {
+	if (!table->terminal || line->settled || ppctl_width(text) <= width) {
 		ppctl_add(out, text, line->settled ? PPCTL_DIM : PPCTL_PLAIN, table->terminal ? width : 0, 0);
 		return 1;
 	}
-	for (;;) {
-		size_t bytes = fitting(text, width);
+	for (; *text; height++) {
+		size_t bytes = fitting(text, table->columns - INDENT - 1);
 		intent_free_auto char *part = strndup(text, bytes);
+		intent_text_printf(out, "\n%*s", INDENT, "");
 		ppctl_add(out, part ? part : "", PPCTL_PLAIN, 0, 0);
 		text += bytes + strspn(text + bytes, " ");
-		if (!*text)
-			return height;
-		intent_text_printf(out, "\n%*s", (int)indent, "");
-		height++;
 	}
+	return height;
 }
 
 static int add_line(struct intent_text *out, const struct table *table, const struct line *line)

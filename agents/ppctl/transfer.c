@@ -71,6 +71,13 @@ int ppctl_init(struct ppctl *ctl, struct intent_error *err)
 
 /* ---- export ---- */
 
+/* Others may keep their own things in the same Consul or etcd. */
+static bool is_intent(const char *key)
+{
+	return intent_document_find(key) && !intent_starts_with(key, "reality/") &&
+		!intent_starts_with(key, "locks/");
+}
+
 int ppctl_export(struct ppctl *ctl, struct intent_error *err)
 {
 	const char *word = ppctl_argument(ctl, 0);
@@ -83,17 +90,16 @@ int ppctl_export(struct ppctl *ctl, struct intent_error *err)
 		return err->code;
 	for (size_t i = 0; i < found->count; i++) {
 		const struct intent_entry *entry = &found->entries[i];
-		if (!all && (intent_starts_with(entry->key, "reality/") ||
-			     intent_starts_with(entry->key, "locks/")))
+		if (!all && !is_intent(entry->key))
 			continue;
 		json_t *document = ppctl_document(entry);
 		if (!document) {
 			ppctl_say("ppctl: %s: left out: it is no JSON; \"ppctl edit %s\" corrects it",
 				  entry->key, entry->key);
 			status = PPCTL_REFUSED;
-			continue;
+		} else {
+			json_object_set_new(documents, entry->key, document);
 		}
-		json_object_set_new(documents, entry->key, document);
 	}
 	intent_snapshot_unref(found);
 	ppctl_print_json(documents, false);
