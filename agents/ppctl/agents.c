@@ -17,8 +17,10 @@ static void collect(const char *directory, json_t *programs)
 	for (struct dirent *entry; list && (entry = readdir(list));) {
 		intent_free_auto char *path = NULL;
 		struct stat st;
-		if (!intent_starts_with(entry->d_name, "pp-") || !intent_name_is_valid(entry->d_name) ||
-		    json_object_get(programs, entry->d_name) || json_object_size(programs) >= AGENTS_MAX)
+		if (!intent_starts_with(entry->d_name, "pp-") ||
+		    !intent_name_is_valid(entry->d_name) ||
+		    json_object_get(programs, entry->d_name) ||
+		    json_object_size(programs) >= AGENTS_MAX)
 			continue;
 		path = intent_format("%s/%s", directory, entry->d_name);
 		if (path && !stat(path, &st) && S_ISREG(st.st_mode) && !access(path, X_OK))
@@ -51,13 +53,16 @@ static json_t *find_agents(void)
 	return programs;
 }
 
-static int run_agent(struct ppctl *ctl, const char *path, struct intent_child_result *ret, struct intent_error *err)
+static int run_agent(struct ppctl *ctl, const char *path, struct intent_child_result *ret,
+		     struct intent_error *err)
 {
-	const char *argv[16] = {path, "--once", "--dry-run", "--log-format=json", "--store",
-		ctl->url, "--node", ctl->node};
+	const char *argv[16] = {path,      "--once", "--dry-run", "--log-format=json",
+				"--store", ctl->url, "--node",    ctl->node};
 	size_t count = 8;
 	struct intent_child_options options = {
-		.argv = argv, .env = (const char *const *)environ, .output_max = OUTPUT_MAX,
+		.argv = argv,
+		.env = (const char *const *)environ,
+		.output_max = OUTPUT_MAX,
 		.deadline_ms = intent_json_integer(ctl->options, "timeout", 60000),
 	};
 	static const char *const passed[] = {"prefix", "config-file"};
@@ -70,7 +75,11 @@ static int run_agent(struct ppctl *ctl, const char *path, struct intent_child_re
 	return intent_child_run(&options, ret, err);
 }
 
-static const struct { int status; const char *words; enum ppctl_style style; } verdicts[] = {
+static const struct {
+	int status;
+	const char *words;
+	enum ppctl_style style;
+} verdicts[] = {
 	{0, "nothing to do", PPCTL_GREEN},
 	{PPCTL_WORK, "work to do", PPCTL_YELLOW},
 	{PPCTL_BLOCKED, "blocked", PPCTL_RED},
@@ -93,9 +102,11 @@ static json_t *notes_of(const char *log)
 		}
 		const char *slice = intent_json_string(line, "slice", NULL);
 		const char *said = intent_json_string(line, "msg", "");
-		if (strcmp(intent_json_string(line, "level", ""), "info") || intent_starts_with(said, "waiting: "))
-			json_array_append_new(notes, json_sprintf("%s%s%s", slice ? slice : "",
-								  slice ? ": " : "", said));
+		if (strcmp(intent_json_string(line, "level", ""), "info") ||
+		    intent_starts_with(said, "waiting: "))
+			json_array_append_new(notes,
+					      json_sprintf("%s%s%s", slice ? slice : "",
+							   slice ? ": " : "", said));
 	}
 	return notes;
 }
@@ -114,8 +125,8 @@ static json_t *as_row(const char *name, int status, const struct intent_child_re
 		      const char *failure)
 {
 	return json_pack("{ss si so so ss*}", "agent", name + strlen("pp-"), "status", status,
-			 "actions", lines_of(intent_text_str(&result->out)),
-			 "notes", notes_of(intent_text_str(&result->err)), "error", failure);
+			 "actions", lines_of(intent_text_str(&result->out)), "notes",
+			 notes_of(intent_text_str(&result->err)), "error", failure);
 }
 
 static void show_lines(const json_t *lines, enum ppctl_style style)
@@ -124,8 +135,8 @@ static void show_lines(const json_t *lines, enum ppctl_style style)
 	json_t *line;
 	json_array_foreach((json_t *)(uintptr_t)lines, index, line) {
 		intent_text_auto struct intent_text out = INTENT_TEXT_INIT;
-		intent_text_puts(&out, "  ");
-		ppctl_add(&out, json_string_value(line), style, 0, 0);
+		ppctl_add_wrapped(&out, json_string_value(line), style, 2,
+				  (size_t)ppctl_columns());
 		ppctl_print(intent_text_str(&out));
 	}
 }
@@ -141,7 +152,8 @@ static void show_row(const json_t *row)
 		i++;
 	ppctl_add(&out, intent_json_string(row, "agent", ""), PPCTL_BOLD, 0, 0);
 	intent_text_puts(&out, ": ");
-	ppctl_add(&out, failure ? failure : verdicts[i].words, failure ? PPCTL_RED : verdicts[i].style, 0, 0);
+	ppctl_add(&out, failure ? failure : verdicts[i].words,
+		  failure ? PPCTL_RED : verdicts[i].style, 0, 0);
 	ppctl_print(intent_text_str(&out));
 	show_lines(json_object_get(row, "actions"), PPCTL_PLAIN);
 	show_lines(json_object_get(row, "notes"), PPCTL_DIM);
@@ -211,11 +223,15 @@ int ppctl_plan(struct ppctl *ctl, struct intent_error *err)
 	json_object_foreach(programs, name, path)
 		names[count++] = name;
 	if (!count)
-		return intent_fail(err, INTENT_EABSENT, "there is no agent (pp-*) beside ppctl nor on PATH; \"make install\" "
-				   "puts them there");
+		return intent_fail(
+			err, INTENT_EABSENT,
+			"there is no agent (pp-*) beside ppctl nor on PATH; \"make install\" "
+			"puts them there");
 	qsort(names, count, sizeof(*names), by_name);
 	for (size_t i = 0; i < count; i++)
-		status = worse(status, ask(ctl, names[i], intent_json_string(programs, names[i], ""), rows));
+		status = worse(
+			status,
+			ask(ctl, names[i], intent_json_string(programs, names[i], ""), rows));
 	if (rows)
 		ppctl_print_json(rows, false);
 	return status;

@@ -375,4 +375,38 @@ run bin/ppctl plan --timeout 1s; like "$output" "no answer within its --timeout"
 rm bin/pp-*
 run env PATH=/nowhere bin/ppctl plan; is "$status" 1 "plan without agents"
 
+# ---- the same on servers ----
+
+# What depends on the engine: conflicts, transactions of many, watches, closing down.
+on_server() {
+	local pids=() failed=0 pid i watcher
+	export PP_STORE=$1
+	run ppctl init; is "$status" 0 "$2: init only marks the node"
+	run ppctl import "$T/many.json"; is "$status" 0 "$2: import of hundreds"
+	quiet node add slug development
+	for i in $(seq 16); do ppctl prep slug "c$i" 2>>race & pids+=($!); done
+	for i in 1 2 3 4; do ppctl activate slug "c$i" --force 2>>race & pids+=($!); done
+	for pid in "${pids[@]}"; do wait "$pid" || failed=$((failed + 1)); done
+	is "$failed" 0 "$2: twenty changes at once all succeed"
+	is "$(ppctl get "$config" | grep -c '"c[0-9]*": ')" 16 "$2: and all are there"
+	is "$(ppctl get "$config" | grep -c '"active"')" 1 "$2: with one version active"
+	run ppctl put "$config" '{"versions": {}}' --revision 1; is "$status" 1 "$2: a revision that has passed"
+	ppctl watch nodes >seen 2>seen.err &
+	watcher=$!
+	wait_for 10 grep -q watching seen.err
+	quiet put nodes/w1/a '{"cluster": "c"}'
+	check "$2: watch sees a change" wait_for 10 grep -q '+ nodes/w1/a {"cluster":"c"}' seen
+	kill $watcher
+	wait $watcher; is $? 0 "$2: and ends well"
+	quiet put reality/status/preparer/n1/slug '{"state": "converged"}'
+	(sleep 0.5; quiet put reality/status/setlive/n1/slug '{"state": "converged"}') &
+	run ppctl status --wait 20s; is "$status" 0 "$2: status --wait"
+	quiet put locks/world/prod '{"holder": "x@n1"}'
+	run ppctl lock break world/prod; is "$status" 0 "$2: lock break"
+}
+
+if start_etcd; then on_server "$ETCD_URL" etcd; else skip "etcd" "etcd is not on PATH"; fi
+if start_consul; then on_server "$CONSUL_URL" consul; else skip "consul" "consul is not on PATH"; fi
+run ppctl ls --store "etcd://127.0.0.1:$(free_port)"; is "$status" 111 "a server that is down may come back"
+
 done_testing
