@@ -48,13 +48,13 @@ give_ports_back() {
 	return 0
 }
 
-# http METHOD PORT PATH [BODY]: prints the answer's body; fails unless the status is 2xx.
+# http METHOD PORT PATH [BODY [HEADER]]: prints the answer's body; fails unless the status is 2xx.
 # No curl: a newcomer's machine need not have the program.
 http() {
-	local answer head line
+	local body=${4:-} answer head line
 	exec 9<>"/dev/tcp/127.0.0.1/$2" || return 1
-	printf '%s %s HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n%s' \
-		"$1" "$3" "${#4}" "$4" >&9
+	printf '%s %s HTTP/1.0\r\nHost: 127.0.0.1\r\n%sContent-Length: %d\r\n\r\n%s' \
+		"$1" "$3" "${5:+$5$'\r\n'}" "${#body}" "$body" >&9
 	answer=$(timeout 5 cat <&9 | tr -d '\0')
 	exec 9>&- 9<&-
 	head=${answer%%$'\r\n\r\n'*}
@@ -200,9 +200,10 @@ start_etcd() {
 	return 2
 }
 
-consul_answers() { http PUT "$CONSUL_PORT" /v1/kv/.ready 1; }
+# A leader is known; with ACLs no more can be asked without a token.
+consul_answers() { http GET "$CONSUL_PORT" /v1/status/leader | grep -q :; }
 
-# start_consul [NAME]: a single Consul server; sets CONSUL_URL, CONSUL_PORT and $pid.
+# start_consul [NAME]: a single Consul server, with $CONSUL_HCL added to its configuration; sets CONSUL_URL, CONSUL_PORT and $pid.
 # 1 when it is not on PATH.
 start_consul() {
 	local name=${1:-consul}
@@ -212,12 +213,9 @@ start_consul() {
 		-data-dir "$T/$name.data" -bind 127.0.0.1 -client 127.0.0.1 -hcl \
 		"ports { http = $CONSUL_PORT server = $(free_port) serf_lan = $(free_port)
 		serf_wan = $(free_port) dns = -1 grpc = -1 }
-		performance { raft_multiplier = 1 } disable_update_check = true"
+		performance { raft_multiplier = 1 } disable_update_check = true ${CONSUL_HCL:-}"
 	CONSUL_URL=consul://127.0.0.1:$CONSUL_PORT
-	if wait_for 30 consul_answers; then
-		http DELETE "$CONSUL_PORT" /v1/kv/.ready '' >/dev/null
-		return 0
-	fi
+	wait_for 30 consul_answers && return
 	{ echo "consul did not become ready:"; tail -n 20 "$T/$name.log"; } >&2
 	return 2
 }

@@ -7,11 +7,11 @@
 struct request {
 	struct ppctl *ctl;
 	const char *app, *version;
-	char *cluster;        /* owned */
-	char *key;            /* of its config; owned */
+	char *cluster; /* owned */
+	char *key;     /* of its config; owned */
 	/* Changes config (a copy) as asked; doing it again changes nothing. */
 	int (*change)(struct request *request, json_t *config, struct intent_error *err);
-	char target[129];     /* rollback: the version it decided on at first sight */
+	char target[129]; /* rollback: the version it decided on at first sight */
 };
 
 /* ---- which cluster ---- */
@@ -28,7 +28,7 @@ static int known_clusters(struct request *request, json_t *set, struct intent_er
 	intent_free_auto char *prefix = intent_format("clusters/%s/", request->app);
 	intent_free_auto char *tail = intent_format("/%s", request->app);
 	int code = prefix && tail ? ppctl_list(request->ctl, "nodes/", &nodes, err) :
-		intent_fail(err, -ENOMEM, "no memory");
+				    intent_fail(err, -ENOMEM, "no memory");
 
 	if (!code)
 		code = ppctl_list(request->ctl, prefix, &documents, err);
@@ -65,11 +65,13 @@ static int choose_cluster(struct request *request, struct intent_error *err)
 		only = name;
 	}
 	if (!only)
-		return intent_fail(err, INTENT_EABSENT, "%s: no node and no cluster has this application; begin with "
+		return intent_fail(err, INTENT_EABSENT,
+				   "%s: no node and no cluster has this application; begin with "
 				   "\"ppctl node add %s CLUSTER\" or name one with --cluster",
 				   request->app, request->app);
 	if (json_object_size(set) > 1)
-		return intent_fail(err, INTENT_EUSAGE, "%s is in several clusters: %s; name one with --cluster",
+		return intent_fail(err, INTENT_EUSAGE,
+				   "%s is in several clusters: %s; name one with --cluster",
 				   request->app, intent_text_str(&names));
 	request->cluster = strdup(only);
 	return 0;
@@ -81,7 +83,8 @@ static int find_cluster(struct request *request, struct intent_error *err)
 	const char *given = ppctl_option(request->ctl, "cluster");
 	struct intent_store *store;
 	struct intent_snapshot *found = NULL;
-	intent_free_auto char *key = intent_format("nodes/%s/%s", request->ctl->node, request->app);
+	intent_free_auto char *key =
+		intent_format("nodes/%s/%s", request->ctl->node, request->app);
 
 	if (!key || ppctl_store(request->ctl, &store, err))
 		return key ? err->code : intent_fail(err, -ENOMEM, "no memory");
@@ -98,14 +101,17 @@ static int find_cluster(struct request *request, struct intent_error *err)
 	const char *name = intent_json_string(node, "cluster", NULL);
 	request->cluster = name ? strdup(name) : NULL;
 	intent_snapshot_unref(found);
-	return name ? 0 : intent_fail(err, INTENT_EMALFORMED, "%s names no cluster; \"ppctl edit %s\" corrects it, "
-				      "--cluster does without", key, key);
+	return name ? 0 :
+		      intent_fail(err, INTENT_EMALFORMED,
+				  "%s names no cluster; \"ppctl edit %s\" corrects it, "
+				  "--cluster does without",
+				  key, key);
 }
 
 /* ---- one change ---- */
 
-static int read_config(struct request *request, struct intent_store *store, uint64_t *ret_revision,
-		       json_t **ret_new, struct intent_error *err)
+static int read_config(struct request *request, struct intent_store *store,
+		       uint64_t *ret_revision, json_t **ret_new, struct intent_error *err)
 {
 	struct intent_snapshot *found = NULL;
 	int code = intent_store_get(store, request->key, INTENT_DEFAULT, &found, err);
@@ -118,12 +124,13 @@ static int read_config(struct request *request, struct intent_store *store, uint
 		return 0;
 	}
 	*ret_revision = found->entries->revision;
-	code = intent_document_check(request->key, found->entries->value, found->entries->length, false,
-				     ret_new, NULL, err);
+	code = intent_document_check(request->key, found->entries->value, found->entries->length,
+				     false, ret_new, NULL, err);
 	intent_snapshot_unref(found);
 	if (code) {
 		struct intent_error why = *err;
-		return intent_fail(err, code, "%.380s; \"ppctl edit %.80s\" corrects it", why.msg, request->key);
+		return intent_fail(err, code, "%.380s; \"ppctl edit %.80s\" corrects it", why.msg,
+				   request->key);
 	}
 	return 0;
 }
@@ -148,8 +155,10 @@ static int attempt(struct request *request, struct intent_store *store, bool *re
 		intent_free_auto char *bytes = intent_json_canonical(config);
 		if (!bytes)
 			return intent_fail(err, -ENOMEM, "no memory");
-		if (intent_document_check(request->key, bytes, strlen(bytes), false, NULL, NULL, err) ||
-		    intent_store_cas(store, request->key, revision, bytes, strlen(bytes), NULL, err))
+		if (intent_document_check(request->key, bytes, strlen(bytes), false, NULL, NULL,
+					  err) ||
+		    intent_store_cas(store, request->key, revision, bytes, strlen(bytes), NULL,
+				     err))
 			return err->code;
 	}
 	*ret_new_config = json_incref(config);
@@ -160,7 +169,8 @@ static int attempt(struct request *request, struct intent_store *store, bool *re
  * Until it stands there. Somebody else's write in between, or an answer that was lost, only means
  * to look again: a change that is there already changes nothing.
  */
-static int apply(struct request *request, bool *ret_changed, json_t **ret_new_config, struct intent_error *err)
+static int apply(struct request *request, bool *ret_changed, json_t **ret_new_config,
+		 struct intent_error *err)
 {
 	int64_t deadline = intent_time_monotonic() + PATIENCE_MS;
 	unsigned seed = (unsigned)getpid() ^ (unsigned)intent_time_monotonic();
@@ -211,49 +221,62 @@ static void say_missing(struct request *request)
 	struct intent_store *store = request->ctl->store;
 	struct intent_snapshot *found = NULL, *nodes = NULL;
 	struct intent_error err;
-	intent_free_auto char *key = intent_format("clusters/%s/%s/deploy_config", request->app, request->cluster);
+	intent_free_auto char *key =
+		intent_format("clusters/%s/%s/deploy_config", request->app, request->cluster);
 	intent_free_auto char *tail = intent_format("/%s", request->app);
 	bool used = false;
 
 	if (key && intent_store_get(store, key, INTENT_DEFAULT, &found, &err) == INTENT_EABSENT)
-		ppctl_say("Agents still wait for its deploy_config: ppctl put %s '{\"basedir\": \"/srv/%s\"}'", key,
-			  request->app);
+		ppctl_say("Agents still wait for its deploy_config: ppctl put %s '{\"basedir\": "
+			  "\"/srv/%s\"}'",
+			  key, request->app);
 	intent_snapshot_unref(found);
 	if (!tail || ppctl_list(request->ctl, "nodes/", &nodes, &err))
 		return;
 	for (size_t i = 0; i < nodes->count; i++) {
 		intent_json_auto json_t *node = intent_ends_with(nodes->entries[i].key, tail) ?
-			ppctl_document(&nodes->entries[i]) : NULL;
+			ppctl_document(&nodes->entries[i]) :
+			NULL;
 		used = used || !strcmp(intent_json_string(node, "cluster", ""), request->cluster);
 	}
 	intent_snapshot_unref(nodes);
 	if (!used)
-		ppctl_say("No node is in this cluster yet: ppctl node add %s %s", request->app, request->cluster);
+		ppctl_say("No node is in this cluster yet: ppctl node add %s %s", request->app,
+			  request->cluster);
 }
 
-static int run(struct ppctl *ctl, int (*change)(struct request *, json_t *, struct intent_error *),
+static int run(struct ppctl *ctl,
+	       int (*change)(struct request *, json_t *, struct intent_error *),
 	       struct intent_error *err)
 {
 	struct request request = {
-		.ctl = ctl, .app = ppctl_argument(ctl, 0), .version = ppctl_argument(ctl, 1), .change = change,
+		.ctl = ctl,
+		.app = ppctl_argument(ctl, 0),
+		.version = ppctl_argument(ctl, 1),
+		.change = change,
 	};
 	intent_json_auto json_t *config = NULL;
 	bool changed = false;
 	int code = 0;
 
-	if (!intent_name_is_valid(request.app) || (request.version && !intent_name_is_valid(request.version)))
-		code = intent_fail(err, INTENT_EUSAGE, "\"%.64s\" is no valid name: 1 to 128 letters, digits and "
+	if (!intent_name_is_valid(request.app) ||
+	    (request.version && !intent_name_is_valid(request.version)))
+		code = intent_fail(err, INTENT_EUSAGE,
+				   "\"%.64s\" is no valid name: 1 to 128 letters, digits and "
 				   ". _ - + ~ @ :, not beginning with . or -",
-				   intent_name_is_valid(request.app) ? request.version : request.app);
+				   intent_name_is_valid(request.app) ? request.version :
+								       request.app);
 	if (!code)
 		code = find_cluster(&request, err);
-	if (!code && !(request.key = intent_format("clusters/%s/%s/config", request.app, request.cluster)))
+	if (!code &&
+	    !(request.key = intent_format("clusters/%s/%s/config", request.app, request.cluster)))
 		code = intent_fail(err, -ENOMEM, "no memory");
 	if (!code)
 		code = apply(&request, &changed, &config, err);
 	if (!code && ppctl_flag(ctl, "json")) {
-		intent_json_auto json_t *result = json_pack("{ss ss sb sO}", "app", request.app, "cluster",
-			request.cluster, "changed", changed, "config", config);
+		intent_json_auto json_t *result =
+			json_pack("{ss ss sb sO}", "app", request.app, "cluster", request.cluster,
+				  "changed", changed, "config", config);
 		ppctl_print_json(result, false);
 	} else if (!code) {
 		say_result(&request, config, changed);
@@ -287,7 +310,8 @@ static void step_down(json_t *config)
 }
 
 /* What stands at an artifact's `member` must not change unnoticed: versions are immutable. */
-static int set_artifact(struct request *request, json_t *artifact, const char *member, struct intent_error *err)
+static int set_artifact(struct request *request, json_t *artifact, const char *member,
+			struct intent_error *err)
 {
 	const char *given = ppctl_option(request->ctl, member);
 	const char *old = intent_json_string(artifact, member, NULL);
@@ -295,9 +319,11 @@ static int set_artifact(struct request *request, json_t *artifact, const char *m
 	if (!given || (old && !strcmp(old, given)))
 		return 0;
 	if (old && !ppctl_flag(request->ctl, "force"))
-		return intent_fail(err, INTENT_EREFUSED, "%s %s has %s %.100s already; a version never changes: give the "
-				   "new archive a new version, or insist with --force",
-				   request->app, request->version, member, old);
+		return intent_fail(
+			err, INTENT_EREFUSED,
+			"%s %s has %s %.100s already; a version never changes: give the "
+			"new archive a new version, or insist with --force",
+			request->app, request->version, member, old);
 	json_object_set_new(artifact, member, json_string(given));
 	return 0;
 }
@@ -316,7 +342,8 @@ static int change_prep(struct request *request, json_t *config, struct intent_er
 	artifact = json_object_get(artifacts, request->version);
 	if (!artifact)
 		json_object_set_new(artifacts, request->version, artifact = json_object());
-	if (set_artifact(request, artifact, "url", err) || set_artifact(request, artifact, "sha256", err))
+	if (set_artifact(request, artifact, "url", err) ||
+	    set_artifact(request, artifact, "sha256", err))
 		return err->code;
 	return 0;
 }
@@ -327,9 +354,11 @@ static int change_unprep(struct request *request, json_t *config, struct intent_
 	json_t *artifacts = json_object_get(config, "artifacts");
 
 	if (state && !strcmp(state, "active"))
-		return intent_fail(err, INTENT_EREFUSED, "%s %s is active in %s; activate another version or "
-				   "\"ppctl deactivate %s\" first", request->app, request->version,
-				   request->cluster, request->app);
+		return intent_fail(err, INTENT_EREFUSED,
+				   "%s %s is active in %s; activate another version or "
+				   "\"ppctl deactivate %s\" first",
+				   request->app, request->version, request->cluster,
+				   request->app);
 	json_object_del(json_object_get(config, "versions"), request->version);
 	if (artifacts)
 		json_object_del(artifacts, request->version);
@@ -350,10 +379,13 @@ static int refuse_unknown(struct request *request, const json_t *config, struct 
 		if (count < sizeof(known) / sizeof(*known))
 			known[count++] = version;
 	const char *nearest = intent_nearest_name(request->version, known, count);
-	return intent_fail(err, INTENT_EABSENT, "%s %s was never prepared in %s%s%s%s; \"ppctl prep %s %s\" does that, "
-			   "--force does without", request->app, request->version, request->cluster,
-			   nearest ? " (did you mean " : "", nearest ? nearest : "", nearest ? "?)" : "",
-			   request->app, request->version);
+	return intent_fail(
+		err, INTENT_EABSENT,
+		"%s %s was never prepared in %s%s%s%s; \"ppctl prep %s %s\" does that, "
+		"--force does without",
+		request->app, request->version, request->cluster,
+		nearest ? " (did you mean " : "", nearest ? nearest : "", nearest ? "?)" : "",
+		request->app, request->version);
 }
 
 static int change_activate(struct request *request, json_t *config, struct intent_error *err)
@@ -383,8 +415,10 @@ static int change_rollback(struct request *request, json_t *config, struct inten
 	const char *active = intent_config_active(config);
 
 	if (!*request->target && !previous)
-		return intent_fail(err, INTENT_EABSENT, "%s in %s has no previous version to go back to; \"ppctl "
-				   "activate %s VERSION\" names one", request->app, request->cluster, request->app);
+		return intent_fail(err, INTENT_EABSENT,
+				   "%s in %s has no previous version to go back to; \"ppctl "
+				   "activate %s VERSION\" names one",
+				   request->app, request->cluster, request->app);
 	if (!*request->target)
 		snprintf(request->target, sizeof(request->target), "%s", previous);
 	if (active && !strcmp(active, request->target))
@@ -396,8 +430,23 @@ static int change_rollback(struct request *request, json_t *config, struct inten
 	return 0;
 }
 
-int ppctl_prep(struct ppctl *ctl, struct intent_error *err) { return run(ctl, change_prep, err); }
-int ppctl_unprep(struct ppctl *ctl, struct intent_error *err) { return run(ctl, change_unprep, err); }
-int ppctl_activate(struct ppctl *ctl, struct intent_error *err) { return run(ctl, change_activate, err); }
-int ppctl_deactivate(struct ppctl *ctl, struct intent_error *err) { return run(ctl, change_deactivate, err); }
-int ppctl_rollback(struct ppctl *ctl, struct intent_error *err) { return run(ctl, change_rollback, err); }
+int ppctl_prep(struct ppctl *ctl, struct intent_error *err)
+{
+	return run(ctl, change_prep, err);
+}
+int ppctl_unprep(struct ppctl *ctl, struct intent_error *err)
+{
+	return run(ctl, change_unprep, err);
+}
+int ppctl_activate(struct ppctl *ctl, struct intent_error *err)
+{
+	return run(ctl, change_activate, err);
+}
+int ppctl_deactivate(struct ppctl *ctl, struct intent_error *err)
+{
+	return run(ctl, change_deactivate, err);
+}
+int ppctl_rollback(struct ppctl *ctl, struct intent_error *err)
+{
+	return run(ctl, change_rollback, err);
+}

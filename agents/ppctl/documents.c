@@ -8,9 +8,11 @@ static int read_value(const char *argument, char **ret_owned, struct intent_erro
 {
 	size_t length;
 	if (*argument == '@')
-		return intent_file_read(AT_FDCWD, argument + 1, INTENT_VALUE_MAX, ret_owned, &length, err);
+		return intent_file_read(AT_FDCWD, argument + 1, INTENT_VALUE_MAX, ret_owned,
+					&length, err);
 	if (!strcmp(argument, "-")) {
-		int code = intent_file_read(AT_FDCWD, "/dev/stdin", INTENT_VALUE_MAX, ret_owned, &length, err);
+		int code = intent_file_read(AT_FDCWD, "/dev/stdin", INTENT_VALUE_MAX, ret_owned,
+					    &length, err);
 		return code ? intent_wrap(err, "standard input") : 0;
 	}
 	*ret_owned = strdup(argument);
@@ -29,12 +31,14 @@ int ppctl_put(struct ppctl *ctl, struct intent_error *err)
 		return err->code;
 	if (!ppctl_flag(ctl, "force") &&
 	    intent_document_check(key, value, strlen(value), true, NULL, &faults, err))
-		return ppctl_faults(key, &faults, "Correct that, or write it as it is with --force.");
+		return ppctl_faults(key, &faults,
+				    "Correct that, or write it as it is with --force.");
 	if (ppctl_write(ctl, key, value, bound ? &revision : NULL, &written, err)) {
 		if (err->code == INTENT_ECONFLICT)
-			return intent_fail(err, INTENT_ECONFLICT, "%s: its revision is not %llu; look with "
-					   "\"ppctl get %s --json\" and try again", key,
-					   (unsigned long long)revision, key);
+			return intent_fail(err, INTENT_ECONFLICT,
+					   "%s: its revision is not %llu; look with "
+					   "\"ppctl get %s --json\" and try again",
+					   key, (unsigned long long)revision, key);
 		return err->code;
 	}
 	ppctl_say("%s %s", key, written ? "written" : "unchanged");
@@ -43,8 +47,8 @@ int ppctl_put(struct ppctl *ctl, struct intent_error *err)
 
 static json_t *describe(const struct intent_entry *entry)
 {
-	json_t *row = json_pack("{ss sI so*}", "key", entry->key, "revision", (json_int_t)entry->revision,
-				"document", ppctl_document(entry));
+	json_t *row = json_pack("{ss sI so*}", "key", entry->key, "revision",
+				(json_int_t)entry->revision, "document", ppctl_document(entry));
 	if (row && entry->session)
 		json_object_set_new(row, "session", json_string(entry->session));
 	if (row && !json_object_get(row, "document"))
@@ -62,8 +66,10 @@ int ppctl_get(struct ppctl *ctl, struct intent_error *err)
 		return err->code;
 	int code = intent_store_get(store, key, INTENT_DEFAULT, &found, err);
 	if (code == INTENT_EABSENT)
-		return intent_fail(err, code, "%s: there is no such document in %s; \"ppctl ls\" lists what is",
-				   key, intent_store_name(store));
+		return intent_fail(
+			err, code,
+			"%s: there is no such document in %s; \"ppctl ls\" lists what is", key,
+			intent_store_name(store));
 	if (code)
 		return code;
 	intent_json_auto json_t *document = ppctl_document(found->entries);
@@ -82,14 +88,15 @@ static void show_long(const struct intent_entry *entry, size_t fill)
 {
 	const struct intent_document *row = intent_document_find(entry->key);
 	intent_text_auto struct intent_text out = INTENT_TEXT_INIT;
+	size_t columns = (size_t)ppctl_columns(), used = 16 + 2 + 9 + 2 + fill + 2;
 	char size[24];
 
 	intent_size_format(entry->length, size);
 	intent_text_printf(&out, "%16llu  %9s  ", (unsigned long long)entry->revision, size);
 	ppctl_add(&out, entry->key, PPCTL_BOLD, 0, row ? fill : 0);
-	if (row) {
+	if (row && (!columns || columns > used + 8)) {
 		intent_text_puts(&out, "  ");
-		ppctl_add(&out, row->summary, PPCTL_DIM, 0, 0);
+		ppctl_add(&out, row->summary, PPCTL_DIM, columns ? columns - used : 0, 0);
 	}
 	ppctl_print(intent_text_str(&out));
 }
@@ -104,12 +111,15 @@ int ppctl_ls(struct ppctl *ctl, struct intent_error *err)
 	if (ppctl_list(ctl, word ? word : "", &found, err))
 		return err->code;
 	for (size_t i = 0; i < found->count; i++)
-		fill = strlen(found->entries[i].key) > fill ? strlen(found->entries[i].key) : fill;
+		fill = strlen(found->entries[i].key) > fill ? strlen(found->entries[i].key) :
+							      fill;
 	for (size_t i = 0; i < found->count; i++) {
 		const struct intent_entry *entry = &found->entries[i];
 		if (ppctl_flag(ctl, "json"))
-			json_array_append_new(rows, json_pack("{ss sI sI}", "key", entry->key, "revision",
-					(json_int_t)entry->revision, "bytes", (json_int_t)entry->length));
+			json_array_append_new(rows,
+					      json_pack("{ss sI sI}", "key", entry->key,
+							"revision", (json_int_t)entry->revision,
+							"bytes", (json_int_t)entry->length));
 		else if (ppctl_flag(ctl, "long"))
 			show_long(entry, fill);
 		else
@@ -130,11 +140,14 @@ static void warn_marker(struct ppctl *ctl, const char *key)
 	struct intent_snapshot *left = NULL;
 	struct intent_error ignored;
 
-	if (!intent_starts_with(key, "nodes/") || !intent_ends_with(key, "/") || ppctl_list(ctl, key, &left, &ignored))
+	if (!intent_starts_with(key, "nodes/") || !intent_ends_with(key, "/") ||
+	    ppctl_list(ctl, key, &left, &ignored))
 		return;
 	if (!left->count)
-		ppctl_say("Without its marker a node with no applications is taken for an accident and left as "
-			  "it is; to retire it: ppctl put %s '{\"ensure\": \"absent\"}'", key);
+		ppctl_say("Without its marker a node with no applications is taken for an "
+			  "accident and left as "
+			  "it is; to retire it: ppctl put %s '{\"ensure\": \"absent\"}'",
+			  key);
 	intent_snapshot_unref(left);
 }
 
@@ -151,8 +164,11 @@ int ppctl_rm(struct ppctl *ctl, struct intent_error *err)
 		int code = intent_store_get(store, key, INTENT_DEFAULT, &found, err);
 		intent_snapshot_unref(found);
 		if (code == INTENT_EABSENT) {
-			ppctl_say("ppctl: %s: there is no such document%s", key, intent_ends_with(key, "/") ?
-				  "; rm removes single documents, \"ppctl ls\" lists them" : "");
+			ppctl_say(
+				"ppctl: %s: there is no such document%s", key,
+				intent_ends_with(key, "/") ?
+					"; rm removes single documents, \"ppctl ls\" lists them" :
+					"");
 			status = PPCTL_REFUSED;
 			continue;
 		}

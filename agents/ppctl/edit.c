@@ -9,9 +9,9 @@ extern char **environ;
 
 struct editing {
 	const char *key;
-	char *path;           /* owned */
-	char *before;         /* what the editor was given; owned */
-	uint64_t revision;    /* of the document then; 0: there was none */
+	char *path;        /* owned */
+	char *before;      /* what the editor was given; owned */
+	uint64_t revision; /* of the document then; 0: there was none */
 };
 
 /* For a document that does not exist yet: its required members, empty. */
@@ -24,9 +24,14 @@ static char *skeleton(const char *key)
 	for (; member && member->name; member++) {
 		if (!(member->flags & INTENT_JSON_REQUIRED))
 			continue;
-		bool list = member->type == INTENT_JSON_ARRAY, text = member->type == INTENT_JSON_STRING;
-		json_object_set_new(json, member->name, list ? json_array() : text ? json_string("") :
-				    member->type == INTENT_JSON_INTEGER ? json_integer(0) : json_object());
+		bool list = member->type == INTENT_JSON_ARRAY,
+		     text = member->type == INTENT_JSON_STRING;
+		json_object_set_new(json, member->name,
+				    list         ? json_array() :
+					    text ? json_string("") :
+					    member->type == INTENT_JSON_INTEGER ?
+						   json_integer(0) :
+						   json_object());
 	}
 	return intent_json_pretty(json);
 }
@@ -44,7 +49,8 @@ static int read_document(struct ppctl *ctl, struct editing *editing, struct inte
 	intent_json_auto json_t *json = found ? ppctl_document(found->entries) : NULL;
 	editing->revision = found ? found->entries->revision : 0;
 	editing->before = !found ? skeleton(editing->key) :
-		json ? intent_json_pretty(json) : strdup(found->entries->value);
+		json             ? intent_json_pretty(json) :
+				   strdup(found->entries->value);
 	intent_snapshot_unref(found);
 	return editing->before ? 0 : intent_fail(err, -ENOMEM, "no memory");
 }
@@ -55,7 +61,8 @@ static int write_text(struct editing *editing, struct intent_error *err)
 	const char *directory = getenv("TMPDIR");
 	intent_close_auto int fd = -1;
 
-	editing->path = intent_format("%s/ppctl-edit-XXXXXX.json", directory && *directory ? directory : "/tmp");
+	editing->path = intent_format("%s/ppctl-edit-XXXXXX.json",
+				      directory && *directory ? directory : "/tmp");
 	if (!editing->path)
 		return intent_fail(err, -ENOMEM, "no memory");
 	fd = mkstemps(editing->path, 5);
@@ -74,8 +81,8 @@ static int write_text(struct editing *editing, struct intent_error *err)
  */
 static int run_editor(const char *path, struct intent_error *err)
 {
-	char shell[] = "/bin/sh", flag[] = "-c", script[] = "exec ${VISUAL:-${EDITOR:-vi}} \"$1\"",
-	     name[] = "ppctl";
+	char shell[] = "/bin/sh", flag[] = "-c",
+	     script[] = "exec ${VISUAL:-${EDITOR:-vi}} \"$1\"", name[] = "ppctl";
 	char *file = strdup(path), *argv[] = {shell, flag, script, name, file, NULL};
 	int status, code;
 	pid_t pid;
@@ -90,8 +97,10 @@ static int run_editor(const char *path, struct intent_error *err)
 			return intent_fail_errno(err, "editor");
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;
-	return intent_fail(err, INTENT_ECHILD, "the editor failed, so nothing was written; VISUAL or EDITOR names "
-			   "another, and what it left is in %s", path);
+	return intent_fail(err, INTENT_ECHILD,
+			   "the editor failed, so nothing was written; VISUAL or EDITOR names "
+			   "another, and what it left is in %s",
+			   path);
 }
 
 /* Blanks and the order of members aside. */
@@ -99,7 +108,8 @@ static bool same_text(const char *a, const char *b)
 {
 	struct intent_error ignored;
 	intent_json_auto json_t *x = NULL, *y = NULL;
-	if (intent_json_parse(a, strlen(a), 0, &x, &ignored) || intent_json_parse(b, strlen(b), 0, &y, &ignored))
+	if (intent_json_parse(a, strlen(a), 0, &x, &ignored) ||
+	    intent_json_parse(b, strlen(b), 0, &y, &ignored))
 		return !strcmp(a, b);
 	return json_equal(x, y);
 }
@@ -114,17 +124,20 @@ static bool ask_again(void)
 }
 
 /* Edit until it is right or the person gives up; *ret_text is what they want written. Owned. */
-static int edit_text(struct ppctl *ctl, struct editing *editing, char **ret_text, struct intent_error *err)
+static int edit_text(struct ppctl *ctl, struct editing *editing, char **ret_text,
+		     struct intent_error *err)
 {
 	for (;;) {
 		intent_free_auto char *text = NULL;
 		intent_text_auto struct intent_text faults = INTENT_TEXT_INIT;
 		size_t length;
 		if (run_editor(editing->path, err) ||
-		    intent_file_read(AT_FDCWD, editing->path, INTENT_VALUE_MAX, &text, &length, err))
+		    intent_file_read(AT_FDCWD, editing->path, INTENT_VALUE_MAX, &text, &length,
+				     err))
 			return err->code;
 		if (ppctl_flag(ctl, "force") || same_text(text, editing->before) ||
-		    !intent_document_check(editing->key, text, length, true, NULL, &faults, err)) {
+		    !intent_document_check(editing->key, text, length, true, NULL, &faults,
+					   err)) {
 			*ret_text = text;
 			text = NULL;
 			return 0;
@@ -154,9 +167,12 @@ static int edit(struct ppctl *ctl, struct editing *editing, struct intent_error 
 	}
 	code = ppctl_write(ctl, editing->key, text, &editing->revision, &written, err);
 	if (code == INTENT_ECONFLICT)
-		return intent_fail(err, code, "%s: somebody else wrote it while you edited; your text is in %s: compare "
-				   "it with \"ppctl get %s\", then ppctl put %s @%s", editing->key,
-				   editing->path, editing->key, editing->key, editing->path);
+		return intent_fail(err, code,
+				   "%s: somebody else wrote it while you edited; your text is in "
+				   "%s: compare "
+				   "it with \"ppctl get %s\", then ppctl put %s @%s",
+				   editing->key, editing->path, editing->key, editing->key,
+				   editing->path);
 	if (code) {
 		intent_wrap(err, "%s", editing->key);
 		ppctl_say("Your text is in %s", editing->path);

@@ -90,13 +90,15 @@ static int write_once(struct intent_store *store, const char *key, const char *b
 	size_t count = 0;
 
 	if (revision)
-		ops[count++] = (struct intent_op){.kind = INTENT_OP_CHECK, .key = key, .revision = *revision};
+		ops[count++] = (struct intent_op){
+			.kind = INTENT_OP_CHECK, .key = key, .revision = *revision};
 	if (marker) {
 		ops[count++] = (struct intent_op){.kind = INTENT_OP_CHECK, .key = marker};
-		ops[count++] = (struct intent_op){.kind = INTENT_OP_PUT, .key = marker, .value = "{}", .length = 2};
+		ops[count++] = (struct intent_op){
+			.kind = INTENT_OP_PUT, .key = marker, .value = "{}", .length = 2};
 	}
-	ops[count++] = (struct intent_op){.kind = INTENT_OP_PUT, .key = key, .value = bytes,
-					  .length = strlen(bytes)};
+	ops[count++] = (struct intent_op){
+		.kind = INTENT_OP_PUT, .key = key, .value = bytes, .length = strlen(bytes)};
 	return intent_store_txn(store, ops, count, NULL, err);
 }
 

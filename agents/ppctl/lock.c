@@ -13,9 +13,10 @@ static json_t *describe(const struct intent_entry *entry)
 
 	if (holder && !node && strchr(holder, '@'))
 		node = strchr(holder, '@') + 1;
-	return json_pack("{ss ss* ss* ss* ss* sI sO*}", "key", entry->key, "holder", holder, "node", node,
-			 "since", intent_json_string(document, "since", NULL), "session", entry->session,
-			 "revision", (json_int_t)entry->revision, "document", document);
+	return json_pack("{ss ss* ss* ss* ss* sI sO*}", "key", entry->key, "holder", holder,
+			 "node", node, "since", intent_json_string(document, "since", NULL),
+			 "session", entry->session, "revision", (json_int_t)entry->revision,
+			 "document", document);
 }
 
 static void show(const json_t *row, size_t fill)
@@ -30,7 +31,8 @@ static void show(const json_t *row, size_t fill)
 		intent_text_puts(&out, "  since ");
 		ppctl_add(&out, intent_json_string(row, "since", "?"), PPCTL_PLAIN, 0, 0);
 	} else {
-		intent_free_auto char *text = intent_json_canonical(json_object_get(row, "document"));
+		intent_free_auto char *text =
+			intent_json_canonical(json_object_get(row, "document"));
 		ppctl_add(&out, text ? text : "(no JSON)", PPCTL_PLAIN, 0, 0);
 	}
 	ppctl_print(intent_text_str(&out));
@@ -79,7 +81,9 @@ int ppctl_lock_break(struct ppctl *ctl, struct intent_error *err)
 		return err->code;
 	int code = intent_store_get(store, key, INTENT_STRONGEST, &found, err);
 	if (code == INTENT_EABSENT)
-		return intent_fail(err, code, "%s: nobody holds it; \"ppctl lock ls\" lists what is held", key);
+		return intent_fail(err, code,
+				   "%s: nobody holds it; \"ppctl lock ls\" lists what is held",
+				   key);
 	if (code)
 		return code;
 	intent_json_auto json_t *row = describe(found->entries);
@@ -90,14 +94,18 @@ int ppctl_lock_break(struct ppctl *ctl, struct intent_error *err)
 	intent_snapshot_unref(found);
 	code = intent_store_txn(store, ops, 2, NULL, err);
 	if (code == INTENT_ECONFLICT)
-		return intent_fail(err, code, "%s changed hands at this very moment and was left alone; look again with "
-				   "\"ppctl lock ls %s\"", key, key);
+		return intent_fail(err, code,
+				   "%s changed hands at this very moment and was left alone; "
+				   "look again with "
+				   "\"ppctl lock ls %s\"",
+				   key, key);
 	if (code)
 		return code;
 	if (ppctl_flag(ctl, "json"))
 		ppctl_print_json(row, false);
 	else
 		show(row, 0);
-	ppctl_say("broken; its holder finds out when it looks at the lock before its next change");
+	ppctl_say(
+		"broken; its holder finds out when it looks at the lock before its next change");
 	return 0;
 }

@@ -3,8 +3,8 @@
 #include "ppctl.h"
 
 /* What stands there already (a hold, say) stays. *ret_revision: 0 when nothing does. */
-static int node_document(struct ppctl *ctl, const char *key, const char *cluster, uint64_t *ret_revision,
-			 char **ret_owned, struct intent_error *err)
+static int node_document(struct ppctl *ctl, const char *key, const char *cluster,
+			 uint64_t *ret_revision, char **ret_owned, struct intent_error *err)
 {
 	struct intent_store *store;
 	struct intent_snapshot *found = NULL;
@@ -42,9 +42,14 @@ int ppctl_node_add(struct ppctl *ctl, struct intent_error *err)
 	if (intent_document_check(key, bytes, strlen(bytes), true, NULL, &faults, err))
 		return ppctl_faults(key, &faults, NULL);
 	if (ppctl_write(ctl, key, bytes, &revision, &written, err))
-		return err->code == INTENT_ECONFLICT ? intent_fail(err, err->code, "%s: somebody else wrote it at the "
-				"same moment; look with \"ppctl get %s\" and try again", key, key) : err->code;
-	ppctl_say("%s runs %s of cluster %s%s", ctl->node, app, cluster, written ? "" : " (as before)");
+		return err->code == INTENT_ECONFLICT ?
+			intent_fail(err, err->code,
+				    "%s: somebody else wrote it at the "
+				    "same moment; look with \"ppctl get %s\" and try again",
+				    key, key) :
+			err->code;
+	ppctl_say("%s runs %s of cluster %s%s", ctl->node, app, cluster,
+		  written ? "" : " (as before)");
 	return 0;
 }
 
@@ -61,8 +66,10 @@ int ppctl_node_rm(struct ppctl *ctl, struct intent_error *err)
 	int code = intent_store_get(store, key, INTENT_DEFAULT, &found, err);
 	intent_snapshot_unref(found);
 	if (code == INTENT_EABSENT)
-		return intent_fail(err, code, "%s does not run %s: there is no %s; \"ppctl ls %s\" lists what it runs",
-				   ctl->node, app, key, marker);
+		return intent_fail(
+			err, code,
+			"%s does not run %s: there is no %s; \"ppctl ls %s\" lists what it runs",
+			ctl->node, app, key, marker);
 	/* Without the marker the last application's removal would look like a lost store. */
 	if (!code)
 		code = intent_store_cas(store, marker, 0, "{}", 2, NULL, err);
@@ -70,6 +77,7 @@ int ppctl_node_rm(struct ppctl *ctl, struct intent_error *err)
 		return code;
 	if (intent_store_delete(store, key, err))
 		return err->code;
-	ppctl_say("%s does not run %s any more; its data and installed versions stay", ctl->node, app);
+	ppctl_say("%s does not run %s any more; its data and installed versions stay", ctl->node,
+		  app);
 	return 0;
 }

@@ -1,125 +1,7 @@
-/* ppctl's table of subcommands, what they share of the command line, and main. */
+/* ppctl's command line, what the subcommands share of it, help, exit statuses and main. */
 #include <errno.h>
 #include <signal.h>
 #include "ppctl.h"
-
-#define JSON_OPTION {"json", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Print JSON"}
-#define CLUSTER_OPTION {"cluster", INTENT_OPTION_STRING, "CLUSTER", NULL, NULL, 0, 0, \
-	"Which cluster, when the application has several"}
-#define FORCE_OPTION(words) {"force", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, words}
-
-const struct intent_option ppctl_common[] = {
-	{"store", INTENT_OPTION_STRING, "URL", NULL, NULL, 0, 0,
-	 "Which store: dir:PATH, consul://HOST:PORT, etcd://HOST:PORT,... ($PP_STORE)"},
-	{"prefix", INTENT_OPTION_STRING, "PREFIX", NULL, "PP_PREFIX", 0, 0,
-	 "All keys stand below this prefix of the store"},
-	{"node", INTENT_OPTION_STRING, "NODE", NULL, "PP_NODE", 0, 0,
-	 "The node meant; default: this machine's host name"},
-	JSON_OPTION,
-	{0}
-};
-
-static const struct intent_option put_options[] = {
-	FORCE_OPTION("Write it unchecked, whatever it is"),
-	{"revision", INTENT_OPTION_INTEGER, "N", NULL, NULL, 0, 0,
-	 "Only if this is the document's revision; 0: only if there is none"},
-	{0}
-};
-static const struct intent_option edit_options[] = {
-	FORCE_OPTION("Write it unchecked, whatever it is"), {0}
-};
-static const struct intent_option ls_options[] = {
-	{"long", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Also revision, size and what it is"},
-	{0}
-};
-static const struct intent_option import_options[] = {
-	FORCE_OPTION("Write everything unchecked"),
-	{"dry-run", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Only say what would be written"},
-	{0}
-};
-static const struct intent_option export_options[] = {
-	{"all", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Reality and locks too, not only intent"},
-	{0}
-};
-static const struct intent_option prep_options[] = {
-	CLUSTER_OPTION,
-	{"url", INTENT_OPTION_STRING, "URL", NULL, NULL, 0, 0,
-	 "Where its archive is; default: below the preparer's --repo"},
-	{"sha256", INTENT_OPTION_STRING, "HEX", NULL, NULL, 0, 0, "SHA-256 of its archive"},
-	FORCE_OPTION("Change the archive of a version that has one already"),
-	{0}
-};
-static const struct intent_option activate_options[] = {
-	CLUSTER_OPTION, FORCE_OPTION("Even if the version was never prepared"), {0}
-};
-static const struct intent_option cluster_options[] = {CLUSTER_OPTION, {0}};
-static const struct intent_option status_options[] = {
-	CLUSTER_OPTION,
-	{"watch", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Go on and show every change"},
-	{"wait", INTENT_OPTION_DURATION, "DURATION", NULL, NULL, 0, 0,
-	 "Return when all is converged, or after so long"},
-	{"all", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "All nodes, not only this one"},
-	{0}
-};
-static const struct intent_option plan_options[] = {
-	{"timeout", INTENT_OPTION_DURATION, "DURATION", "60s", NULL, 1000, 3600000,
-	 "How long one agent may take"},
-	{0}
-};
-
-#define KEY_WORDS "Keys and documents: intent-documents(5)."
-#define CAS_WORDS "Written with compare-and-set: two people who change the same " \
-	"configuration at once lose nothing."
-
-const struct ppctl_command ppctl_commands[] = {
-	{"init", "[URL|PATH]", "make a store and mark this node in it",
-	 "Without argument: /var/lib/platypus/store for root, else $XDG_STATE_HOME/platypus/store "
-	 "(~/.local/state/platypus/store). All programs find these by themselves.",
-	 NULL, 0, 1, ppctl_init},
-	{"node add", "APP CLUSTER", "run an application of a cluster on this node",
-	 "Writes nodes/<node>/<app>, and the node's marker if there is none. Another node: --node.",
-	 NULL, 2, 2, ppctl_node_add},
-	{"node rm", "APP", "stop running an application on this node",
-	 "Removes nodes/<node>/<app>. Agents stop the service; data and installed versions stay.",
-	 NULL, 1, 1, ppctl_node_rm},
-	{"prep", "APP VERSION", "install a version, ready to run", CAS_WORDS, prep_options, 2, 2, ppctl_prep},
-	{"unprep", "APP VERSION", "forget a version that is not active", CAS_WORDS,
-	 cluster_options, 2, 2, ppctl_unprep},
-	{"activate", "APP VERSION", "run this version; the active one becomes prepared", CAS_WORDS,
-	 activate_options, 2, 2, ppctl_activate},
-	{"deactivate", "APP", "run no version; the active one becomes prepared", CAS_WORDS,
-	 cluster_options, 1, 1, ppctl_deactivate},
-	{"rollback", "APP", "run the version that was active before",
-	 "That is `previous' of the configuration, which activate and deactivate write. Twice is back again.",
-	 cluster_options, 1, 1, ppctl_rollback},
-	{"status", "[APP]", "intent beside reality, one line a slice",
-	 "Shows this node if it is in the store, else all. Exit status: 0 all converged, 100 something is "
-	 "blocked, 111 something else is not converged.",
-	 status_options, 0, 1, ppctl_status},
-	{"plan", "", "what every agent on this node would do",
-	 "Runs each pp-* program beside ppctl (or on PATH) with --once --dry-run. Exit status: 0 nothing to "
-	 "do, 2 some agent has work, 100 something is blocked, 111 an agent waits or fails.",
-	 plan_options, 0, 0, ppctl_plan},
-	{"get", "KEY", "show a document", KEY_WORDS, NULL, 1, 1, ppctl_get},
-	{"ls", "[PREFIX]", "list keys", KEY_WORDS, ls_options, 0, 1, ppctl_ls},
-	{"put", "KEY JSON|-|@FILE", "write a document, checked",
-	 "- reads standard input, @FILE a file. " KEY_WORDS, put_options, 2, 2, ppctl_put},
-	{"edit", "KEY", "change a document in $VISUAL or $EDITOR",
-	 "Nothing is lost: if somebody writes the document meanwhile, your text is kept in a file.",
-	 edit_options, 1, 1, ppctl_edit},
-	{"rm", "KEY...", "remove documents", KEY_WORDS, NULL, 1, 64, ppctl_rm},
-	{"watch", "[PREFIX]", "print every change as it comes", NULL, NULL, 0, 1, ppctl_watch},
-	{"export", "[PREFIX]", "all intent as one JSON document {key: document}", NULL,
-	 export_options, 0, 1, ppctl_export},
-	{"import", "FILE|-", "write what export printed",
-	 "Everything is checked before anything is written; what stands there already is left alone.",
-	 import_options, 1, 1, ppctl_import},
-	{"lock ls", "[PREFIX]", "show locks and who holds them", NULL, NULL, 0, 1, ppctl_lock_ls},
-	{"lock break", "KEY", "take a lock away from its holder",
-	 "Only if you know that the holder is gone: it is not asked.", NULL, 1, 1, ppctl_lock_break},
-	{"help", "[COMMAND]", "describe a command", NULL, NULL, 0, 2, ppctl_help},
-	{0}
-};
 
 const char *ppctl_argument(const struct ppctl *ctl, size_t index)
 {
@@ -169,14 +51,18 @@ static void show_row(struct intent_text *out, const struct ppctl_command *row)
 /* What a person sees who typed only "ppctl". */
 static void overview(struct intent_text *out)
 {
-	static const struct { const char *first, *title; } sections[] = {
-		{"init", "Set up"}, {"prep", "Deploy"}, {"status", "Look"}, {"get", "Documents"},
-		{"lock ls", "Locks"}, {"help", NULL},
+	static const struct {
+		const char *first, *title;
+	} sections[] = {
+		{"init", "Set up"},   {"prep", "Deploy"},   {"status", "Look"},
+		{"get", "Documents"}, {"lock ls", "Locks"}, {"help", NULL},
 	};
 	size_t next = 0;
 
-	intent_text_puts(out, "Usage: ppctl COMMAND [ARGUMENT]... [OPTION]...\n"
-			 "Writes what should be true into the intent store; agents make it so.\n");
+	intent_text_puts(
+		out,
+		"Usage: ppctl COMMAND [ARGUMENT]... [OPTION]...\n"
+		"Writes what should be true into the intent store; agents make it so.\n");
 	for (const struct ppctl_command *row = ppctl_commands; row->name; row++) {
 		if (!strcmp(row->name, sections[next].first)) {
 			intent_text_puts(out, "\n");
@@ -186,7 +72,8 @@ static void overview(struct intent_text *out)
 		}
 		show_row(out, row);
 	}
-	intent_text_puts(out, "\nOptions for all: --store URL, --prefix PREFIX, --node NODE, --json, "
+	intent_text_puts(out,
+			 "\nOptions for all: --store URL, --prefix PREFIX, --node NODE, --json, "
 			 "--config-file FILE,\n--help, --version, --completion bash|zsh. "
 			 "`ppctl help COMMAND' says more; so does ppctl(1).\n");
 }
@@ -213,14 +100,15 @@ static int unknown_command(const char *first, const char *second, struct intent_
 		known[count++] = row->name;
 	}
 	if (family.length)
-		return intent_fail(err, INTENT_EUSAGE, "\"%.32s%s%.64s\" is no command; there is %s", first,
-				   second ? " " : "", second ? second : "", intent_text_str(&family));
+		return intent_fail(
+			err, INTENT_EUSAGE, "\"%.32s%s%.64s\" is no command; there is %s", first,
+			second ? " " : "", second ? second : "", intent_text_str(&family));
 	const char *nearest = intent_nearest_name(first, known, count);
 	if (nearest)
-		return intent_fail(err, INTENT_EUSAGE, "unknown command \"%.64s\"; did you mean %s?",
-				   first, nearest);
-	return intent_fail(err, INTENT_EUSAGE, "unknown command \"%.64s\"; \"ppctl help\" lists them all",
-			   first);
+		return intent_fail(err, INTENT_EUSAGE,
+				   "unknown command \"%.64s\"; did you mean %s?", first, nearest);
+	return intent_fail(err, INTENT_EUSAGE,
+			   "unknown command \"%.64s\"; \"ppctl help\" lists them all", first);
 }
 
 int ppctl_help(struct ppctl *ctl, struct intent_error *err)
@@ -237,12 +125,18 @@ int ppctl_help(struct ppctl *ctl, struct intent_error *err)
 	if (!row)
 		return unknown_command(first, second, err);
 	intent_free_auto char *usage = intent_format("%s %s [OPTION]...", row->name, row->usage);
-	intent_free_auto char *summary = intent_format("%c%s.%s%s", row->summary[0] & ~0x20,
-			row->summary + 1, row->more ? " " : "", row->more ? row->more : "");
+	intent_free_auto char *summary =
+		intent_format("%c%s.%s%s", row->summary[0] & ~0x20, row->summary + 1,
+			      row->more ? " " : "", row->more ? row->more : "");
 	static const struct intent_option none[] = {{0}};
-	const struct intent_option *const tables[] = {row->options ? row->options : none, ppctl_common, NULL};
+	const struct intent_option *const tables[] = {row->options ? row->options : none,
+						      ppctl_common, NULL};
 	struct intent_option_program program = {
-		.name = "ppctl", .usage = usage, .summary = summary, .section = "ppctl", .tables = tables,
+		.name = "ppctl",
+		.usage = usage,
+		.summary = summary,
+		.section = "ppctl",
+		.tables = tables,
 	};
 	char name[] = "ppctl", option[] = "--help", *argv[] = {name, option, NULL};
 	intent_json_auto json_t *options = NULL;
@@ -264,7 +158,8 @@ static int command_index(int argc, char **argv)
 			return i;
 		bool valued = !strcmp(name, "config-file") || !strcmp(name, "completion");
 		for (const struct intent_option *row = ppctl_common; row->name; row++)
-			valued = valued || (!strcmp(row->name, name) && row->type != INTENT_OPTION_FLAG);
+			valued = valued ||
+				(!strcmp(row->name, name) && row->type != INTENT_OPTION_FLAG);
 		i += valued;
 	}
 	return 0;
@@ -293,7 +188,8 @@ static int without_command(int argc, char **argv, struct intent_error *err)
 	for (const struct ppctl_command *row = ppctl_commands; row->name; row++) {
 		size_t length = strcspn(row->name, " ");
 		if (row == ppctl_commands || strncmp(row->name, row[-1].name, length + 1))
-			intent_text_printf(&words, "%s%.*s", words.length ? " " : "", (int)length, row->name);
+			intent_text_printf(&words, "%s%.*s", words.length ? " " : "", (int)length,
+					   row->name);
 		if (row->options)
 			tables[count++] = row->options;
 	}
@@ -303,8 +199,11 @@ static int without_command(int argc, char **argv, struct intent_error *err)
 		if (!strcmp(argv[i] + strspn(argv[i], "-"), "help") || !strcmp(argv[i], "-h"))
 			return ppctl_help(&none, err);
 	struct intent_option_program program = {
-		.name = "ppctl", .usage = "COMMAND [ARGUMENT]... [OPTION]...", .section = "ppctl",
-		.tables = tables, .words = intent_text_str(&words),
+		.name = "ppctl",
+		.usage = "COMMAND [ARGUMENT]... [OPTION]...",
+		.section = "ppctl",
+		.tables = tables,
+		.words = intent_text_str(&words),
 	};
 	int code = intent_options_parse(&program, argc, argv, &options, NULL, &done, err);
 	if (code || done)
@@ -313,22 +212,25 @@ static int without_command(int argc, char **argv, struct intent_error *err)
 	return PPCTL_USAGE;
 }
 
-static int check_arguments(const struct ppctl_command *row, const json_t *arguments, struct intent_error *err)
+static int check_arguments(const struct ppctl_command *row, const json_t *arguments,
+			   struct intent_error *err)
 {
 	int count = (int)json_array_size(arguments);
 	if (count >= row->min && count <= row->max)
 		return 0;
 	const char *extra = json_string_value(json_array_get(arguments, (size_t)row->max));
 	if (count < row->min)
-		return intent_fail(err, INTENT_EUSAGE, "%s needs more arguments: ppctl %s %s", row->name,
-				   row->name, row->usage);
-	return intent_fail(err, INTENT_EUSAGE, "%s: one argument too many: \"%.64s\"; it is ppctl %s %s%s",
-			   row->name, extra, row->name, row->usage, strcmp(row->name, "put") ? "" :
-			   " (quote the JSON: '{\"a\": 1}')");
+		return intent_fail(err, INTENT_EUSAGE, "%s needs more arguments: ppctl %s %s",
+				   row->name, row->name, row->usage);
+	return intent_fail(err, INTENT_EUSAGE,
+			   "%s: one argument too many: \"%.64s\"; it is ppctl %s %s%s", row->name,
+			   extra, row->name, row->usage,
+			   strcmp(row->name, "put") ? "" : " (quote the JSON: '{\"a\": 1}')");
 }
 
 /* Everything of the command line but the command's own words. */
-static int parse(struct ppctl *ctl, int argc, char **argv, int at, bool *ret_done, struct intent_error *err)
+static int parse(struct ppctl *ctl, int argc, char **argv, int at, bool *ret_done,
+		 struct intent_error *err)
 {
 	const char *second = at + 1 < argc ? argv[at + 1] : NULL;
 	const struct ppctl_command *row = find_command(argv[at], second);
@@ -336,16 +238,20 @@ static int parse(struct ppctl *ctl, int argc, char **argv, int at, bool *ret_don
 		return unknown_command(argv[at], second, err);
 	ctl->command = row;
 	for (int i = 1; i < argc; i++)
-		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-help") || !strcmp(argv[i], "-h")) {
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-help") ||
+		    !strcmp(argv[i], "-h")) {
 			*ret_done = true;
 			ctl->arguments = json_pack("[s]", row->name);
 			return ppctl_help(ctl, err);
 		}
 	static const struct intent_option none[] = {{0}};
-	const struct intent_option *const tables[] = {row->options ? row->options : none, ppctl_common, NULL};
-	struct intent_option_program program = {.name = "ppctl", .section = "ppctl", .tables = tables};
+	const struct intent_option *const tables[] = {row->options ? row->options : none,
+						      ppctl_common, NULL};
+	struct intent_option_program program = {
+		.name = "ppctl", .section = "ppctl", .tables = tables};
 	ctl->store_given = names_store(argc, argv);
-	int code = intent_options_parse(&program, argc, argv, &ctl->options, &ctl->arguments, ret_done, err);
+	int code = intent_options_parse(&program, argc, argv, &ctl->options, &ctl->arguments,
+					ret_done, err);
 	if (code || *ret_done)
 		return code;
 	for (const char *p = row->name; p; p = strchr(p, ' ') ? strchr(p, ' ') + 1 : NULL)
@@ -356,7 +262,8 @@ static int parse(struct ppctl *ctl, int argc, char **argv, int at, bool *ret_don
 	else if (gethostname(ctl->node, sizeof(ctl->node) - 1))
 		return intent_fail_errno(err, "host name (give --node)");
 	if (!intent_name_is_valid(ctl->node))
-		return intent_fail(err, INTENT_EUSAGE, "--node \"%.64s\" is no valid name of a node", ctl->node);
+		return intent_fail(err, INTENT_EUSAGE,
+				   "--node \"%.64s\" is no valid name of a node", ctl->node);
 	return check_arguments(row, ctl->arguments, err);
 }
 
@@ -366,7 +273,8 @@ static void advise(const struct ppctl *ctl, const struct intent_error *err)
 	if (err->code == INTENT_EUNAVAILABLE && ctl->url && !ctl->store_given &&
 	    !strcmp(ctl->url, "consul://127.0.0.1:8500") && !getenv("PP_STORE") &&
 	    !getenv("CONSUL_HTTP_ADDR"))
-		ppctl_say("No store was named, so Consul on this machine was tried. \"ppctl init\" makes a store "
+		ppctl_say("No store was named, so Consul on this machine was tried. \"ppctl "
+			  "init\" makes a store "
 			  "in a directory; --store or PP_STORE names another.");
 }
 

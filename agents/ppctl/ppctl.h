@@ -1,7 +1,7 @@
 /*
  * ppctl: the person's hand on the store. Between its own files; not installed.
  *
- * A subcommand is a row of the table in ppctl.c and a function here. It writes data to
+ * A subcommand is a row of the table in commands.c and a function here. It writes data to
  * standard output and words to standard error, and returns 0, an INTENT_* code with *err
  * filled in (main says it and chooses the exit status), or a positive exit status when it has
  * said everything itself.
@@ -76,7 +76,10 @@ int ppctl_lines(void);
 /* May standard output be coloured? (a terminal, no NO_COLOR, TERM not dumb) */
 bool ppctl_colored(void);
 
-enum ppctl_style { PPCTL_PLAIN, PPCTL_BOLD, PPCTL_DIM, PPCTL_GREEN, PPCTL_YELLOW, PPCTL_RED, PPCTL_CYAN };
+enum ppctl_style {
+	PPCTL_PLAIN, PPCTL_BOLD, PPCTL_DIM,
+	PPCTL_GREEN, PPCTL_YELLOW, PPCTL_RED, PPCTL_CYAN,
+};
 
 /* Columns that a string takes on a terminal (control characters count one). */
 size_t ppctl_width(const char *string);
@@ -84,6 +87,11 @@ size_t ppctl_width(const char *string);
  * and filled up to `fill` columns. */
 void ppctl_add(struct intent_text *out, const char *string, enum ppctl_style style,
 	       size_t width, size_t fill);
+
+/* Lines of at most `columns` (0: one line), broken at blanks, each indented, without a newline
+ * at the end. Returns how many. */
+int ppctl_add_wrapped(struct intent_text *out, const char *text, enum ppctl_style style,
+		      size_t indent, size_t columns);
 
 /* ---- keys.c ---- */
 
@@ -140,18 +148,20 @@ struct ppctl_watching {
 	const char *const *prefixes;
 	bool (*each)(struct intent_snapshot *snapshot, void *data);
 	bool (*tick)(void *data);
-	void (*trouble)(const struct intent_error *err, void *data); /* NULL: said on standard error */
+	/* NULL: said on standard error. */
+	void (*trouble)(const struct intent_error *err, void *data);
 	void *data;
 };
-int ppctl_follow(struct ppctl *ctl, const struct ppctl_watching *watching, struct intent_error *err);
+int ppctl_follow(struct ppctl *ctl, const struct ppctl_watching *watching,
+		 struct intent_error *err);
 
 /* ---- slices.c: intent beside reality, as rows; status.c shows them ---- */
 
 /*
- * {"converged": bool, "slices": [{"node", "app", "cluster", "active", "prep": [...], "agent", "state",
- * "current", ...}, ...]}, sorted by node, app, agent; `...` is what the agent published. "current": false
- * where that is older than the intent. Where an agent has published nothing its state is
- * "absent". app, node, cluster: NULL for all. New.
+ * {"converged": bool, "slices": [{"node", "app", "cluster", "active", "prep": [...], "agent",
+ * "state", "current", ...}, ...]}, sorted by node, app, agent; `...` is what the agent published.
+ * "current": false where that is older than the intent. Where an agent has published nothing its
+ * state is "absent". app, node, cluster: NULL for all. New.
  */
 json_t *ppctl_slices(const struct intent_snapshot *snapshot, const char *app, const char *node,
 		     const char *cluster);

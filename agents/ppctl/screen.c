@@ -47,7 +47,8 @@ void ppctl_print(const char *string)
 
 void ppctl_print_json(const json_t *json, bool one_line)
 {
-	intent_free_auto char *text = one_line ? intent_json_canonical(json) : intent_json_pretty(json);
+	intent_free_auto char *text =
+		one_line ? intent_json_canonical(json) : intent_json_pretty(json);
 	if (!text)
 		return;
 	fputs(text, stdout);
@@ -100,12 +101,12 @@ size_t ppctl_width(const char *string)
 }
 
 static const char *const styles[] = {
-	[PPCTL_BOLD] = "1", [PPCTL_DIM] = "2", [PPCTL_GREEN] = "32", [PPCTL_YELLOW] = "33",
+	[PPCTL_BOLD] = "1",   [PPCTL_DIM] = "2",   [PPCTL_GREEN] = "32", [PPCTL_YELLOW] = "33",
 	[PPCTL_RED] = "31;1", [PPCTL_CYAN] = "36", [PPCTL_PLAIN] = NULL,
 };
 
-void ppctl_add(struct intent_text *out, const char *string, enum ppctl_style style,
-	       size_t width, size_t fill)
+void ppctl_add(struct intent_text *out, const char *string, enum ppctl_style style, size_t width,
+	       size_t fill)
 {
 	char one[8];
 	size_t whole = ppctl_width(string), at = 0;
@@ -125,4 +126,33 @@ void ppctl_add(struct intent_text *out, const char *string, enum ppctl_style sty
 		intent_text_puts(out, "\033[0m");
 	for (; at < fill; at++)
 		intent_text_puts(out, " ");
+}
+
+/* How many bytes of `text` fit into `width` columns, broken at a blank where there is one. */
+static size_t fitting(const char *text, size_t width)
+{
+	size_t bytes = 0, blank = 0, at = 0;
+	for (; text[bytes] && at < width; at++) {
+		if (text[bytes] == ' ')
+			blank = bytes;
+		bytes++;
+		while (((unsigned char)text[bytes] & 0xc0) == 0x80)
+			bytes++;
+	}
+	return text[bytes] && blank ? blank : bytes;
+}
+
+int ppctl_add_wrapped(struct intent_text *out, const char *text, enum ppctl_style style,
+		      size_t indent, size_t columns)
+{
+	int lines = 0;
+	do {
+		size_t bytes =
+			columns > indent + 8 ? fitting(text, columns - indent - 1) : strlen(text);
+		intent_free_auto char *part = strndup(text, bytes);
+		intent_text_printf(out, "%s%*s", lines++ ? "\n" : "", (int)indent, "");
+		ppctl_add(out, part ? part : "", style, 0, 0);
+		text += bytes + strspn(text + bytes, " ");
+	} while (*text);
+	return lines;
 }

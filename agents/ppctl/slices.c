@@ -9,7 +9,7 @@ static const char *const usual_agents[] = {"preparer", "setlive"};
 struct gathering {
 	const struct intent_snapshot *snapshot;
 	const char *app, *node, *cluster; /* NULL: all */
-	json_t *agents;       /* set of those that look after applications */
+	json_t *agents;                   /* set of those that look after applications */
 	json_t *rows;
 };
 
@@ -66,8 +66,8 @@ static void add_versions(json_t *row, const struct intent_entry *config_entry)
  */
 static void add_status(json_t *row, const struct intent_entry *entry, uint64_t intent_revision)
 {
-	static const char *const members[] = {"state", "reason", "message", "since", "attempts", "next_attempt",
-		"detail", "once"};
+	static const char *const members[] = {"state",    "reason",       "message", "since",
+					      "attempts", "next_attempt", "detail",  "once"};
 	intent_json_auto json_t *status = entry ? ppctl_document(entry) : NULL;
 
 	for (size_t i = 0; status && i < sizeof(members) / sizeof(*members); i++) {
@@ -78,7 +78,8 @@ static void add_status(json_t *row, const struct intent_entry *entry, uint64_t i
 	if (!json_is_string(json_object_get(row, "state")))
 		json_object_set_new(row, "state", json_string(entry ? "malformed" : "absent"));
 	if (entry)
-		json_object_set_new(row, "current", json_boolean(entry->revision >= intent_revision));
+		json_object_set_new(row, "current",
+				    json_boolean(entry->revision >= intent_revision));
 }
 
 static uint64_t newest(const struct intent_entry *a, const struct intent_entry *b)
@@ -87,7 +88,8 @@ static uint64_t newest(const struct intent_entry *a, const struct intent_entry *
 	return x > y ? x : y;
 }
 
-static void add_application(struct gathering *g, const struct intent_entry *entry, const char *node, const char *app)
+static void add_application(struct gathering *g, const struct intent_entry *entry,
+			    const char *node, const char *app)
 {
 	intent_json_auto json_t *document = ppctl_document(entry);
 	const char *cluster = intent_json_string(document, "cluster", NULL), *agent;
@@ -98,14 +100,18 @@ static void add_application(struct gathering *g, const struct intent_entry *entr
 		return;
 	if (cluster) {
 		config = find(g->snapshot, intent_format("clusters/%s/%s/config", app, cluster));
-		deploy = find(g->snapshot, intent_format("clusters/%s/%s/deploy_config", app, cluster));
+		deploy = find(g->snapshot,
+			      intent_format("clusters/%s/%s/deploy_config", app, cluster));
 	}
 	json_object_foreach(g->agents, agent, value) {
-		json_t *row = json_pack("{ss ss ss* ss}", "node", node, "app", app, "cluster", cluster,
-					"agent", agent);
+		json_t *row = json_pack("{ss ss ss* ss}", "node", node, "app", app, "cluster",
+					cluster, "agent", agent);
 		add_versions(row, config);
-		add_status(row, find(g->snapshot, intent_format("reality/status/%s/%s/%s", agent, node, app)),
-			   newest(entry, config) > newest(deploy, NULL) ? newest(entry, config) : newest(deploy, NULL));
+		add_status(row,
+			   find(g->snapshot,
+				intent_format("reality/status/%s/%s/%s", agent, node, app)),
+			   newest(entry, config) > newest(deploy, NULL) ? newest(entry, config) :
+									  newest(deploy, NULL));
 		json_array_append_new(g->rows, row);
 	}
 }
@@ -121,7 +127,8 @@ static void add_leftover(struct gathering *g, const struct intent_entry *entry, 
 {
 	if (g->cluster || find(g->snapshot, intent_format("nodes/%s/%s", node, slice)))
 		return;
-	json_t *row = json_pack("{ss ss sn ss}", "node", node, "app", slice, "cluster", "agent", agent);
+	json_t *row =
+		json_pack("{ss ss sn ss}", "node", node, "app", slice, "cluster", "agent", agent);
 	add_versions(row, NULL);
 	add_status(row, entry, 0);
 	json_array_append_new(g->rows, row);

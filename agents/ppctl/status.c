@@ -7,10 +7,10 @@ struct shown {
 	struct ppctl *ctl;
 	const char *app, *node, *cluster;
 	bool json, watching, terminal;
-	json_t *last;          /* the document shown last; owned */
-	int height;            /* lines of the frame on the terminal */
+	json_t *last; /* the document shown last; owned */
+	int height;   /* lines of the frame on the terminal */
 	char trouble[512];
-	int64_t deadline;      /* --wait; 0: none */
+	int64_t deadline; /* --wait; 0: none */
 };
 
 static bool is_converged(const json_t *document)
@@ -34,12 +34,13 @@ static int status_of(const struct shown *shown, const json_t *document)
 static void say_nothing_found(const struct shown *shown)
 {
 	if (shown->app)
-		ppctl_say("no node%s%s runs %s%s%s; \"ppctl node add %s CLUSTER\" makes one", shown->node ? " " : "",
-			  shown->node ? shown->node : "", shown->app, shown->cluster ? " of cluster " : "",
+		ppctl_say("no node%s%s runs %s%s%s; \"ppctl node add %s CLUSTER\" makes one",
+			  shown->node ? " " : "", shown->node ? shown->node : "", shown->app,
+			  shown->cluster ? " of cluster " : "",
 			  shown->cluster ? shown->cluster : "", shown->app);
 	else
-		ppctl_say("no node%s%s runs anything yet; \"ppctl node add APP CLUSTER\" begins", shown->node ? " " : "",
-			  shown->node ? shown->node : "");
+		ppctl_say("no node%s%s runs anything yet; \"ppctl node add APP CLUSTER\" begins",
+			  shown->node ? " " : "", shown->node ? shown->node : "");
 }
 
 static void show_once(const struct shown *shown, const json_t *document)
@@ -94,21 +95,25 @@ static void show_changes(const json_t *before, const json_t *now)
 
 	intent_time_format(intent_time_now(), time);
 	json_array_foreach(json_object_get(before, "slices"), index, row) {
-		intent_free_auto char *name = intent_format("%s/%s/%s", intent_json_string(row, "node", ""),
+		intent_free_auto char *name = intent_format(
+			"%s/%s/%s", intent_json_string(row, "node", ""),
 			intent_json_string(row, "app", ""), intent_json_string(row, "agent", ""));
 		json_object_set(known, name ? name : "", row);
 	}
 	json_array_foreach(json_object_get(now, "slices"), index, row) {
-		intent_free_auto char *name = intent_format("%s/%s/%s", intent_json_string(row, "node", ""),
+		intent_free_auto char *name = intent_format(
+			"%s/%s/%s", intent_json_string(row, "node", ""),
 			intent_json_string(row, "app", ""), intent_json_string(row, "agent", ""));
 		intent_free_auto char *words = ppctl_message(row);
 		json_t *old = json_object_get(known, name ? name : "");
 		if (old && json_equal(old, row))
 			continue;
-		printf("%s %s %s %s %s active=%s %s%s%s\n", time, intent_json_string(row, "node", "-"),
-		       intent_json_string(row, "app", "-"), intent_json_string(row, "cluster", "-"),
-		       intent_json_string(row, "agent", "-"), intent_json_string(row, "active", "-"),
-		       ppctl_state(row), words && *words ? ": " : "", words ? words : "");
+		printf("%s %s %s %s %s active=%s %s%s%s\n", time,
+		       intent_json_string(row, "node", "-"), intent_json_string(row, "app", "-"),
+		       intent_json_string(row, "cluster", "-"),
+		       intent_json_string(row, "agent", "-"),
+		       intent_json_string(row, "active", "-"), ppctl_state(row),
+		       words && *words ? ": " : "", words ? words : "");
 	}
 }
 
@@ -168,7 +173,11 @@ static void on_trouble(const struct intent_error *err, void *data)
 static int follow(struct shown *shown, struct intent_error *err)
 {
 	struct ppctl_watching watching = {
-		.prefixes = ppctl_slice_prefixes, .each = on_change, .tick = on_tick, .trouble = on_trouble, .data = shown,
+		.prefixes = ppctl_slice_prefixes,
+		.each = on_change,
+		.tick = on_tick,
+		.trouble = on_trouble,
+		.data = shown,
 	};
 	int code = ppctl_follow(shown->ctl, &watching, err);
 	if (code)
@@ -190,7 +199,8 @@ static int look(struct ppctl *ctl, struct intent_snapshot **ret_owned, struct in
 		code = ppctl_list(ctl, ppctl_slice_prefixes[i], &part, err);
 		for (size_t k = 0; !code && k < part->count; k++) {
 			const struct intent_entry *e = &part->entries[k];
-			code = intent_snapshot_add(all, e->key, e->value, e->length, e->revision, e->session, e->untrusted);
+			code = intent_snapshot_add(all, e->key, e->value, e->length, e->revision,
+						   e->session, e->untrusted);
 		}
 		intent_snapshot_unref(part);
 	}
@@ -221,8 +231,11 @@ int ppctl_status(struct ppctl *ctl, struct intent_error *err)
 {
 	struct intent_snapshot *snapshot = NULL;
 	struct shown shown = {
-		.ctl = ctl, .app = ppctl_argument(ctl, 0), .cluster = ppctl_option(ctl, "cluster"),
-		.json = ppctl_flag(ctl, "json"), .watching = ppctl_flag(ctl, "watch"),
+		.ctl = ctl,
+		.app = ppctl_argument(ctl, 0),
+		.cluster = ppctl_option(ctl, "cluster"),
+		.json = ppctl_flag(ctl, "json"),
+		.watching = ppctl_flag(ctl, "watch"),
 	};
 	int64_t wait = intent_json_integer(ctl->options, "wait", 0);
 	int code = look(ctl, &snapshot, err);

@@ -3,50 +3,61 @@
 
 enum column { NODE, APP, CLUSTER, ACTIVE, PREP, AGENT, STATE, SINCE, MESSAGE, COLUMNS };
 
-static const char *const titles[] = {"NODE", "APP", "CLUSTER", "ACTIVE", "PREP", "AGENT", "STATE", "SINCE", "MESSAGE"};
+static const char *const titles[] = {"NODE",  "APP",   "CLUSTER", "ACTIVE", "PREP",
+				     "AGENT", "STATE", "SINCE",   "MESSAGE"};
 /* On a terminal no column but the last grows beyond this; the last one gets what remains. */
 static const size_t widest[] = {20, 20, 16, 13, 16, 17, 10, 6, 0};
 /* What a narrow terminal does without, in this order. */
 static const enum column dispensable[] = {SINCE, PREP, CLUSTER, NODE, ACTIVE};
 
 #define MESSAGE_LEAST 24
+#define INDENT 6 /* of a message below its row */
 
 struct table {
 	size_t width[COLUMNS]; /* 0: not shown */
+	size_t columns;
 	bool terminal;
 };
 
 struct line {
-	char *cell[COLUMNS];   /* owned */
+	char *cell[COLUMNS]; /* owned */
 	enum ppctl_style state;
-	bool repeats;          /* same application and node as the line above */
+	bool repeats; /* same application and node as the line above */
 	bool settled;
 };
 
 /* ---- cells ---- */
 
-static const struct { const char *state; enum ppctl_style style; } state_styles[] = {
+static const struct {
+	const char *state;
+	enum ppctl_style style;
+} state_styles[] = {
 	{"converged", PPCTL_GREEN}, {"converging", PPCTL_YELLOW}, {"pending", PPCTL_YELLOW},
-	{"waiting", PPCTL_CYAN}, {"blocked", PPCTL_RED}, {"failing", PPCTL_RED}, {"malformed", PPCTL_RED},
-	{"absent", PPCTL_DIM},
+	{"waiting", PPCTL_CYAN},    {"blocked", PPCTL_RED},       {"failing", PPCTL_RED},
+	{"malformed", PPCTL_RED},   {"absent", PPCTL_DIM},
 };
 
 /* Unix ms of an RFC 3339 time in UTC, or -1. */
 static int64_t parse_time(const char *text)
 {
 	struct tm tm = {0};
-	return text && strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) ? (int64_t)timegm(&tm) * 1000 : -1;
+	return text && strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) ? (int64_t)timegm(&tm) * 1000 :
+								  -1;
 }
 
 static char *age(const char *since)
 {
-	static const struct { int64_t seconds; char unit; } units[] = {{86400, 'd'}, {3600, 'h'}, {60, 'm'}, {1, 's'}};
+	static const struct {
+		int64_t seconds;
+		char unit;
+	} units[] = {{86400, 'd'}, {3600, 'h'}, {60, 'm'}, {1, 's'}};
 	int64_t then = parse_time(since), seconds = (intent_time_now() - then) / 1000;
 	if (then < 0)
 		return strdup("");
 	for (size_t i = 0; i < 4; i++)
 		if (seconds >= units[i].seconds)
-			return intent_format("%lld%c", (long long)(seconds / units[i].seconds), units[i].unit);
+			return intent_format("%lld%c", (long long)(seconds / units[i].seconds),
+					     units[i].unit);
 	return strdup("now");
 }
 
@@ -65,7 +76,8 @@ static char *prepared(const json_t *row, bool terminal)
 	intent_text_auto struct intent_text out = INTENT_TEXT_INIT;
 
 	for (size_t i = 0; i < count && (!terminal || i < 1); i++) {
-		intent_free_auto char *name = version(json_string_value(json_array_get(list, i)), terminal);
+		intent_free_auto char *name =
+			version(json_string_value(json_array_get(list, i)), terminal);
 		intent_text_printf(&out, "%s%s", i ? "," : "", name ? name : "");
 	}
 	if (terminal && count > 1)
@@ -77,13 +89,16 @@ const char *ppctl_state(const json_t *row)
 {
 	const char *state = intent_json_string(row, "state", "");
 	/* What it said was about an earlier intent. */
-	return !strcmp(state, "converged") && !intent_json_boolean(row, "current", true) ? "pending" : state;
+	return !strcmp(state, "converged") && !intent_json_boolean(row, "current", true) ?
+		"pending" :
+		state;
 }
 
 static void add_percent(struct intent_text *out, const json_t *row)
 {
 	const json_t *progress = json_object_get(json_object_get(row, "detail"), "progress");
-	const char *words = intent_json_string(progress, "message", intent_json_string(progress, "step", NULL));
+	const char *words = intent_json_string(progress, "message",
+					       intent_json_string(progress, "step", NULL));
 	int64_t percent = intent_json_integer(progress, "percent", -1);
 	if (words)
 		intent_text_printf(out, "%s%s", out->length ? "; " : "", words);
@@ -96,23 +111,26 @@ char *ppctl_message(const json_t *row)
 	const char *state = ppctl_state(row), *said = intent_json_string(row, "message", "");
 	const char *reason = intent_json_string(row, "reason", "");
 	int64_t attempts = intent_json_integer(row, "attempts", 0);
-	int64_t next = parse_time(intent_json_string(row, "next_attempt", NULL)) - intent_time_now();
+	int64_t next =
+		parse_time(intent_json_string(row, "next_attempt", NULL)) - intent_time_now();
 	intent_text_auto struct intent_text out = INTENT_TEXT_INIT;
 
 	if (!strcmp(state, "absent"))
-		return intent_format("pp-%s has said nothing yet: is it running on %s?",
-				     intent_json_string(row, "agent", ""), intent_json_string(row, "node", ""));
+		return intent_format("no word from pp-%s: is it running on %s?",
+				     intent_json_string(row, "agent", ""),
+				     intent_json_string(row, "node", ""));
 	if (!strcmp(state, "malformed"))
 		return strdup("its status is not JSON with a state");
 	if (!strcmp(state, "pending"))
-		return strdup("intent is newer than what the agent said last");
+		return strdup("intent has changed since; no word yet");
 	if (*said)
 		intent_text_puts(&out, said);
 	else if (strcmp(state, "converged") && strcmp(reason, "Working"))
 		intent_text_puts(&out, reason);
 	add_percent(&out, row);
 	if (attempts > 1)
-		intent_text_printf(&out, "%stried %lld times", out.length ? "; " : "", (long long)attempts);
+		intent_text_printf(&out, "%stried %lld times", out.length ? "; " : "",
+				   (long long)attempts);
 	if (next >= 1000 && attempts > 0) {
 		char again[24];
 		intent_duration_format(next / 1000 * 1000, again);
@@ -164,7 +182,8 @@ static bool several_nodes(const json_t *rows)
 	size_t index;
 	json_t *row;
 	json_array_foreach((json_t *)(uintptr_t)rows, index, row)
-		if (!json_equal(json_object_get(row, "node"), json_object_get(json_array_get(rows, 0), "node")))
+		if (!json_equal(json_object_get(row, "node"),
+				json_object_get(json_array_get(rows, 0), "node")))
 			return true;
 	return false;
 }
@@ -178,7 +197,8 @@ static size_t width_of(const struct table *table)
 }
 
 /* Every column as wide as it needs; on a terminal the message takes the rest of the line. */
-static void lay_out(struct table *table, const struct line *lines, size_t count, bool nodes, size_t columns)
+static void lay_out(struct table *table, const struct line *lines, size_t count, bool nodes,
+		    size_t columns)
 {
 	for (int c = 0; c < COLUMNS; c++) {
 		table->width[c] = strlen(titles[c]);
@@ -192,60 +212,44 @@ static void lay_out(struct table *table, const struct line *lines, size_t count,
 	if (!nodes && columns)
 		table->width[NODE] = 0;
 	table->terminal = columns > 0;
+	table->columns = columns > INDENT + 20 ? columns : INDENT + 20;
 	for (size_t i = 0; columns && width_of(table) + MESSAGE_LEAST > columns &&
-	     i < sizeof(dispensable) / sizeof(*dispensable); i++)
+	     i < sizeof(dispensable) / sizeof(*dispensable);
+	     i++)
 		table->width[dispensable[i]] = 0;
 	if (columns)
-		table->width[MESSAGE] = columns > width_of(table) + 8 ? columns - width_of(table) - 1 : 8;
+		table->width[MESSAGE] =
+			columns > width_of(table) + 8 ? columns - width_of(table) - 1 : 8;
 }
 
-/* How many bytes of `text` fit into `width` columns, broken at a blank where there is one. */
-static size_t fitting(const char *text, size_t width)
-{
-	size_t bytes = 0, blank = 0, at = 0;
-	for (; text[bytes] && at < width; at++) {
-		if (text[bytes] == ' ')
-			blank = bytes;
-		bytes++;
-		while (((unsigned char)text[bytes] & 0xc0) == 0x80)
-			bytes++;
-	}
-	return text[bytes] && blank ? blank : bytes;
-}
-
-/* A message that calls for a person is shown whole, on as many lines as it takes. */
-static int add_message(struct intent_text *out, const struct table *table, const struct line *line)
+/* A message that calls for a person is shown whole: below its row where it does not fit. */
+static int add_message(struct intent_text *out, const struct table *table,
+		       const struct line *line)
 {
 	const char *text = line->cell[MESSAGE];
-	size_t indent = width_of(table), width = table->width[MESSAGE];
-	int height = 1;
+	size_t width = table->width[MESSAGE];
 
-	if (!table->terminal || line->settled) {
-		ppctl_add(out, text, line->settled ? PPCTL_DIM : PPCTL_PLAIN, table->terminal ? width : 0, 0);
+	if (!table->terminal || line->settled || ppctl_width(text) <= width) {
+		ppctl_add(out, text, line->settled ? PPCTL_DIM : PPCTL_PLAIN,
+			  table->terminal ? width : 0, 0);
 		return 1;
 	}
-	for (;;) {
-		size_t bytes = fitting(text, width);
-		intent_free_auto char *part = strndup(text, bytes);
-		ppctl_add(out, part ? part : "", PPCTL_PLAIN, 0, 0);
-		text += bytes + strspn(text + bytes, " ");
-		if (!*text)
-			return height;
-		intent_text_printf(out, "\n%*s", (int)indent, "");
-		height++;
-	}
+	intent_text_puts(out, "\n");
+	return 1 + ppctl_add_wrapped(out, text, PPCTL_PLAIN, INDENT, table->columns);
 }
 
 static int add_line(struct intent_text *out, const struct table *table, const struct line *line)
 {
 	for (int c = 0; c < MESSAGE; c++) {
 		bool again = line->repeats && c <= PREP;
-		enum ppctl_style style = c == STATE ? line->state : c == APP ? PPCTL_BOLD :
-			c == SINCE || c == PREP ? PPCTL_DIM : PPCTL_PLAIN;
+		enum ppctl_style style = c == STATE ? line->state :
+			c == APP                    ? PPCTL_BOLD :
+			c == SINCE || c == PREP     ? PPCTL_DIM :
+						      PPCTL_PLAIN;
 		if (!table->width[c])
 			continue;
-		ppctl_add(out, again ? "" : line->cell[c], style, table->terminal ? table->width[c] : 0,
-			  table->width[c]);
+		ppctl_add(out, again ? "" : line->cell[c], style,
+			  table->terminal ? table->width[c] : 0, table->width[c]);
 		intent_text_puts(out, "  ");
 	}
 	int height = add_message(out, table, line);
@@ -259,7 +263,8 @@ static void add_titles(struct intent_text *out, const struct table *table)
 {
 	for (int c = 0; c < COLUMNS; c++)
 		if (table->width[c])
-			ppctl_add(out, titles[c], PPCTL_DIM, 0, c < MESSAGE ? table->width[c] + 2 : 0);
+			ppctl_add(out, titles[c], PPCTL_DIM, 0,
+				  c < MESSAGE ? table->width[c] + 2 : 0);
 	intent_text_puts(out, "\n");
 }
 
@@ -273,7 +278,8 @@ static void add_sum(struct intent_text *out, const json_t *rows)
 		size_t count = 0;
 		json_array_foreach((json_t *)(uintptr_t)rows, index, row)
 			count += !strcmp(ppctl_state(row), state_styles[i].state);
-		intent_free_auto char *words = intent_format("%zu %s", count, state_styles[i].state);
+		intent_free_auto char *words =
+			intent_format("%zu %s", count, state_styles[i].state);
 		if (!count)
 			continue;
 		ppctl_add(out, words ? words : "", state_styles[i].style, 0, 0);
@@ -293,7 +299,8 @@ int ppctl_table(struct intent_text *out, const json_t *document, size_t columns)
 	if (!lines)
 		return 0;
 	for (size_t i = 0; i < count; i++)
-		fill_line(&lines[i], json_array_get(rows, i), i ? json_array_get(rows, i - 1) : NULL, columns > 0);
+		fill_line(&lines[i], json_array_get(rows, i),
+			  i ? json_array_get(rows, i - 1) : NULL, columns > 0);
 	lay_out(&table, lines, count, several_nodes(rows), columns);
 	add_titles(out, &table);
 	for (size_t i = 0; i < count; i++)

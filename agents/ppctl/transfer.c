@@ -17,7 +17,8 @@ static char *usual_url(void)
 		return strdup("dir:/var/lib/platypus/store");
 	if (state && *state == '/')
 		return intent_format("dir:%s/platypus/store", state);
-	return home && *home == '/' ? intent_format("dir:%s/.local/state/platypus/store", home) : NULL;
+	return home && *home == '/' ? intent_format("dir:%s/.local/state/platypus/store", home) :
+				      NULL;
 }
 
 static int init_url(struct ppctl *ctl, char **ret_owned, struct intent_error *err)
@@ -26,7 +27,8 @@ static int init_url(struct ppctl *ctl, char **ret_owned, struct intent_error *er
 	intent_free_auto char *cwd = getcwd(NULL, 0);
 
 	if (!word && (ppctl_option(ctl, "store") || getenv("PP_STORE")))
-		word = ppctl_option(ctl, "store") ? ppctl_option(ctl, "store") : getenv("PP_STORE");
+		word = ppctl_option(ctl, "store") ? ppctl_option(ctl, "store") :
+						    getenv("PP_STORE");
 	if (!word)
 		*ret_owned = usual_url();
 	else if (strchr(word, ':') && *word != '/' && *word != '.')
@@ -35,8 +37,10 @@ static int init_url(struct ppctl *ctl, char **ret_owned, struct intent_error *er
 		*ret_owned = intent_format("dir:%s", word);
 	else
 		*ret_owned = cwd ? intent_format("dir:%s/%s", cwd, word) : NULL;
-	return *ret_owned ? 0 : intent_fail(err, INTENT_EUSAGE, "HOME is not set, so there is no usual "
-					    "place for a store; name one: ppctl init PATH");
+	return *ret_owned ? 0 :
+			    intent_fail(err, INTENT_EUSAGE,
+					"HOME is not set, so there is no usual "
+					"place for a store; name one: ppctl init PATH");
 }
 
 int ppctl_init(struct ppctl *ctl, struct intent_error *err)
@@ -62,7 +66,8 @@ int ppctl_init(struct ppctl *ctl, struct intent_error *err)
 		ppctl_say("%s was marked already", ctl->node);
 	if (code && code != INTENT_ECONFLICT)
 		return code;
-	ppctl_say("The store is %s, and %s is a node in it.", intent_store_name(store), ctl->node);
+	ppctl_say("The store is %s, and %s is a node in it.", intent_store_name(store),
+		  ctl->node);
 	if (!usual || strcmp(ctl->url, usual))
 		ppctl_say("To use it everywhere: export PP_STORE=%s", ctl->url);
 	ppctl_say("Next: ppctl node add APP CLUSTER, and \"ppctl help\"");
@@ -70,6 +75,13 @@ int ppctl_init(struct ppctl *ctl, struct intent_error *err)
 }
 
 /* ---- export ---- */
+
+/* Others may keep their own things in the same Consul or etcd. */
+static bool is_intent(const char *key)
+{
+	return intent_document_find(key) && !intent_starts_with(key, "reality/") &&
+		!intent_starts_with(key, "locks/");
+}
 
 int ppctl_export(struct ppctl *ctl, struct intent_error *err)
 {
@@ -83,17 +95,17 @@ int ppctl_export(struct ppctl *ctl, struct intent_error *err)
 		return err->code;
 	for (size_t i = 0; i < found->count; i++) {
 		const struct intent_entry *entry = &found->entries[i];
-		if (!all && (intent_starts_with(entry->key, "reality/") ||
-			     intent_starts_with(entry->key, "locks/")))
+		if (!all && !is_intent(entry->key))
 			continue;
 		json_t *document = ppctl_document(entry);
 		if (!document) {
-			ppctl_say("ppctl: %s: left out: it is no JSON; \"ppctl edit %s\" corrects it",
+			ppctl_say("ppctl: %s: left out: it is no JSON; \"ppctl edit %s\" "
+				  "corrects it",
 				  entry->key, entry->key);
 			status = PPCTL_REFUSED;
-			continue;
+		} else {
+			json_object_set_new(documents, entry->key, document);
 		}
-		json_object_set_new(documents, entry->key, document);
 	}
 	intent_snapshot_unref(found);
 	ppctl_print_json(documents, false);
@@ -103,8 +115,8 @@ int ppctl_export(struct ppctl *ctl, struct intent_error *err)
 /* ---- import ---- */
 
 struct change {
-	const char *key;      /* borrowed from the imported document */
-	char *bytes;          /* owned */
+	const char *key; /* borrowed from the imported document */
+	char *bytes;     /* owned */
 	bool is_new;
 };
 
@@ -133,14 +145,15 @@ static int check_all(const json_t *documents, struct intent_text *faults)
 		intent_free_auto char *bytes = intent_json_canonical(document);
 		intent_text_auto struct intent_text own = INTENT_TEXT_INIT;
 		struct intent_error err;
-		if (!bytes || !intent_document_check(key, bytes, strlen(bytes), true, NULL, &own, &err))
+		if (!bytes ||
+		    !intent_document_check(key, bytes, strlen(bytes), true, NULL, &own, &err))
 			continue;
 		bad++;
 		for (const char *p = intent_text_str(&own); *p;) {
 			size_t length = strcspn(p, "\n");
 			bool named = !strncmp(p, key, strlen(key));
-			intent_text_printf(faults, "%s%s%.*s\n", named ? "" : key, named ? "" : " ",
-					   (int)length, p);
+			intent_text_printf(faults, "%s%s%.*s\n", named ? "" : key,
+					   named ? "" : " ", (int)length, p);
 			p += length + (p[length] == '\n');
 		}
 	}
@@ -158,7 +171,8 @@ static int add_change(struct import *import, const struct intent_snapshot *now, 
 	const struct intent_entry *old = intent_snapshot_find(now, key);
 	char *bytes = intent_json_canonical(document);
 
-	if (bytes && old && old->length == strlen(bytes) && !memcmp(old->value, bytes, old->length)) {
+	if (bytes && old && old->length == strlen(bytes) &&
+	    !memcmp(old->value, bytes, old->length)) {
 		free(bytes);
 		return 0;
 	}
@@ -187,7 +201,8 @@ static int add_markers(json_t *documents, const struct intent_snapshot *now)
 
 	json_object_foreach(documents, key, document) {
 		intent_free_auto char *marker = ppctl_marker(key);
-		if (marker && !intent_snapshot_find(now, marker) && !json_object_get(documents, marker))
+		if (marker && !intent_snapshot_find(now, marker) &&
+		    !json_object_get(documents, marker))
 			json_object_set_new(markers, marker, json_object());
 	}
 	return json_object_update(documents, markers);
@@ -200,19 +215,22 @@ static int read_documents(const char *word, json_t **ret_new, struct intent_erro
 	bool standard = !strcmp(word, "-");
 	intent_json_auto json_t *json = NULL;
 
-	if (intent_file_read(AT_FDCWD, standard ? "/dev/stdin" : word, IMPORT_MAX, &bytes, &length, err) ||
+	if (intent_file_read(AT_FDCWD, standard ? "/dev/stdin" : word, IMPORT_MAX, &bytes,
+			     &length, err) ||
 	    intent_json_parse(bytes, length, IMPORT_MAX, &json, err))
 		return intent_wrap(err, "%s", standard ? "standard input" : word);
 	if (!json_is_object(json))
-		return intent_fail(err, INTENT_EMALFORMED, "%s: must be one JSON object {key: document}, as "
-				   "\"ppctl export\" prints it", word);
+		return intent_fail(err, INTENT_EMALFORMED,
+				   "%s: must be one JSON object {key: document}, as "
+				   "\"ppctl export\" prints it",
+				   word);
 	*ret_new = json_incref(json);
 	return 0;
 }
 
 /* In the fewest transactions that every engine takes. */
-static int write_changes(struct intent_store *store, const struct import *import, size_t *ret_done,
-			 struct intent_error *err)
+static int write_changes(struct intent_store *store, const struct import *import,
+			 size_t *ret_done, struct intent_error *err)
 {
 	for (size_t done = 0; done < import->count; *ret_done = done) {
 		struct intent_op ops[INTENT_TXN_MAX];
@@ -222,8 +240,10 @@ static int write_changes(struct intent_store *store, const struct import *import
 			bytes += strlen(change->bytes) + strlen(change->key) + 64;
 			if (count && bytes > CHUNK_BYTES)
 				break;
-			ops[count++] = (struct intent_op){.kind = INTENT_OP_PUT, .key = change->key,
-				.value = change->bytes, .length = strlen(change->bytes)};
+			ops[count++] = (struct intent_op){.kind = INTENT_OP_PUT,
+							  .key = change->key,
+							  .value = change->bytes,
+							  .length = strlen(change->bytes)};
 		}
 		if (intent_store_txn(store, ops, count, NULL, err))
 			return err->code;
@@ -258,8 +278,10 @@ static int run_import(struct ppctl *ctl, struct import *import, struct intent_er
 	if (read_documents(word, &import->documents, err))
 		return err->code;
 	if (!ppctl_flag(ctl, "force") && check_all(import->documents, &faults))
-		return ppctl_faults(word, &faults, "Nothing was written. Correct that, or write everything as it "
-				    "is with --force.");
+		return ppctl_faults(
+			word, &faults,
+			"Nothing was written. Correct that, or write everything as it "
+			"is with --force.");
 	if (plan_import(ctl, import, err))
 		return err->code;
 	for (size_t i = 0; i < import->count && ppctl_flag(ctl, "dry-run"); i++)
@@ -267,10 +289,12 @@ static int run_import(struct ppctl *ctl, struct import *import, struct intent_er
 	if (ppctl_flag(ctl, "dry-run"))
 		return 0;
 	int code = write_changes(ctl->store, import, &done, err);
-	ppctl_say("%zu of %zu documents written, %zu unchanged", done, json_object_size(import->documents),
+	ppctl_say("%zu of %zu documents written, %zu unchanged", done,
+		  json_object_size(import->documents),
 		  json_object_size(import->documents) - import->count);
 	return code && done ? intent_wrap(err, "stopped at %s; import again goes on from there",
-					  import->changes[done].key) : code;
+					  import->changes[done].key) :
+			      code;
 }
 
 int ppctl_import(struct ppctl *ctl, struct intent_error *err)

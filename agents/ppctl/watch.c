@@ -8,7 +8,7 @@ struct loop {
 	uv_timer_t timer;
 	struct intent_watch *watch;
 	const struct ppctl_watching *watching;
-	bool down;            /* trouble was said and not yet taken back */
+	bool down; /* trouble was said and not yet taken back */
 };
 
 static void on_snapshot(struct intent_watch *watch, struct intent_snapshot *snapshot, void *data)
@@ -65,7 +65,8 @@ static void start_handles(struct loop *loop)
 		uv_timer_start(&loop->timer, on_tick, 1000, 1000);
 }
 
-int ppctl_follow(struct ppctl *ctl, const struct ppctl_watching *watching, struct intent_error *err)
+int ppctl_follow(struct ppctl *ctl, const struct ppctl_watching *watching,
+		 struct intent_error *err)
 {
 	struct loop loop = {.watching = watching};
 	struct intent_watch_events events = {on_snapshot, on_trouble, &loop};
@@ -94,20 +95,22 @@ int ppctl_follow(struct ppctl *ctl, const struct ppctl_watching *watching, struc
 /* ---- watch ---- */
 
 struct watcher {
-	struct intent_snapshot *last;  /* NULL: nothing seen yet */
+	struct intent_snapshot *last; /* NULL: nothing seen yet */
 	const char *prefix;
 	bool json;
 };
 
 static void show_json(const char *event, const struct intent_entry *entry, const char *time)
 {
-	intent_json_auto json_t *line = json_pack("{ss ss ss sI so*}", "time", time, "event", event, "key",
-		entry->key, "revision", (json_int_t)entry->revision, "document",
-		strcmp(event, "delete") ? ppctl_document(entry) : NULL);
+	intent_json_auto json_t *line =
+		json_pack("{ss ss ss sI so*}", "time", time, "event", event, "key", entry->key,
+			  "revision", (json_int_t)entry->revision, "document",
+			  strcmp(event, "delete") ? ppctl_document(entry) : NULL);
 	ppctl_print_json(line, true);
 }
 
-static void show_change(const struct watcher *watcher, const char *event, const struct intent_entry *entry)
+static void show_change(const struct watcher *watcher, const char *event,
+			const struct intent_entry *entry)
 {
 	char time[32];
 	intent_text_auto struct intent_text out = INTENT_TEXT_INIT;
@@ -121,13 +124,21 @@ static void show_change(const struct watcher *watcher, const char *event, const 
 	}
 	ppctl_add(&out, time, PPCTL_DIM, 0, 0);
 	intent_text_puts(&out, " ");
-	ppctl_add(&out, gone ? "-" : made ? "+" : "~", gone ? PPCTL_RED : made ? PPCTL_GREEN : PPCTL_YELLOW, 0, 0);
+	ppctl_add(&out,
+		  gone         ? "-" :
+			  made ? "+" :
+				 "~",
+		  gone         ? PPCTL_RED :
+			  made ? PPCTL_GREEN :
+				 PPCTL_YELLOW,
+		  0, 0);
 	intent_text_puts(&out, " ");
 	ppctl_add(&out, entry->key, PPCTL_BOLD, 0, 0);
 	size_t used = strlen(time) + 4 + strlen(entry->key);
 	if (!gone) {
 		intent_text_puts(&out, " ");
-		ppctl_add(&out, entry->value, PPCTL_PLAIN, columns > used + 8 ? columns - used - 1 : columns, 0);
+		ppctl_add(&out, entry->value, PPCTL_PLAIN,
+			  columns > used + 8 ? columns - used - 1 : columns, 0);
 	}
 	ppctl_print(intent_text_str(&out));
 }
@@ -156,8 +167,8 @@ static bool on_change(struct intent_snapshot *snapshot, void *data)
 	if (watcher->last)
 		compare(watcher, snapshot);
 	else if (!watcher->json)
-		ppctl_say("watching %s: %zu documents", *watcher->prefix ? watcher->prefix : "everything",
-			  snapshot->count);
+		ppctl_say("watching %s: %zu documents",
+			  *watcher->prefix ? watcher->prefix : "everything", snapshot->count);
 	intent_snapshot_unref(watcher->last);
 	watcher->last = intent_snapshot_ref(snapshot);
 	/* Whoever reads has gone: so may we. */
@@ -170,7 +181,8 @@ int ppctl_watch(struct ppctl *ctl, struct intent_error *err)
 	intent_free_auto char *prefix = ppctl_prefix(word ? word : "");
 	const char *const prefixes[] = {prefix, NULL};
 	struct watcher watcher = {.prefix = prefix, .json = ppctl_flag(ctl, "json")};
-	struct ppctl_watching watching = {.prefixes = prefixes, .each = on_change, .data = &watcher};
+	struct ppctl_watching watching = {
+		.prefixes = prefixes, .each = on_change, .data = &watcher};
 
 	if (!prefix)
 		return intent_fail(err, -ENOMEM, "no memory");

@@ -9,9 +9,10 @@
  * The policy for each entry: a regular file, a directory, a symbolic link whose target
  * stays inside, or a hard link to a regular file already written; the name valid
  * UTF-8 without control characters, at most 4096 bytes, 255 a component and 64
- * deep; no "..", not absolute, not seen before (also not in other case); modes
- * cut to 0755 or 0644 (by the owner's execute bit); owners, times, ACLs, attributes
- * ignored. At the end: two zero blocks, nothing but zeros after them, the
+ * deep; no "..", not absolute, not seen before (also not in other case; but a directory
+ * may come again); a link's target without ".." after a name; modes cut to 0755 or 0644 (by
+ * the owner's execute bit); holes of sparse files stay holes; owners, times, ACLs,
+ * attributes ignored. At the end: two zero blocks, nothing but zeros after them, the
  * compressor's trailer right, nothing after it.
  */
 #ifndef INTENT_ARCHIVE_H
@@ -28,6 +29,8 @@ struct intent_archive_limits { /* 0: the default in brackets */
 struct intent_archive_totals { uint64_t packed, bytes, entries; };
 
 /*
+ * Needs openat2(2): Linux 5.6. The umask of the process is set while it runs, and put back.
+ *
  * Unpack from in_fd (read until end of file) into the empty directory root_fd.
  * Everything that breaks policy is INTENT_EREFUSED and names the entry; damage is
  * INTENT_EMALFORMED; bounds are INTENT_ETOOBIG; disk trouble is errno. Whatever was written

@@ -24,7 +24,7 @@ void intent_log_setup(enum intent_log_level level, enum intent_log_format format
 int intent_log_level_parse(const char *word, enum intent_log_level *ret, struct intent_error *err);
 int intent_log_format_parse(const char *word, enum intent_log_format *ret, struct intent_error *err);
 
-/* `slice` may be NULL; control characters in the message become '?'. */
+/* `slice` may be NULL; what is not clean UTF-8 in the message becomes '?'. */
 void intent_log(enum intent_log_level level, const char *slice, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 

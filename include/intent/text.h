@@ -90,6 +90,12 @@ const char *intent_nearest_name(const char *name, const char *const *known, size
 /* Valid UTF-8 without control characters? (for what is shown or put in a path) */
 bool intent_utf8_is_clean(const char *bytes, size_t count);
 
+/*
+ * Make a string that in place: each byte of a control character, and each byte that belongs to no
+ * well-formed sequence (one that was cut off, too), becomes '?'.
+ */
+void intent_utf8_clean(char *string);
+
 /* RFC 3339 in UTC with milliseconds, "2026-01-02T03:04:05.678Z". */
 void intent_time_format(int64_t unix_ms, char out[32]);
 int64_t intent_time_now(void);        /* wall clock, Unix ms: only to show */

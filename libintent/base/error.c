@@ -1,6 +1,6 @@
 #include <errno.h>
 #include <stdarg.h>
-#include <intent/error.h>
+#include <intent/text.h>
 
 static const struct {
 	int code;
@@ -83,16 +83,20 @@ bool intent_error_is_temporary(int code)
 	return state == INTENT_FAILING || state == INTENT_CONVERGING;
 }
 
-/* A message is one line whatever went into it. */
+/*
+ * A message is one line of clean UTF-8 whatever went into it: it goes to terminals, and into JSON,
+ * which would not take it otherwise.
+ */
 static void keep_one_line(char *text)
 {
 	size_t length = strlen(text);
 
-	while (length && (text[length - 1] == '\n' || text[length - 1] == ' '))
+	while (length && strchr("\r\n ", text[length - 1]))
 		text[--length] = '\0';
-	for (; *text; text++)
-		if (*text == '\n' || *text == '\r' || *text == '\t')
-			*text = ' ';
+	for (char *p = text; *p; p++)
+		if (*p == '\n' || *p == '\r' || *p == '\t')
+			*p = ' ';
+	intent_utf8_clean(text);
 }
 
 int intent_fail(struct intent_error *err, int code, const char *format, ...)

@@ -20,6 +20,7 @@ static void fault(struct check *check, const char *format, ...) __attribute__((f
 static void fault(struct check *check, const char *format, ...)
 {
 	char what[384];
+	struct intent_error one;
 	va_list ap;
 
 	va_start(ap, format);
@@ -27,12 +28,13 @@ static void fault(struct check *check, const char *format, ...)
 	va_end(ap);
 	if (check->count++ >= FAULTS_MAX)
 		return;
+	/* Member names come from outside: they must neither crowd out the cause nor begin a line. */
+	intent_fail(&one, INTENT_EMALFORMED, "%.200s: %s",
+		    check->path.length ? intent_text_str(&check->path) : "document", what);
 	if (check->count == 1)
-		intent_fail(&check->first, INTENT_EMALFORMED, "%s: %s",
-			    check->path.length ? intent_text_str(&check->path) : "document", what);
+		check->first = one;
 	if (check->faults)
-		intent_text_printf(check->faults, "%s: %s\n",
-				   check->path.length ? intent_text_str(&check->path) : "document", what);
+		intent_text_printf(check->faults, "%s\n", one.msg);
 }
 
 static size_t path_enter(struct check *check, const char *name)
@@ -171,10 +173,13 @@ static void check_integer(struct check *check, const json_t *json, const struct 
 
 static void check_duration(struct check *check, const json_t *json, const struct intent_json_field *row)
 {
+	char number[24];
 	struct intent_error err;
-	int64_t ms = json_integer_value(json) * 1000;
+	int64_t ms;
 
-	if (json_is_string(json) && intent_duration_parse(json_string_value(json), &ms, &err) < 0)
+	/* A number goes the way of its text, so that both have the same bounds. */
+	snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT, json_integer_value(json));
+	if (intent_duration_parse(json_is_string(json) ? json_string_value(json) : number, &ms, &err) < 0)
 		fault(check, "%s", err.msg);
 	else if (ms < row->min || (row->max && ms > row->max))
 		fault(check, "is out of range");

@@ -39,6 +39,18 @@ int intent_log_format_parse(const char *word, enum intent_log_format *ret, struc
 	return intent_fail(err, INTENT_EUSAGE, "log format '%s' is none of text, logfmt, json", word);
 }
 
+/* Does the message hold this name as a word of its own? ("web" is not in "web10") */
+static bool names(const char *message, const char *name)
+{
+	size_t length = strlen(name);
+
+	for (const char *at = message; (at = strstr(at, name)); at++)
+		if ((at == message || strchr(" /:'\"(", at[-1])) &&
+		    (!at[length] || strchr(" /:'\"),;", at[length])))
+			return true;
+	return false;
+}
+
 /* The form of the seed, with the milliseconds always in full so that lines align. */
 static void put_text(struct intent_text *line, enum intent_log_level level,
 		     const char *slice, const char *message, int64_t now)
@@ -50,7 +62,7 @@ static void put_text(struct intent_text *line, enum intent_log_level level,
 	if (localtime_r(&seconds, &tm))
 		strftime(date, sizeof(date), "%Y-%m-%d %H:%M:%S", &tm);
 	/* A line that names its slice already is not prefixed with it: as the seed's transcript. */
-	if (slice && strstr(message, slice))
+	if (slice && names(message, slice))
 		slice = NULL;
 	intent_text_printf(line, "%s [%s.%03d] %s%s%s\n", level_marks[level], date,
 			   (int)(now % 1000), slice ? slice : "", slice ? ": " : "", message);
@@ -104,9 +116,7 @@ void intent_log(enum intent_log_level level, const char *slice, const char *form
 	va_start(ap, format);
 	vsnprintf(message, sizeof(message), format, ap);
 	va_end(ap);
-	for (char *p = message; *p; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = '?';
+	intent_utf8_clean(message);
 	if (log_setup.format == INTENT_LOG_TEXT)
 		put_text(&line, level, slice, message, intent_time_now());
 	else

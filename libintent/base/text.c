@@ -150,20 +150,44 @@ static size_t utf8_length(const unsigned char *p, size_t left)
 	return length;
 }
 
+/* Length of the character at p if it may be shown, else 0. */
+static size_t clean_length(const char *bytes, size_t left)
+{
+	const unsigned char *p = (const unsigned char *)bytes;
+	size_t length = utf8_length(p, left);
+
+	if (*p < 0x20 || *p == 0x7f || (length == 2 && *p == 0xc2 && p[1] < 0xa0)) /* C0, DEL, C1 */
+		return 0;
+	return length;
+}
+
 bool intent_utf8_is_clean(const char *bytes, size_t count)
 {
-	const unsigned char *p = (const unsigned char *)bytes, *end = p + count;
+	while (count) {
+		size_t length = clean_length(bytes, count);
 
-	while (p < end) {
-		size_t length = utf8_length(p, (size_t)(end - p));
-
-		if (!length || *p < 0x20 || *p == 0x7f)
+		if (!length)
 			return false;
-		if (*p == 0xc2 && p[1] < 0xa0) /* C1 controls */
-			return false;
-		p += length;
+		bytes += length;
+		count -= length;
 	}
 	return true;
+}
+
+void intent_utf8_clean(char *string)
+{
+	size_t left = strlen(string);
+
+	while (left) {
+		size_t length = clean_length(string, left);
+
+		if (!length) {
+			*string = '?';
+			length = 1;
+		}
+		string += length;
+		left -= length;
+	}
 }
 
 /* Edits between two short names: how far a typo is from what was meant. */

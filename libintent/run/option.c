@@ -388,14 +388,16 @@ int intent_options_parse(const struct intent_option_program *program, int argc, 
 		.directory = directory ? directory : "/", .set = set, .rest = ret_rest ? rest : NULL,
 	};
 	int rc = read_command_line(&line, err);
+	bool done;
 
 	if (rc < 0)
 		return rc;
 	answer(program, set, &out);
-	*ret_done = out.length > 0 || out.failed;
-	rc = *ret_done ? print(&out, err) : merge(program, &line, result, err);
+	done = out.length > 0 || out.failed;
+	rc = done ? print(&out, err) : merge(program, &line, result, err);
 	if (rc < 0)
 		return rc;
+	*ret_done = done;
 	*ret_new = result;
 	result = NULL;
 	if (ret_rest) {

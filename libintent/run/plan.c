@@ -23,9 +23,14 @@ int intent_plan_add(struct intent_plan *plan, const char *verb, const char *subj
 	va_start(ap, reason);
 	vsnprintf(words, sizeof(words), reason, ap);
 	va_end(ap);
+	intent_utf8_clean(words);
 	action = json_pack("{ss ss ss so* so*}", "verb", verb, "subject", subject, "reason", words,
 			   "args", args, "effect", effect);
-	return !action || json_array_append_new(plan->actions, action) < 0 ? -ENOMEM : 0;
+	if (action && json_array_append_new(plan->actions, action) == 0)
+		return 0;
+	/* Planners seldom look: a plan without its action must not pass for "nothing to do". */
+	intent_plan_verdict(plan, -ENOMEM, "no memory to plan: %s", words);
+	return -ENOMEM;
 }
 
 void intent_plan_verdict(struct intent_plan *plan, int code, const char *format, ...)

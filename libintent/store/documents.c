@@ -29,7 +29,8 @@ static bool shape_fits(const char *pattern, const char *key, const char **ret_ba
 	for (;;) {
 		size_t want = component(pattern), have = component(key);
 		bool is_name = want && *pattern == '<';
-		rest = rest || (want > 5 && is_name && intent_starts_with(pattern + want - 4, "...>"));
+		rest = rest ||
+			(want > 5 && is_name && intent_starts_with(pattern + want - 4, "...>"));
 		if (is_name && !have)
 			return false;
 		if (is_name && !bad && !name_fits(key, have))
@@ -96,14 +97,15 @@ static int refuse_key(const char *key, struct intent_error *err)
 		const char *word = row->pattern;
 		if (best && likeness(word, key) == best)
 			intent_text_printf(&known, "%s%s", known.length ? ", " : "", word);
-		else if (!best && (row == intent_documents ||
-				   strncmp(word, row[-1].pattern, component(word) + 1)))
+		else if (!best &&
+			 (row == intent_documents ||
+			  strncmp(word, row[-1].pattern, component(word) + 1)))
 			intent_text_printf(&known, "%s%.*s", known.length ? ", " : "",
 					   (int)component(word) + 1, word);
 	}
 	return intent_fail(err, INTENT_EMALFORMED,
-			   "%s: no document has such a key; %s %s (see intent-documents(5))",
-			   key, best ? "near it:" : "keys begin with", intent_text_str(&known));
+			   "%s: no document has such a key; %s %s (see intent-documents(5))", key,
+			   best ? "near it:" : "keys begin with", intent_text_str(&known));
 }
 
 static int find_or_refuse(const char *key, const struct intent_document **ret,
@@ -117,10 +119,11 @@ static int find_or_refuse(const char *key, const struct intent_document **ret,
 	if (!row)
 		return refuse_key(key, err);
 	if (bad)
-		return intent_fail(err, INTENT_EMALFORMED,
-				   "%s: \"%.*s\" is no valid name in %s: 1 to 128 letters, digits "
-				   "and . _ - + ~ @ :, not beginning with . or -",
-				   key, (int)component(bad), bad, row->pattern);
+		return intent_fail(
+			err, INTENT_EMALFORMED,
+			"%s: \"%.*s\" is no valid name in %s: 1 to 128 letters, digits "
+			"and . _ - + ~ @ :, not beginning with . or -",
+			key, (int)component(bad), bad, row->pattern);
 	*ret = row;
 	return 0;
 }
@@ -142,8 +145,10 @@ int intent_document_check(const char *key, const char *value, size_t length, boo
 	if (find_or_refuse(key, &row, err))
 		return only_fault(faults, err);
 	if (length > INTENT_VALUE_MAX) {
-		intent_fail(err, INTENT_ETOOBIG, "%s: the document has %zu bytes; at most %u: "
-			    "keep references in the store, not bodies", key, length, INTENT_VALUE_MAX);
+		intent_fail(err, INTENT_ETOOBIG,
+			    "%s: the document has %zu bytes; at most %u: "
+			    "keep references in the store, not bodies",
+			    key, length, INTENT_VALUE_MAX);
 		return only_fault(faults, err);
 	}
 	if (intent_json_parse(value, length, INTENT_VALUE_MAX, &json, err)) {
@@ -174,8 +179,8 @@ char *intent_deploy_basedir(const json_t *deploy, const char *node)
 	const char *basedir = intent_json_string(deploy, "basedir", NULL);
 	for (const char *p = basedir; p && *p; p++) {
 		/* One spelling of a directory, so that two applications in it are seen. */
-		bool doubled = *p == '/' && (p[1] == '/' || !p[1] ||
-					     (p[1] == '.' && (p[2] == '/' || !p[2])));
+		bool doubled = *p == '/' &&
+			(p[1] == '/' || !p[1] || (p[1] == '.' && (p[2] == '/' || !p[2])));
 		bool escape = *p == '%' && (p[1] == 'n' || p[1] == '%');
 		if (escape && p[1] == 'n')
 			intent_text_puts(&path, node);

@@ -152,7 +152,8 @@ static const struct intent_json_field any_item[] = {
 	{.name = "", .type = INTENT_JSON_ANY}, END
 };
 static const struct intent_json_field any_object[] = {
-	{.name = "", .type = INTENT_JSON_OBJECT, .flags = INTENT_JSON_OPEN, .members = any_item + 1},
+	{.name = "", .type = INTENT_JSON_OBJECT, .flags = INTENT_JSON_OPEN,
+	 .members = any_item + 1},
 	END
 };
 static const struct intent_json_field name_item[] = {
@@ -280,7 +281,8 @@ static const struct intent_json_field deploy_fields[] = {
 	END
 };
 const struct intent_json_field intent_deploy_schema[] = {
-	{.name = "", .type = INTENT_JSON_OBJECT, .whole = has_basedir, .members = deploy_fields}, END
+	{.name = "", .type = INTENT_JSON_OBJECT, .whole = has_basedir, .members = deploy_fields},
+	END
 };
 
 /* ---- worlds, resources ---- */
@@ -290,7 +292,8 @@ static const struct intent_json_field capability_item[] = {
 };
 static const struct intent_json_field world_fields[] = {
 	{.name = "capabilities", .type = INTENT_JSON_ARRAY, .max = 64, .members = capability_item,
-	 .help = "what can be done there: deploy:runit, deploy:docker, deploy:kubernetes, aws, google"},
+	 .help = "what can be done there: deploy:runit, deploy:docker, deploy:kubernetes, "
+		"aws, google"},
 	{.name = "resources", .type = INTENT_JSON_ARRAY, .max = 10000, .members = any_item,
 	 .help = "the resources it exposes and the repositories they come from"},
 	END
@@ -391,10 +394,13 @@ static const struct intent_json_field status_fields[] = {
 	 .help = "converged, converging, waiting, blocked or failing"},
 	{.name = "reason", .type = INTENT_JSON_STRING, .help = "why, in one CamelCase word"},
 	{.name = "message", .type = INTENT_JSON_STRING, .help = "why, in a sentence"},
-	{.name = "since", .type = INTENT_JSON_STRING, .help = "RFC 3339 time of the state's beginning"},
+	{.name = "since", .type = INTENT_JSON_STRING,
+	 .help = "RFC 3339 time of the state's beginning"},
 	{.name = "attempts", .type = INTENT_JSON_INTEGER, .help = "failed rounds in a row"},
-	{.name = "next_attempt", .type = INTENT_JSON_ANY, .help = "RFC 3339 time of the next round"},
-	{.name = "intent_digest", .type = INTENT_JSON_STRING, .help = "SHA-256 of the slice's intent"},
+	{.name = "next_attempt", .type = INTENT_JSON_ANY,
+	 .help = "RFC 3339 time of the next round"},
+	{.name = "intent_digest", .type = INTENT_JSON_STRING,
+	 .help = "SHA-256 of the slice's intent"},
 	{.name = "detail", .type = INTENT_JSON_ANY, .help = "what the agent has to add"},
 	{.name = "once", .type = INTENT_JSON_BOOLEAN, .help = "true: left by a run with --once"},
 	END

@@ -151,8 +151,10 @@ static int filter_fail(struct intent__archive_stream *stream, struct intent_erro
 	if (archive_errno(stream->filter) == ENOMEM)
 		return intent_fail(err, INTENT_ETOOBIG,
 				   "the %s file needs too much memory to unpack", stream->name);
-	return intent_fail(err, INTENT_EMALFORMED, "the %s file is damaged: %s", stream->name,
-			   words ? words : "no reason given");
+	/* A filter that fails at once leaves libarchive with no format to recognise. */
+	return intent_fail(err, INTENT_EMALFORMED, "the %s file is damaged or cut short%s%s", stream->name,
+			   words && !strstr(words, "Unrecognized") ? ": " : "",
+			   words && !strstr(words, "Unrecognized") ? words : "");
 }
 
 static int filter_open(struct intent__archive_stream *stream, int code, struct intent_error *err)

@@ -66,6 +66,9 @@ static int tar_fail(const struct unpack *unpack, struct intent_error *err)
 	}
 	if (archive_errno(unpack->tar) == ENOMEM)
 		return intent_fail(err, -ENOMEM, "out of memory");
+	if (words && strstr(words, "Unrecognized archive format"))
+		return intent_fail(err, INTENT_EMALFORMED, "neither a tar archive nor one packed with gzip, "
+				   "zstd or xz, or damaged at its first byte");
 	return intent_fail(err, INTENT_EMALFORMED, "no sound tar archive: %s",
 			   words ? words : "no reason given");
 }

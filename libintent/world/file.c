@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <intent/file.h>
 #include "world.h"
 
@@ -45,12 +46,27 @@ static const char *boot_id(void)
 	return id;
 }
 
+/*
+ * Numbers begin anywhere: an earlier process with our very pid (in a container it is always 1) may
+ * have left names behind.
+ */
+static atomic_uint temp_number;
+static unsigned first_number;
+
+static unsigned next_number(void)
+{
+	if (!first_number) {
+		if (getrandom(&first_number, sizeof(first_number), GRND_NONBLOCK) < 0 || !first_number)
+			first_number = (unsigned)intent_time_now() | 1;
+		temp_number = first_number;
+	}
+	return atomic_fetch_add(&temp_number, 1);
+}
+
 void intent_temp_name(char out[256], const char *tail)
 {
-	static atomic_uint counter;
-
 	snprintf(out, 256, INTENT_TEMP_PREFIX "%s-%d-%u%s%.180s", boot_id(), (int)getpid(),
-		 atomic_fetch_add(&counter, 1), *tail ? "-" : "", tail);
+		 next_number(), *tail ? "-" : "", tail);
 }
 
 /* A zombie counts as gone: nobody may be there to reap it. */
@@ -72,11 +88,16 @@ static bool process_is_gone(int pid)
 bool intent_temp_is_stale(const char *name)
 {
 	char boot[9];
+	unsigned number;
 	int pid;
 
-	if (sscanf(name, INTENT_TEMP_PREFIX "%8[0-9a-z]-%d-", boot, &pid) != 2 || pid <= 0)
+	if (sscanf(name, INTENT_TEMP_PREFIX "%8[0-9a-z]-%d-%u", boot, &pid, &number) != 3 || pid <= 0)
 		return false;
-	return strcmp(boot, boot_id()) || process_is_gone(pid);
+	if (strcmp(boot, boot_id()))
+		return true;
+	if (pid == getpid()) /* ours, or of one who had our pid before */
+		return number - first_number >= temp_number - first_number;
+	return process_is_gone(pid);
 }
 
 int intent__open_parent(const char *path, const char **ret_name, struct intent_error *err)
@@ -120,8 +141,9 @@ static int fill_temp(int dirfd, const char *temp, const void *bytes, size_t coun
 	return code;
 }
 
-int intent_file_write_at(int dirfd, const char *name, const void *bytes, size_t count,
-			 mode_t mode, uid_t uid, gid_t gid, struct intent_error *err)
+/* `shown` is what messages call it. */
+static int replace(int dirfd, const char *name, const char *shown, const void *bytes, size_t count,
+		   mode_t mode, uid_t uid, gid_t gid, struct intent_error *err)
 {
 	char temp[256];
 	int code;
@@ -131,13 +153,20 @@ int intent_file_write_at(int dirfd, const char *name, const void *bytes, size_t 
 	if (!code && renameat(dirfd, temp, dirfd, name) < 0)
 		code = -errno;
 	if (code) {
-		unlinkat(dirfd, temp, 0);
+		if (code != -EEXIST) /* then the temporary is another's */
+			unlinkat(dirfd, temp, 0);
 		errno = -code;
-		return intent_fail_errno(err, "%s: cannot write", name);
+		return intent_fail_errno(err, "%s: cannot write", shown);
 	}
 	if (fsync(dirfd) < 0)
-		return intent_fail_errno(err, "%s: cannot sync its directory", name);
+		return intent_fail_errno(err, "%s: cannot sync its directory", shown);
 	return 0;
+}
+
+int intent_file_write_at(int dirfd, const char *name, const void *bytes, size_t count,
+			 mode_t mode, uid_t uid, gid_t gid, struct intent_error *err)
+{
+	return replace(dirfd, name, name, bytes, count, mode, uid, gid, err);
 }
 
 int intent_file_write(const char *path, const void *bytes, size_t count, mode_t mode,
@@ -148,9 +177,7 @@ int intent_file_write(const char *path, const void *bytes, size_t count, mode_t 
 
 	if (dirfd < 0)
 		return dirfd;
-	if (intent_file_write_at(dirfd, name, bytes, count, mode, (uid_t)-1, (gid_t)-1, err) < 0)
-		return intent_wrap(err, "%.*s", (int)(name - path), path);
-	return 0;
+	return replace(dirfd, name, path, bytes, count, mode, (uid_t)-1, (gid_t)-1, err);
 }
 
 int intent_file_write_json(const char *path, const json_t *json, mode_t mode, struct intent_error *err)
@@ -235,29 +262,44 @@ int intent_directory_sync(const char *path, struct intent_error *err)
 	return 0;
 }
 
+/* The mode whatever the umask: others than the maker must get into what is made for them. */
+static int make_one(const char *path, mode_t mode)
+{
+	intent_close_auto int fd = -1;
+	struct stat st;
+
+	if (mkdir(path, mode) < 0)
+		/* A link that leads nowhere is there, too, but is no directory. */
+		return errno == EEXIST && !stat(path, &st) ? 0 : -1;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -1;
+	return (st.st_mode & 07777) == mode ? 0 : fchmod(fd, mode);
+}
+
 int intent_directory_make(const char *path, mode_t mode, struct intent_error *err)
 {
 	intent_free_auto char *parent = NULL;
-	const char *slash = strrchr(path, '/');
+	size_t end = strlen(path);
 	struct stat st;
 
 	if (!stat(path, &st))
 		return S_ISDIR(st.st_mode) ? 0 :
 		       intent_fail(err, INTENT_ENOTOURS, "%s: is in the way, not a directory", path);
-	if (errno != ENOENT)
+	if (errno != ENOENT && errno != ENOTDIR)
 		return intent_fail_errno(err, "%s: cannot make directory", path);
-	while (slash && slash > path && !slash[1]) { /* trailing slashes */
-		intent_free_auto char *shorter = strndup(path, (size_t)(slash - path));
-
-		return shorter ? intent_directory_make(shorter, mode, err) :
-		       intent_fail(err, -ENOMEM, "%s: out of memory", path);
-	}
-	parent = slash && slash > path ? strndup(path, (size_t)(slash - path)) : strdup(slash ? "/" : ".");
+	while (end && path[end - 1] == '/')
+		end--;
+	while (end && path[end - 1] != '/')
+		end--;
+	while (end > 1 && path[end - 1] == '/')
+		end--;
+	parent = end ? strndup(path, end) : strdup(".");
 	if (!parent)
 		return intent_fail(err, -ENOMEM, "%s: out of memory", path);
 	if (intent_directory_make(parent, mode, err) < 0)
 		return err->code;
-	if (mkdir(path, mode) < 0 && errno != EEXIST)
+	if (make_one(path, mode) < 0)
 		return intent_fail_errno(err, "%s: cannot make directory", path);
 	return intent_directory_sync(parent, err);
 }
@@ -302,11 +344,9 @@ int intent_link_set(const char *target, const char *path, bool *ret_changed, str
 		unlinkat(dirfd, temp, 0);
 		return err->code;
 	}
-	if (fsync(dirfd) < 0)
-		return intent_fail_errno(err, "%s: cannot sync its directory", path);
 	if (ret_changed)
 		*ret_changed = true;
-	return 0;
+	return fsync(dirfd) < 0 ? intent_fail_errno(err, "%s: cannot sync its directory", path) : 0;
 }
 
 int intent_file_remove(const char *path, struct intent_error *err)
@@ -330,7 +370,8 @@ int intent_file_remove(const char *path, struct intent_error *err)
 
 int intent_file_lock(const char *path, int how, bool create, int *ret_fd, struct intent_error *err)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* Not blocking: a FIFO in the place of a lock file must not hold us up. */
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 
 	/* Created only when missing: a round with nothing to do makes no mutating call. */
 	if (fd < 0 && errno == ENOENT && create)

@@ -1,7 +1,7 @@
 /*
  * Any bytes as an archive. Beyond what sanitizers see: nothing but regular files, directories and
  * links comes to be, no mode beyond 0755, no link that leads out.
- * Seeds: test-data/archives.
+ * seeds: test-data/archives
  */
 #include <errno.h>
 #include <fcntl.h>

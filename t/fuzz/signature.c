@@ -1,4 +1,7 @@
-/* Any bytes as the text of a signature: nothing is accepted, nothing but the shape is read. */
+/*
+ * Any bytes as the text of a signature: nothing is accepted, nothing but the shape is read.
+ * seeds: test-data/signatures
+ */
 #include <fcntl.h>
 #include <intent/digest.h>
 

@@ -222,6 +222,7 @@ END_TEST
 START_TEST(default_signals)
 {
 	struct intent_child_options options = { 0 };
+	unsigned long long blocked = 1, ignored = 1;
 	sigset_t block;
 
 	signal(SIGPIPE, SIG_IGN);
@@ -229,7 +230,10 @@ START_TEST(default_signals)
 	sigaddset(&block, SIGTERM);
 	sigprocmask(SIG_BLOCK, &block, NULL);
 	ck_assert_int_eq(run(&options, "grep -E '^Sig(Blk|Ign)' /proc/self/status | tr -d '\\t\\n'"), 0);
-	ck_assert_str_eq(intent_text_str(&result.out), "SigBlk:0000000000000000SigIgn:0000000000000000");
+	ck_assert_int_eq(sscanf(intent_text_str(&result.out), "SigBlk:%llxSigIgn:%llx", &blocked, &ignored), 2);
+	ck_assert_uint_eq(blocked, 0);
+	/* 32 and 33 are libc's own: posix_spawn() of make leaves them ignored, and nobody can change that. */
+	ck_assert_uint_eq(ignored & ~(3ULL << 31), 0);
 }
 END_TEST
 

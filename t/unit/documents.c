@@ -14,10 +14,11 @@ static const char cases[] = "test-data/documents", page[] = "libintent/intent-do
 
 static void check_case(const char *path, const json_t *one, const char *name)
 {
-	const char *key = intent_json_string(one, "key", ""), *bytes = intent_json_string(one, "bytes", NULL);
+	const char *key = intent_json_string(one, "key", ""),
+		   *bytes = intent_json_string(one, "bytes", NULL);
 	const json_t *want = json_object_get(one, "faults");
-	intent_free_auto char *value = bytes ? strdup(bytes) :
-		intent_json_canonical(json_object_get(one, "document"));
+	intent_free_auto char *value =
+		bytes ? strdup(bytes) : intent_json_canonical(json_object_get(one, "document"));
 	intent_text_auto struct intent_text faults = INTENT_TEXT_INIT, wanted = INTENT_TEXT_INIT;
 	intent_json_auto json_t *json = NULL;
 	struct intent_error err = {0};
@@ -31,7 +32,8 @@ static void check_case(const char *path, const json_t *one, const char *name)
 		      "%s: %s: %s: faults are\n%swanted are\n%s", path, name, key,
 		      intent_text_str(&faults), intent_text_str(&wanted));
 	ck_assert_msg(!code == !wanted.length, "%s: %s: code %d", path, name, code);
-	ck_assert_msg(!json == !!code, "%s: %s: the document is returned with success only", path, name);
+	ck_assert_msg(!json == !!code, "%s: %s: the document is returned with success only", path,
+		      name);
 	ck_assert_msg(!code || err.msg[0], "%s: %s: a failure without a sentence", path, name);
 }
 
@@ -64,24 +66,37 @@ END_TEST
 
 START_TEST(test_find)
 {
-	static const struct { const char *key, *pattern; } rows[] = {
+	static const struct {
+		const char *key, *pattern;
+	} rows[] = {
 		{"nodes/web1/", "nodes/<node>/"},
 		{"nodes/web1/slug", "nodes/<node>/<app>"},
 		{"clusters/slug/development/config", "clusters/<app>/<cluster>/config"},
-		{"clusters/slug/development/deploy_config", "clusters/<app>/<cluster>/deploy_config"},
+		{"clusters/slug/development/deploy_config",
+		 "clusters/<app>/<cluster>/deploy_config"},
 		{"reality/status/setlive/web1/slug", "reality/status/<agent>/<node>/<slice...>"},
-		{"reality/status/terraform-applier/web1/prod/net", "reality/status/<agent>/<node>/<slice...>"},
+		{"reality/status/terraform-applier/web1/prod/net",
+		 "reality/status/<agent>/<node>/<slice...>"},
 		{"reality/refs/slug/heads/main", "reality/refs/<app>/<ref...>"},
 		{"locks/slug/development/shutdown", "locks/<app>/<cluster>/shutdown"},
-		{"nodes/web1", NULL}, {"nodes//slug", NULL}, {"nodes/web1/slug/", NULL},
-		{"nodes/web1/a/b", NULL}, {"/nodes/web1/slug", NULL}, {"", NULL}, {"nodes", NULL},
-		{"nodes/web 1/slug", NULL}, {"nodes/../slug", NULL}, {"clusters/a/b/conf", NULL},
-		{"reality/status/setlive/web1/", NULL}, {"reality/status/setlive/web1/a//b", NULL},
+		{"nodes/web1", NULL},
+		{"nodes//slug", NULL},
+		{"nodes/web1/slug/", NULL},
+		{"nodes/web1/a/b", NULL},
+		{"/nodes/web1/slug", NULL},
+		{"", NULL},
+		{"nodes", NULL},
+		{"nodes/web 1/slug", NULL},
+		{"nodes/../slug", NULL},
+		{"clusters/a/b/conf", NULL},
+		{"reality/status/setlive/web1/", NULL},
+		{"reality/status/setlive/web1/a//b", NULL},
 		{"reality/status/setlive/web1/a/../b", NULL},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
 		const struct intent_document *row = intent_document_find(rows[i].key);
-		ck_assert_msg(!row == !rows[i].pattern, "%s: %s", rows[i].key, row ? row->pattern : "none");
+		ck_assert_msg(!row == !rows[i].pattern, "%s: %s", rows[i].key,
+			      row ? row->pattern : "none");
 		if (row)
 			ck_assert_str_eq(row->pattern, rows[i].pattern);
 	}
@@ -96,24 +111,33 @@ START_TEST(test_bounds)
 	struct intent_error err;
 
 	memset(big, ' ', size);
-	ck_assert_int_eq(intent_document_check("nodes/n/a", big, size, true, NULL, NULL, &err), INTENT_ETOOBIG);
+	ck_assert_int_eq(intent_document_check("nodes/n/a", big, size, true, NULL, NULL, &err),
+			 INTENT_ETOOBIG);
 	memset(key, 'a', sizeof(key));
 	memcpy(key, "nodes/n/", 8);
 	key[sizeof(key) - 1] = 0;
-	ck_assert_int_eq(intent_document_check(key, "{}", 2, true, NULL, NULL, &err), INTENT_ETOOBIG);
+	ck_assert_int_eq(intent_document_check(key, "{}", 2, true, NULL, NULL, &err),
+			 INTENT_ETOOBIG);
 	/* Agents read leniently: a newer writer's member is no fault. */
-	ck_assert_int_eq(intent_document_check("nodes/n/a", more, strlen(more), false, NULL, NULL, &err), 0);
-	ck_assert_int_eq(intent_document_check("nodes/n/a", more, strlen(more), true, NULL, NULL, &err),
-			 INTENT_EMALFORMED);
+	ck_assert_int_eq(
+		intent_document_check("nodes/n/a", more, strlen(more), false, NULL, NULL, &err),
+		0);
+	ck_assert_int_eq(
+		intent_document_check("nodes/n/a", more, strlen(more), true, NULL, NULL, &err),
+		INTENT_EMALFORMED);
 	free(big);
 }
 END_TEST
 
 START_TEST(test_active)
 {
-	static const struct { const char *config, *active; } rows[] = {
+	static const struct {
+		const char *config, *active;
+	} rows[] = {
 		{"{\"versions\": {\"a\": \"prep\", \"b\": \"active\"}}", "b"},
-		{"{\"versions\": {\"a\": \"prep\"}}", NULL}, {"{\"versions\": {}}", NULL}, {"{}", NULL},
+		{"{\"versions\": {\"a\": \"prep\"}}", NULL},
+		{"{\"versions\": {}}", NULL},
+		{"{}", NULL},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
 		intent_json_auto json_t *config = json_loads(rows[i].config, 0, NULL);
@@ -127,11 +151,15 @@ END_TEST
 
 START_TEST(test_basedir)
 {
-	static const struct { const char *given, *want; } rows[] = {
-		{"/tmp/slug", "/tmp/slug"}, {"/srv/%n/slug", "/srv/web1/slug"}, {"/srv/%n-%n", "/srv/web1-web1"},
-		{"/srv/100%%", "/srv/100%"}, {"/srv/%%n", "/srv/%n"}, {"/srv//slug/", "/srv/slug"},
-		{"/srv/./slug/.", "/srv/slug"}, {"//srv/slug///", "/srv/slug"}, {"/srv/././a", "/srv/a"},
-		{"/srv/.hidden", "/srv/.hidden"}, {"/srv/..a/b", "/srv/..a/b"},
+	static const struct {
+		const char *given, *want;
+	} rows[] = {
+		{"/tmp/slug", "/tmp/slug"},       {"/srv/%n/slug", "/srv/web1/slug"},
+		{"/srv/%n-%n", "/srv/web1-web1"}, {"/srv/100%%", "/srv/100%"},
+		{"/srv/%%n", "/srv/%n"},          {"/srv//slug/", "/srv/slug"},
+		{"/srv/./slug/.", "/srv/slug"},   {"//srv/slug///", "/srv/slug"},
+		{"/srv/././a", "/srv/a"},         {"/srv/.hidden", "/srv/.hidden"},
+		{"/srv/..a/b", "/srv/..a/b"},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
 		intent_json_auto json_t *deploy = json_pack("{ss}", "basedir", rows[i].given);
@@ -151,7 +179,8 @@ static void collect(const struct intent_json_field *row, json_t *names, int dept
 	for (; member && member->name; member++) {
 		/* Below lists, maps and choices the name is only a placeholder. */
 		if (row->type == INTENT_JSON_OBJECT) {
-			ck_assert_msg(member->help && *member->help, "%s has no help", member->name);
+			ck_assert_msg(member->help && *member->help, "%s has no help",
+				      member->name);
 			json_object_set_new(names, member->name, json_true());
 		}
 		collect(member, names, depth + 1);
@@ -175,13 +204,15 @@ static json_t *page_names(const char *text, const char *pattern)
 	return names;
 }
 
-static void demand_names(const json_t *these, const json_t *those, const char *pattern, const char *fault)
+static void demand_names(const json_t *these, const json_t *those, const char *pattern,
+			 const char *fault)
 {
 	const char *name;
 	json_t *value;
 
 	json_object_foreach((json_t *)(uintptr_t)these, name, value)
-		ck_assert_msg(json_object_get(those, name) != NULL, "%s: \"%s\" %s", pattern, name, fault);
+		ck_assert_msg(json_object_get(those, name) != NULL, "%s: \"%s\" %s", pattern,
+			      name, fault);
 }
 
 START_TEST(test_page)
@@ -191,9 +222,11 @@ START_TEST(test_page)
 	int sections = 0, rows = 0;
 	size_t length;
 
-	ck_assert_msg(!intent_file_read(AT_FDCWD, page, 1 << 20, &text, &length, &err), "%s", err.msg);
+	ck_assert_msg(!intent_file_read(AT_FDCWD, page, 1 << 20, &text, &length, &err), "%s",
+		      err.msg);
 	for (const struct intent_document *row = intent_documents; row->pattern; row++, rows++) {
-		intent_json_auto json_t *table = json_object(), *said = page_names(text, row->pattern);
+		intent_json_auto json_t *table = json_object(),
+					*said = page_names(text, row->pattern);
 
 		ck_assert_msg(row->summary && row->written_by, "%s", row->pattern);
 		collect(row->schema, table, 0);

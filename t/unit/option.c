@@ -383,7 +383,7 @@ START_TEST(says_when_output_fails)
 	int full = open("/dev/full", O_WRONLY), saved = dup(STDOUT_FILENO);
 	json_t *json intent_json_auto = NULL;
 	struct intent_error err = {0};
-	bool done;
+	bool done = false;
 	int rc;
 
 	if (full < 0)
@@ -394,6 +394,7 @@ START_TEST(says_when_output_fails)
 	dup2(saved, STDOUT_FILENO);
 	clearerr(stdout);
 	ck_assert_int_eq(rc, -ENOSPC);
+	ck_assert_msg(!done, "an output was touched");
 }
 END_TEST
 

@@ -1,0 +1,125 @@
+/* Every subcommand of ppctl with its options: dispatch, help and completion come from here. */
+#include "ppctl.h"
+
+#define JSON_OPTION {"json", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Print JSON"}
+#define CLUSTER_OPTION {"cluster", INTENT_OPTION_STRING, "CLUSTER", NULL, NULL, 0, 0, \
+	"Which cluster, when the application has several"}
+#define FORCE_OPTION(words) {"force", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, words}
+
+const struct intent_option ppctl_common[] = {
+	{"store", INTENT_OPTION_STRING, "URL", NULL, NULL, 0, 0,
+	 "Which store: dir:PATH, consul://HOST:PORT, etcd://HOST:PORT,... ($PP_STORE)"},
+	{"prefix", INTENT_OPTION_STRING, "PREFIX", NULL, "PP_PREFIX", 0, 0,
+	 "All keys stand below this prefix of the store"},
+	{"node", INTENT_OPTION_STRING, "NODE", NULL, "PP_NODE", 0, 0,
+	 "The node meant; default: this machine's host name"},
+	JSON_OPTION,
+	{0}
+};
+
+static const struct intent_option put_options[] = {
+	FORCE_OPTION("Write it unchecked, whatever it is"),
+	{"revision", INTENT_OPTION_INTEGER, "N", NULL, NULL, 0, 0,
+	 "Only if this is the document's revision; 0: only if there is none"},
+	{0}
+};
+static const struct intent_option edit_options[] = {
+	FORCE_OPTION("Write it unchecked, whatever it is"), {0}
+};
+static const struct intent_option ls_options[] = {
+	{"long", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Also revision, size and what it is"},
+	{0}
+};
+static const struct intent_option import_options[] = {
+	FORCE_OPTION("Write everything unchecked"),
+	{"dry-run", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Only say what would be written"},
+	{0}
+};
+static const struct intent_option export_options[] = {
+	{"all", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Everything, not only intent"},
+	{0}
+};
+static const struct intent_option prep_options[] = {
+	CLUSTER_OPTION,
+	{"url", INTENT_OPTION_STRING, "URL", NULL, NULL, 0, 0,
+	 "Where its archive is; default: below the preparer's --repo"},
+	{"sha256", INTENT_OPTION_STRING, "HEX", NULL, NULL, 0, 0, "SHA-256 of its archive"},
+	FORCE_OPTION("Change the archive of a version that has one already"),
+	{0}
+};
+static const struct intent_option activate_options[] = {
+	CLUSTER_OPTION, FORCE_OPTION("Even if the version was never prepared"), {0}
+};
+static const struct intent_option cluster_options[] = {CLUSTER_OPTION, {0}};
+static const struct intent_option status_options[] = {
+	CLUSTER_OPTION,
+	{"watch", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Go on and show every change"},
+	{"wait", INTENT_OPTION_DURATION, "DURATION", NULL, NULL, 0, 0,
+	 "Return when all is converged, or after so long"},
+	{"all", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "All nodes, not only this one"},
+	{0}
+};
+static const struct intent_option plan_options[] = {
+	{"timeout", INTENT_OPTION_DURATION, "DURATION", "60s", NULL, 1000, 3600000,
+	 "How long one agent may take"},
+	{0}
+};
+
+#define KEY_WORDS "Keys and documents: intent-documents(5)."
+#define CAS_WORDS "Written with compare-and-set: two people who change the same " \
+	"configuration at once lose nothing."
+
+const struct ppctl_command ppctl_commands[] = {
+	{"init", "[URL|PATH]", "make a store and mark this node in it",
+	 "Without argument: /var/lib/platypus/store for root, else $XDG_STATE_HOME/platypus/store "
+	 "(~/.local/state/platypus/store). All programs find these by themselves.",
+	 NULL, 0, 1, ppctl_init},
+	{"node add", "APP CLUSTER", "run an application of a cluster on this node",
+	 "Writes nodes/<node>/<app>, and the node's marker if there is none. Another node: --node.",
+	 NULL, 2, 2, ppctl_node_add},
+	{"node rm", "APP", "stop running an application on this node",
+	 "Removes nodes/<node>/<app>. Agents stop the service; data and installed versions stay.",
+	 NULL, 1, 1, ppctl_node_rm},
+	{"prep", "APP VERSION", "install a version, ready to run", CAS_WORDS,
+	 prep_options, 2, 2, ppctl_prep},
+	{"unprep", "APP VERSION", "forget a version that is not active", CAS_WORDS,
+	 cluster_options, 2, 2, ppctl_unprep},
+	{"activate", "APP VERSION", "run this version; the active one becomes prepared", CAS_WORDS,
+	 activate_options, 2, 2, ppctl_activate},
+	{"deactivate", "APP", "run no version; the active one becomes prepared", CAS_WORDS,
+	 cluster_options, 1, 1, ppctl_deactivate},
+	{"rollback", "APP", "run the version that was active before",
+	 "That is `previous' of the configuration, which activate and deactivate write. "
+	 "Twice is back again.",
+	 cluster_options, 1, 1, ppctl_rollback},
+	{"status", "[APP]", "intent beside reality, one line a slice",
+	 "Shows this node if it is in the store, else all. Exit status: 0 all converged, "
+	 "100 something is blocked, 111 something else is not converged.",
+	 status_options, 0, 1, ppctl_status},
+	{"plan", "", "what every agent on this node would do",
+	 "Runs each pp-* program beside ppctl (or on PATH) with --once --dry-run. "
+	 "Exit status: 0 nothing to do, 2 some agent has work, 100 something is blocked, "
+	 "111 an agent waits or fails.",
+	 plan_options, 0, 0, ppctl_plan},
+	{"get", "KEY", "show a document", KEY_WORDS, NULL, 1, 1, ppctl_get},
+	{"ls", "[PREFIX]", "list keys", KEY_WORDS, ls_options, 0, 1, ppctl_ls},
+	{"put", "KEY JSON|-|@FILE", "write a document, checked",
+	 "- reads standard input, @FILE a file. " KEY_WORDS, put_options, 2, 2, ppctl_put},
+	{"edit", "KEY", "change a document in $VISUAL or $EDITOR",
+	 "Nothing is lost: if somebody writes the document meanwhile, your text is kept in a file.",
+	 edit_options, 1, 1, ppctl_edit},
+	{"rm", "KEY...", "remove documents", KEY_WORDS, NULL, 1, 64, ppctl_rm},
+	{"watch", "[PREFIX]", "print every change as it comes", NULL, NULL, 0, 1, ppctl_watch},
+	{"export", "[PREFIX]", "all intent as one JSON document {key: document}", NULL,
+	 export_options, 0, 1, ppctl_export},
+	{"import", "FILE|-", "write what export printed",
+	 "Everything is checked before anything is written; what stands there already is "
+	 "left alone.",
+	 import_options, 1, 1, ppctl_import},
+	{"lock ls", "[PREFIX]", "show locks and who holds them", NULL, NULL, 0, 1, ppctl_lock_ls},
+	{"lock break", "KEY", "take a lock away from its holder",
+	 "Only if you know that the holder is gone: it is not asked.", NULL, 1, 1,
+	 ppctl_lock_break},
+	{"help", "[COMMAND]", "describe a command", NULL, NULL, 0, 2, ppctl_help},
+	{0}
+};

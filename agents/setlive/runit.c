@@ -1,0 +1,167 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/inotify.h>
+
+#include <intent/file.h>
+#include "runit.h"
+
+#define TAI64_UNIX 4611686018427387914ULL  /* 2^62 + 10 */
+#define POLL_MIN_MS 2
+#define POLL_MAX_MS 200
+
+int runit_status_parse(const void *bytes, size_t count, struct runit_status *ret,
+		       struct intent_error *err)
+{
+	const unsigned char *b = bytes;
+	uint64_t seconds = 0;
+
+	if (count != RUNIT_STATUS_SIZE)
+		return intent_fail(err, INTENT_EMALFORMED, "status has %zu bytes instead of %d",
+				   count, RUNIT_STATUS_SIZE);
+	for (int i = 0; i < 8; i++)
+		seconds = seconds << 8 | b[i];
+	uint32_t pid = b[12] | (uint32_t)b[13] << 8 | (uint32_t)b[14] << 16 | (uint32_t)b[15] << 24;
+	if (pid > INT32_MAX || (b[17] != 'u' && b[17] != 'd') || b[19] > RUNIT_FINISH ||
+	    b[16] > 1 || b[18] > 1)
+		return intent_fail(err, INTENT_EMALFORMED, "status is not runsv's");
+	/* A clock before 1970, or absurd bytes: nothing depends on it, so no error. */
+	bool sane = seconds >= TAI64_UNIX && seconds - TAI64_UNIX < INT64_MAX / 1000;
+
+	*ret = (struct runit_status){
+		.since = sane ? (int64_t)(seconds - TAI64_UNIX) : 0,
+		.pid = (pid_t)pid,
+		.paused = b[16],
+		.want_up = b[17] == 'u',
+		.got_term = b[18],
+		.state = b[19],
+	};
+	return 0;
+}
+
+/* Open one of runsv's FIFOs for writing; the usual refusal is ENXIO, nobody reads. */
+static int open_fifo(const char *service, const char *name)
+{
+	char path[4096];
+
+	if (snprintf(path, sizeof path, "%s/%s", service, name) >= (int)sizeof path) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	return open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+}
+
+bool runit_is_supervised(const char *service)
+{
+	intent_close_auto int fd = open_fifo(service, "supervise/ok");
+
+	return fd >= 0;
+}
+
+int runit_status_read(const char *service, struct runit_status *ret, struct intent_error *err)
+{
+	intent_free_auto char *path = intent_format("%s/supervise/status", service);
+	intent_free_auto char *bytes = NULL;
+	size_t count;
+
+	if (!path)
+		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
+	if (intent_file_read(AT_FDCWD, path, 64, &bytes, &count, err) ||
+	    runit_status_parse(bytes, count, ret, err))
+		return intent_wrap(err, "%s", path);
+	return 0;
+}
+
+static int control(const char *service, const char *fifo, const char *commands, struct intent_error *err)
+{
+	intent_close_auto int fd = open_fifo(service, fifo);
+
+	if (fd < 0 && (errno == ENXIO || errno == ENOENT))
+		return intent_fail(err, INTENT_EUNSUPERVISED, "%s: no runsv supervises it", service);
+	if (fd < 0)
+		return intent_fail_errno(err, "%s/%s", service, fifo);
+	int code = intent_write_all(fd, commands, strlen(commands));
+	if (!code)
+		return 0;
+	errno = -code;
+	return intent_fail_errno(err, "%s/%s", service, fifo);
+}
+
+int runit_control(const char *service, const char *commands, struct intent_error *err)
+{
+	return control(service, "supervise/control", commands, err);
+}
+
+int runit_control_log(const char *service, const char *commands, struct intent_error *err)
+{
+	return control(service, "log/supervise/control", commands, err);
+}
+
+int64_t runit_uptime(pid_t pid)
+{
+	intent_free_auto char *text = NULL;
+	struct intent_error ignored;
+	unsigned long long ticks;
+	size_t count;
+	char path[32];
+
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+	if (pid <= 0 || intent_file_read(AT_FDCWD, path, 4096, &text, &count, &ignored))
+		return -1;
+	/* The second field may contain blanks and ')'; start time is the 22nd. */
+	const char *rest = strrchr(text, ')');
+	for (int field = 2; rest && field < 22; field++) {
+		rest = strchr(rest + 1, ' ');
+		/* The third: a zombie has ended. */
+		if (rest && field == 2 && rest[1] == 'Z')
+			return -1;
+	}
+	if (!rest || sscanf(rest, " %llu", &ticks) != 1)
+		return -1;
+	int64_t up = intent_time_monotonic() - (int64_t)(ticks * 1000 / (unsigned long)sysconf(_SC_CLK_TCK));
+	return up > 0 ? up : 0;
+}
+
+/*
+ * Again after each event: supervise/ may have come into being. Adding a watch twice changes nothing,
+ * and one that fails is made up for by asking now and then.
+ */
+static void watch(int fd, const char *const *services, size_t count)
+{
+	for (size_t i = 0; fd >= 0 && i < count; i++) {
+		intent_free_auto char *supervise = intent_format("%s/supervise", services[i]);
+
+		inotify_add_watch(fd, services[i], IN_CREATE | IN_MOVED_TO);
+		if (supervise)
+			inotify_add_watch(fd, supervise, IN_CREATE | IN_MOVED_TO);
+	}
+}
+
+int runit_wait(const char *const *services, size_t count, int64_t deadline,
+	       bool (*done)(void *data), bool (*cancelled)(void *data), void *data,
+	       struct intent_error *err)
+{
+	intent_close_auto int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	int64_t pause = POLL_MIN_MS;
+	char events[4096];
+
+	watch(fd, services, count);
+	while (!done(data)) {
+		int64_t left = deadline - intent_time_monotonic();
+		struct pollfd polled = { .fd = fd, .events = POLLIN };
+
+		if (left <= 0)
+			return intent_fail(err, INTENT_ETIMEOUT, "the time is up");
+		if (cancelled && cancelled(data))
+			return intent_fail(err, INTENT_ESTALE, "stopped waiting: told to end, or intent changed");
+		if (poll(&polled, 1, (int)(left < pause ? left : pause)) > 0) {
+			while (read(fd, events, sizeof events) > 0)
+				;
+			watch(fd, services, count);
+			pause = POLL_MIN_MS;
+			continue;
+		}
+		pause = pause * 2 < POLL_MAX_MS ? pause * 2 : POLL_MAX_MS;
+	}
+	return 0;
+}
