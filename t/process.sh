@@ -53,8 +53,9 @@ give_ports_back() {
 http() {
 	local body=${4:-} answer head line
 	exec 9<>"/dev/tcp/127.0.0.1/$2" || return 1
+	# Through cat: bash writes line by line, and a small server answers the first one.
 	printf '%s %s HTTP/1.0\r\nHost: 127.0.0.1\r\n%sContent-Length: %d\r\n\r\n%s' \
-		"$1" "$3" "${5:+$5$'\r\n'}" "${#body}" "$body" >&9
+		"$1" "$3" "${5:+$5$'\r\n'}" "${#body}" "$body" | cat >&9
 	answer=$(timeout 5 cat <&9 | tr -d '\0')
 	exec 9>&- 9<&-
 	head=${answer%%$'\r\n\r\n'*}
@@ -108,23 +109,35 @@ start() {
 	adopt "$pid" "$name"
 }
 
-# adopt PID [NAME]: end it with the test, though it was started otherwise.
+# adopt PID [NAME]: end it with the test, though it was started otherwise. One that has ended already is
+# not noted: its number may be somebody else's when we are done.
 adopt() {
-	ps_start=0
-	proc_stat "$1" || :
-	started+=("$1 $ps_start ${2:-$1}")
+	proc_stat "$1" && started+=("$1 $ps_start ${2:-$1}")
+	return 0
+}
+
+# Is PID still what `start` or `adopt` noted under that number?
+is_ours() {
+	local entry target start
+	proc_stat "$1" || return 1
+	for entry in "${started[@]}"; do
+		read -r target start _ <<<"$entry"
+		[ "$target" = "$1" ] && [ "$start" = "$ps_start" ] && return 0
+	done
+	return 1
 }
 
 # stop PID [SIGNAL]: that signal (TERM) and up to 5 s to end, family and all; KILL for what is left.
+# What a dead leader left behind is for sweep: its group's number may have been given out again.
 stop() {
-	local target=$1 signal=${2:-TERM} group start left tries=0 all
+	local target=$1 signal=${2:-TERM} one start left tries=0 all
+	is_ours "$target" || return 0
 	all=$(family "$target")
-	[ -n "$all" ] || return 0
 	kill -"$signal" "$target" 2>/dev/null
 	while [ "$tries" -lt 100 ]; do
 		left=
-		while read -r group start; do
-			same_process "$group" "$start" && left=yes
+		while read -r one start; do
+			same_process "$one" "$start" && left=yes
 		done <<<"$all"
 		[ -n "$left" ] || break
 		# What the leader left behind is asked too.
@@ -132,7 +145,7 @@ stop() {
 		sleep 0.05
 		tries=$((tries + 1))
 	done
-	all+=$'\n'$(family "$target")
+	! is_ours "$target" || all+=$'\n'$(family "$target")
 	each_of "$all" KILL
 	wait "$target" 2>/dev/null
 	return 0
@@ -148,18 +161,15 @@ each_of() {
 
 # kill_now PID: SIGKILL, and wait until it is gone.
 kill_now() {
-	kill -KILL "$1" 2>/dev/null
+	is_ours "$1" && kill -KILL "$1" 2>/dev/null
 	wait "$1" 2>/dev/null
 	return 0
 }
 
 stop_all() {
-	local index entry target start name
+	local index target name
 	for ((index = ${#started[@]} - 1; index >= 0; index--)); do
-		entry=${started[index]}
-		read -r target start name <<<"$entry"
-		# The leader may be gone while its group lives; an id whose group lives is not reused.
-		[ "$start" = 0 ] || ! proc_stat "$target" || [ "$ps_start" = "$start" ] || continue
+		read -r target _ name <<<"${started[index]}"
 		case $name in
 		runsvdir*) stop "$target" HUP;;
 		*) stop "$target";;

@@ -275,7 +275,7 @@ static const struct intent_option options[] = {
 
 /* One version that cannot be had is no reason to go without the others. */
 static const struct intent_verb verbs[] = {
-	{"install", INTENT_VERB_INDEPENDENT, preparer_install},
+	{"install", INTENT_VERB_INDEPENDENT | INTENT_VERB_ASIDE, preparer_install},
 	{"remove", INTENT_VERB_DESTROYS | INTENT_VERB_INDEPENDENT, remove_install},
 	{"sweep", INTENT_VERB_INDEPENDENT, sweep},
 	{NULL, 0, NULL},

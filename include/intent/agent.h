@@ -23,6 +23,9 @@ struct intent_round; /* one round of one slice, in its own process */
 enum {
 	INTENT_VERB_DESTROYS = 1,  /* needs a strongest re-read of intent and counts against --max-destroy */
 	INTENT_VERB_INDEPENDENT = 4, /* its failure does not stop the actions after it */
+	INTENT_VERB_ASIDE = 8,       /* each in a process of its own, side by side with its neighbours
+				      * of this kind: what apply leaves in memory is lost (details,
+				      * watches); implies INDEPENDENT */
 	INTENT_VERB_STOP_INT = 2,  /* at a stop: one SIGINT to the process group, then wait; never SIGKILL */
 };
 

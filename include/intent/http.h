@@ -37,6 +37,7 @@ struct intent_http_request {
 	int redirects;                      /* how many to follow, same or https scheme only */
 	bool allow_file;                    /* an absent file is status 404, else 200 or 206 */
 	bool fresh;                         /* on a new connection */
+	bool once;                          /* not even a GET is sent again when a kept connection proves dead */
 	uint64_t offset;                    /* ask for the bytes from here on (Range) */
 	/*
 	 * When set, gets the body of 2xx answers as it comes instead of

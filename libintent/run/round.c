@@ -9,34 +9,20 @@
 #include <sys/socket.h>
 #include <intent/digest.h>
 #include <intent/file.h>
-#include "run.h"
+#include "round.h"
 
 #define PASSES_MAX 8               /* observe-plan-apply in one round */
 #define PROGRESS_INTERVAL_MS 1000
 
-struct intent_round {
-	const struct intent__context *context;
-	const char *slice;
-	const json_t *intent;
-	int channel;
-	struct intent_store *store;
-	json_t *detail, *watch;
-	json_t *progress;          /* not sent yet */
-	int64_t progress_sent, again_ms;
-	int owned;
-	int actions;               /* done in this round */
-	bool confirmed, permitted;
-};
-
-static volatile sig_atomic_t stop_requested;
+volatile sig_atomic_t intent__round_stop_requested;
 
 static void on_stop(int signal_number)
 {
 	(void)signal_number;
-	stop_requested = 1;
+	intent__round_stop_requested = 1;
 }
 
-static void tell(struct intent_round *round, const json_t *message)
+void intent__round_tell(struct intent_round *round, const json_t *message)
 {
 	intent_text_auto struct intent_text line = INTENT_TEXT_INIT;
 	intent_free_auto char *text = json_dumps(message, JSON_COMPACT);
@@ -115,7 +101,7 @@ void intent_round_progress(struct intent_round *round, json_t *detail)
 	round->progress_sent = now;
 	intent_json_auto json_t *message = json_pack("{so}", "progress", detail);
 	round->progress = NULL;
-	tell(round, message);
+	intent__round_tell(round, message);
 }
 
 void intent_round_detail(struct intent_round *round, const char *name, json_t *value)
@@ -153,203 +139,7 @@ int intent_round_store(struct intent_round *round, struct intent_store **ret_bor
 bool intent_round_should_stop(const struct intent_round *round)
 {
 	(void)round;
-	return stop_requested;
-}
-
-/* ---- before anything is removed ---- */
-
-/* Does a prefix concern this slice: asked for without knowing anything, or named after it? */
-static bool prefix_is_ours(const struct intent_round *round, const char *prefix, const json_t *basic)
-{
-	intent_free_auto char *part = intent_format("/%s/", round->slice);
-	size_t i;
-	json_t *item;
-
-	if (part && strstr(prefix, part))
-		return true;
-	json_array_foreach((json_t *)(uintptr_t)basic, i, item)
-		if (!strcmp(json_string_value(item), prefix))
-			return true;
-	return false;
-}
-
-static int add_prefix(struct intent_store *store, const char *prefix, struct intent_snapshot *all,
-		      struct intent_error *err)
-{
-	struct intent_snapshot *part;
-
-	if (intent_store_list(store, prefix, INTENT_STRONGEST, &part, err) < 0)
-		return err->code;
-	for (size_t i = 0; i < part->count; i++) {
-		const struct intent_entry *e = &part->entries[i];
-
-		intent_snapshot_add(all, e->key, e->value, e->length, e->revision, e->session, e->untrusted);
-	}
-	intent_snapshot_unref(part);
-	intent_snapshot_sort(all);
-	return 0;
-}
-
-/* What concerns this slice, read again with the store's strongest read. */
-static int read_again(struct intent_round *round, const json_t *options, struct intent_snapshot *all,
-		      struct intent_error *err)
-{
-	const struct intent_slicer *slicer = round->context->agent->slicer;
-	intent_json_auto json_t *done = json_array(), *basic = slicer->prefixes(all, options);
-	struct intent_store *store;
-
-	if (intent_round_store(round, &store, err) < 0)
-		return err->code;
-	for (bool more = true; more;) {
-		intent_json_auto json_t *wanted = slicer->prefixes(all, options);
-		size_t i;
-		json_t *item;
-
-		more = false;
-		json_array_foreach(wanted, i, item) {
-			const char *prefix = json_string_value(item);
-			bool read = false;
-			size_t k;
-			json_t *before;
-
-			json_array_foreach(done, k, before)
-				read |= !strcmp(json_string_value(before), prefix);
-			if (read || !prefix_is_ours(round, prefix, basic))
-				continue;
-			if (add_prefix(store, prefix, all, err) < 0)
-				return err->code;
-			json_array_append(done, item);
-			more = true;
-		}
-	}
-	return 0;
-}
-
-/* Is intent still what this round was started for? Nothing is removed on an old or cached reading. */
-static int confirm_intent(struct intent_round *round, struct intent_error *err)
-{
-	intent_json_auto json_t *options = json_deep_copy(round->context->options);
-	intent_json_auto json_t *known = json_pack("[s]", round->slice), *slices = NULL;
-	struct intent_snapshot *all = intent_snapshot_new();
-	int code;
-
-	if (round->confirmed)
-		return 0;
-	json_object_set(options, "own", json_object_get(round->intent, "options"));
-	code = read_again(round, options, all, err);
-	if (!code)
-		slices = round->context->agent->slicer->slices(all, options, known);
-	intent_snapshot_unref(all);
-	if (code < 0)
-		return intent_wrap(err, "nothing is removed, because intent could not be read again");
-	if (!json_equal(json_object_get(json_object_get(slices, round->slice), "intent"), round->intent))
-		return intent_fail(err, INTENT_ESTALE, "intent changed meanwhile; starting again with the new one");
-	round->confirmed = true;
-	return 0;
-}
-
-/* The runner counts removals over all slices. */
-static int ask_permission(struct intent_round *round, const json_t *subjects, struct intent_error *err)
-{
-	intent_json_auto json_t *question = json_pack("{sO si}", "destroy", subjects, "owned", round->owned);
-	char answer[sizeof(err->msg)];
-	size_t length = 0;
-	ssize_t got;
-
-	if (round->permitted || json_is_true(json_object_get(round->intent, "retired")))
-		return 0;
-	tell(round, question);
-	while (length + 1 < sizeof(answer)) {
-		got = recv(round->channel, answer + length, 1, 0);
-		if (got < 0 && errno == EINTR && !stop_requested)
-			continue;
-		if (got <= 0)
-			return intent_fail(err, INTENT_EUNAVAILABLE, "nothing is removed: the runner did not answer");
-		if (answer[length++] == '\n')
-			break;
-	}
-	answer[length - 1] = '\0';
-	if (*answer)
-		return intent_fail(err, INTENT_EDESTROY, "%s", answer);
-	round->permitted = true;
-	return 0;
-}
-
-/* ---- applying ---- */
-
-static const struct intent_verb *find_verb(const struct intent_agent *agent, const char *name)
-{
-	for (const struct intent_verb *verb = agent->verbs; verb->name; verb++)
-		if (!strcmp(verb->name, name))
-			return verb;
-	return NULL;
-}
-
-static int prepare_removals(struct intent_round *round, const json_t *actions, struct intent_error *err)
-{
-	intent_json_auto json_t *subjects = json_array();
-	size_t i;
-	json_t *action;
-
-	json_array_foreach((json_t *)(uintptr_t)actions, i, action) {
-		const struct intent_verb *verb = find_verb(round->context->agent, intent_json_string(action, "verb", ""));
-
-		if (verb && verb->flags & INTENT_VERB_DESTROYS)
-			json_array_append(subjects, json_object_get(action, "subject"));
-	}
-	if (!json_array_size(subjects))
-		return 0;
-	if (confirm_intent(round, err) < 0)
-		return err->code;
-	return ask_permission(round, subjects, err);
-}
-
-static int apply_one(struct intent_round *round, const json_t *action, const struct intent_verb *verb,
-		     struct intent_error *err)
-{
-	intent_log(INTENT_INFO, round->slice, "%s", intent_json_string(action, "reason", ""));
-	if (verb->flags & INTENT_VERB_STOP_INT) {
-		intent_json_auto json_t *message = json_pack("{ss}", "stop", "int");
-
-		tell(round, message);
-	}
-	if (verb->apply(round, action, err) < 0)
-		return err->code;
-	round->actions++;
-	return 0;
-}
-
-/* Removals wait for permission; everything else goes ahead without it. */
-static int apply_all(struct intent_round *round, const json_t *actions, struct intent_error *err)
-{
-	struct intent_error refused = {0}, failed = {0}, one;
-	size_t i;
-	json_t *action;
-
-	prepare_removals(round, actions, &refused);
-	json_array_foreach((json_t *)(uintptr_t)actions, i, action) {
-		const char *name = intent_json_string(action, "verb", "");
-		const struct intent_verb *verb = find_verb(round->context->agent, name);
-
-		if (!verb)
-			return intent_fail(err, INTENT_EMALFORMED, "the plan has an unknown verb '%s'", name);
-		if (stop_requested)
-			return intent_fail(err, INTENT_ESTALE, "stopped before: %s", intent_json_string(action, "reason", ""));
-		if (verb->flags & INTENT_VERB_DESTROYS && refused.code) {
-			failed = failed.code ? failed : refused;
-			continue;
-		}
-		if (apply_one(round, action, verb, &one) == 0)
-			continue;
-		intent_log(INTENT_ERROR, round->slice, "%s", one.msg);
-		if (!failed.code)
-			failed = one;
-		if (!(verb->flags & INTENT_VERB_INDEPENDENT))
-			break;
-	}
-	if (failed.code)
-		*err = failed;
-	return failed.code;
+	return intent__round_stop_requested;
 }
 
 /* ---- the round ---- */
@@ -392,7 +182,7 @@ static void run_passes(struct intent_round *round, struct outcome *outcome)
 		}
 		json_decref(before);
 		before = json_incref(plan.actions);
-		if (apply_all(round, plan.actions, &outcome->err) < 0)
+		if (intent__round_apply(round, plan.actions, &outcome->err) < 0)
 			return;
 	}
 	intent_fail(&outcome->err, INTENT_ESTALE, "still changing after %d passes", PASSES_MAX);
@@ -408,7 +198,7 @@ static void tell_result(struct intent_round *round, struct outcome *outcome)
 			    "plan", outcome->plan ? outcome->plan : round->watch,
 			    "owned", round->owned, "again", (json_int_t)round->again_ms,
 			    "actions", round->actions);
-	tell(round, message);
+	intent__round_tell(round, message);
 }
 
 /* The identity of the intent at work, for the status document. */
@@ -419,7 +209,7 @@ static void tell_digest(struct intent_round *round)
 
 	intent_json_digest(round->intent, digest);
 	message = json_pack("{ss}", "digest", digest);
-	tell(round, message);
+	intent__round_tell(round, message);
 }
 
 /* A successor waits here for a round that outlived its runner. */

@@ -464,9 +464,22 @@ void intent__runner_stop(struct intent__runner *runner, int exit_status)
 	intent__runner_maybe_end(runner);
 }
 
+/* What an earlier --once said of slices that are no more: it may have ended before it took that back. */
+static void drop_strangers(struct intent__runner *runner)
+{
+	const char *name;
+	json_t *document;
+	void *next;
+
+	json_object_foreach_safe((json_t *)(uintptr_t)intent__status_all(runner->status), next, name, document)
+		if (!find_slice(runner, name))
+			intent__status_set(runner->status, name, NULL);
+}
+
 void intent__runner_pass_done(struct intent__runner *runner)
 {
 	if (runner->context->once) {
+		drop_strangers(runner);
 		intent__runner_stop(runner, once_status(runner));
 		return;
 	}

@@ -285,8 +285,8 @@ void intent__status_set(struct intent__status *status, const char *slice, json_t
 	if (!document && !before)
 		return;
 	/* --once leaves a document that says the same, or that a running agent keeps. */
-	if (document && before && status->context->once &&
-	    (same_standing(before, document) || json_object_get(status->leased, slice))) {
+	if (before && status->context->once &&
+	    ((document && same_standing(before, document)) || json_object_get(status->leased, slice))) {
 		json_decref(document);
 		return;
 	}

@@ -133,7 +133,8 @@ static int64_t next_due(const struct query *query, bool changed, size_t entries)
 static void succeed(struct query *query, struct intent_snapshot *snapshot)
 {
 	struct watch *watch = query->watch;
-	uint64_t index = snapshot->revision;
+	/* Asked with index 0, it would return at once for ever. */
+	uint64_t index = snapshot->revision ? snapshot->revision : 1;
 
 	if (query->down)
 		watch->retry = 0; /* the others follow */
@@ -146,8 +147,7 @@ static void succeed(struct query *query, struct intent_snapshot *snapshot)
 		bool changed = put_parts(query, snapshot);
 
 		query->due = next_due(query, changed, snapshot->count);
-		/* Asked with index 0, it would return at once for ever. */
-		query->index = index ? index : 1;
+		query->index = index;
 		if (changed || watch->trouble.last.code)
 			deliver(watch, GATHER_MS);
 	}

@@ -11,10 +11,9 @@
  * Not a blocking flock(): anybody who may read the store may hold its lock for ever, and nobody
  * shall wait longer than he says.
  */
-static int lock(int fd, int how, int64_t patience_ms)
+static int flock_until(int fd, int how, int64_t deadline)
 {
-	int64_t deadline = intent_time_monotonic() + patience_ms;
-	struct timespec pause = {.tv_nsec = 200000};
+	struct timespec pause = {.tv_nsec = 100000};
 
 	while (flock(fd, how | LOCK_NB) < 0) {
 		if (errno == EINTR)
@@ -24,10 +23,24 @@ static int lock(int fd, int how, int64_t patience_ms)
 		if (intent_time_monotonic() >= deadline)
 			return -EWOULDBLOCK;
 		nanosleep(&pause, NULL);
-		if (pause.tv_nsec < 5000000)
+		if (pause.tv_nsec < 1000000)
 			pause.tv_nsec *= 2;
 	}
 	return 0;
+}
+
+/*
+ * Through a gate, .intent itself, that is held while one waits for the lock: else readers who
+ * follow each other closely would keep a writer out, and one busy writer all others.
+ */
+static int lock(int root, int how, int64_t patience_ms)
+{
+	int64_t deadline = intent_time_monotonic() + patience_ms;
+	intent_close_auto int gate = openat(root, INTENT__DIR_META, O_RDONLY | O_DIRECTORY |
+					    O_NOFOLLOW | O_CLOEXEC);
+	int rc = gate < 0 ? 0 : flock_until(gate, how, deadline);
+
+	return rc < 0 ? rc : flock_until(root, how, deadline);
 }
 
 static int open_root(const char *path, int *ret_root, struct intent_error *err)
@@ -48,7 +61,9 @@ static int open_root(const char *path, int *ret_root, struct intent_error *err)
 static int complete(const char *path, int root, int how, int64_t patience_ms,
 		    struct intent_error *err)
 {
-	if (how == LOCK_SH && lock(root, LOCK_EX, patience_ms) < 0)
+	int64_t deadline = intent_time_monotonic() + patience_ms;
+
+	if (how == LOCK_SH && flock_until(root, LOCK_EX, deadline) < 0)
 		return intent_fail(err, INTENT_EBUSY, "dir:%s: locked by another process", path);
 	/* Somebody else may have done it between the two locks. */
 	if (intent__dir_journal_waits(root) && intent__dir_replay(root, err) < 0) {
@@ -59,7 +74,7 @@ static int complete(const char *path, int root, int how, int64_t patience_ms,
 				   "short; any process that may write there completes it "
 				   "(here: %.200s)", path, why);
 	}
-	if (how == LOCK_SH && lock(root, LOCK_SH, patience_ms) < 0)
+	if (how == LOCK_SH && flock_until(root, LOCK_SH, deadline) < 0)
 		return intent_fail(err, INTENT_EBUSY, "dir:%s: locked by another process", path);
 	return 0;
 }

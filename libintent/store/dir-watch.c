@@ -353,7 +353,8 @@ static int read_dirty(struct watch *watch, struct intent_error *err)
 
 	if (watch->parents)
 		arm_parents(watch);
-	if (intent__dir_enter(watch->path, LOCK_SH, 0, &root, err) < 0) {
+	if (intent__dir_enter(watch->path, LOCK_SH, INTENT__DIR_LOOP_PATIENCE_MS, &root,
+			      err) < 0) {
 		watch->parents |= err->code != INTENT_EBUSY;
 		return err->code;
 	}

@@ -147,8 +147,8 @@ static int enter(const struct state *state, int how, int64_t patience_ms, int *r
 {
 	int rc = intent__dir_enter(state->path, how, patience_ms, ret_root, err);
 
-	/* With time to spare, a lock that does not come is trouble of the store. */
-	if (rc == INTENT_EBUSY && patience_ms)
+	/* After all the patience, a lock that does not come is trouble of the store. */
+	if (rc == INTENT_EBUSY && patience_ms == INTENT__DIR_PATIENCE_MS)
 		rc = err->code = INTENT_EUNAVAILABLE;
 	return rc;
 }
@@ -328,17 +328,19 @@ static int dir_session_close(struct intent_store *store, const char *id, struct 
 static int perform(struct state *state, const struct request *request, uint64_t *ret_revision,
 		   const char **ret_session, struct intent_error *err)
 {
+	const int64_t patience = INTENT__DIR_LOOP_PATIENCE_MS;
+
 	switch (request->kind) {
 	case REQUEST_TXN:
-		return transact(state, request->ops, request->count, 0, ret_revision, err);
+		return transact(state, request->ops, request->count, patience, ret_revision, err);
 	case REQUEST_OPEN:
-		return open_session(state, 0, ret_session, err);
+		return open_session(state, patience, ret_session, err);
 	case REQUEST_RENEW:
 		*ret_session = request->session;
-		return renew_session(state, request->session, 0, err);
+		return renew_session(state, request->session, patience, err);
 	case REQUEST_CLOSE:
 		*ret_session = request->session;
-		return close_session(state, request->session, 0, err);
+		return close_session(state, request->session, patience, err);
 	}
 	return -EINVAL;
 }

@@ -8,7 +8,8 @@
  *	PATH/.intent/sessions/   one file a session, flock()ed by its owner; its lines are keys
  *
  * The lock is flock() on PATH itself: shared to read, exclusive to write. It needs no file that
- * could be missing, and a reader needs no permission to write.
+ * could be missing, and a reader needs no permission to write. Who waits for it holds the
+ * flock() of .intent meanwhile, so that nobody is overtaken for ever.
  *
  * Names: see dir-name.c. A key whose own name is taken by a directory ("a", when "a/b" exists) is
  * the file "a/%self".
@@ -92,6 +93,8 @@ bool intent__dir_session_lives(int root, const char *session);
 
 /* How long a call waits for the lock. */
 #define INTENT__DIR_PATIENCE_MS 10000
+/* On a loop: at a time, before the loop goes round and it is tried again. */
+#define INTENT__DIR_LOOP_PATIENCE_MS 20
 
 /*
  * Open the store at path and lock it (LOCK_SH, LOCK_EX); a transaction that was cut short is

@@ -12,7 +12,6 @@
 
 #define LINE_MAX_BYTES (16u << 20) /* longer: read again in pages */
 #define GATHER_MS 10               /* a burst is one snapshot */
-#define OPENING_MS 10000           /* for all parts of the stream to be acknowledged */
 
 struct slot {
 	char *prefix;      /* owned */
@@ -35,7 +34,7 @@ struct watch {
 	uv_timer_t pause, gather;
 	int handles;                         /* not yet closed */
 	int64_t last_attempt;
-	unsigned timeouts;                   /* looks in a row without answer */
+	unsigned silences;                   /* attempts in a row that took all their time */
 	bool stopped;
 };
 
@@ -65,6 +64,18 @@ static void deliver(struct watch *watch, uint64_t after_ms)
 
 /* ---- ending and beginning again ---- */
 
+/*
+ * A member whose leader has just died takes a read and answers 7 s later, long after the
+ * next leader is there. So the look is small and impatient, as is the opening of
+ * the stream, and patient only where that does not help.
+ */
+static int64_t patience(const struct watch *watch)
+{
+	unsigned doublings = watch->silences < 5 ? 0 : watch->silences - 4;
+
+	return (int64_t)1000 << (doublings < 3 ? doublings : 3);
+}
+
 static void abandon(struct watch *watch)
 {
 	intent__task_cancel(watch->task);
@@ -90,6 +101,8 @@ static void fail(struct watch *watch, const struct intent_error *err)
 		watch->slots[i].next = 0;
 	if (!copy.code)
 		(void)intent_fail(&copy, INTENT_EUNAVAILABLE, "%s", "the watch ended");
+	if (intent_time_monotonic() - watch->last_attempt >= patience(watch))
+		watch->silences++;
 	uv_timer_start(&watch->pause, on_pause_over, intent__remote_pause(&watch->last_attempt), 0);
 	intent__trouble_report(&watch->trouble, &copy);
 }
@@ -140,6 +153,7 @@ static int on_line(const char *line, size_t length, void *data)
 			      INTENT_EUNAVAILABLE, "canceled", message.reason);
 	if (message.created && ++watch->acknowledged == watch->count) {
 		uv_timer_stop(&watch->pause);
+		watch->silences = 0;
 		deliver(watch, 0); /* and say that trouble is over */
 	}
 	return json_array_size(message.events) ? take_events(watch, &message) : 0;
@@ -185,7 +199,7 @@ static void on_opening_late(uv_timer_t *timer)
 	struct watch *watch = timer->data;
 	struct intent_error err;
 
-	(void)intent_fail(&err, INTENT_EUNAVAILABLE, "etcd's watch: not opened within %d s", OPENING_MS / 1000);
+	(void)intent_fail(&err, INTENT_EUNAVAILABLE, "etcd's watch: the server does not open it");
 	intent__remote_next(&watch->etcd->remote);
 	fail(watch, &err);
 }
@@ -211,7 +225,7 @@ static void open_stream(struct watch *watch)
 		fail(watch, &err);
 		return;
 	}
-	uv_timer_start(&watch->pause, on_opening_late, OPENING_MS, 0);
+	uv_timer_start(&watch->pause, on_opening_late, (uint64_t)patience(watch), 0);
 }
 
 /* ---- looking and listing ---- */
@@ -290,25 +304,11 @@ static void on_looked(struct intent__etcd_task *task, const struct intent_error 
 
 	watch->task = NULL;
 	if (err->code) {
-		watch->timeouts++;
 		fail(watch, err);
 		return;
 	}
-	watch->timeouts = 0;
 	watch->base = task->revision;
 	list_next(watch);
-}
-
-/*
- * A member whose leader has just died takes a read and answers 7 s later, long after the
- * next leader is there. So the look is small and impatient, and patient only where that
- * does not help.
- */
-static int64_t patience(const struct watch *watch)
-{
-	unsigned doublings = watch->timeouts < 5 ? 0 : watch->timeouts - 4;
-
-	return (int64_t)1000 << (doublings < 3 ? doublings : 3);
 }
 
 static void begin(struct watch *watch)

@@ -17,7 +17,7 @@ bool intent__etcd_trust(struct intent__etcd *etcd, const struct intent__etcd_hea
 	} else {
 		etcd->doubts[remote->at]++;
 		for (size_t i = 0; i < remote->count; i++)
-			all = all && etcd->doubts[i] >= 2;
+			all = all && etcd->doubts[i] >= (remote->count > 1 ? 1 : 2);
 		if (!all) {
 			(void)intent_fail(err, INTENT_EUNAVAILABLE,
 				other ? "%s belongs to another cluster (%s, not %s): check the addresses" :
@@ -126,7 +126,9 @@ static enum intent__verdict parse_work(struct intent__etcd_task *task,
 				task->range.serializable ? 0 : task->floor, err)) {
 			if (task->task.call.writes)
 				err->code = INTENT_EUNKNOWN;
-			return task->task.call.writes ? INTENT__FAILED : INTENT__ELSEWHERE;
+			/* The only one is asked again at once. */
+			return task->task.call.writes ? INTENT__FAILED :
+				etcd->remote.count == 1 ? INTENT__MORE : INTENT__ELSEWHERE;
 		}
 		return task->read(task, root, &header, err);
 	case INTENT__ETCD_AUTHENTICATE:

@@ -56,7 +56,8 @@ struct intent__etcd_task *intent__etcd_look_task(struct intent__etcd *etcd, cons
 /*
  * May this answer be believed? Another cluster's, or one older than what has been seen, may not:
  * a member that has just joined, or was restored alone, says such things (etcd#20221, #15271).
- * When every endpoint has said so twice, the cluster itself was restored, and is believed again.
+ * When every endpoint has said so (the only one: twice), the cluster itself was restored, and is
+ * believed again.
  */
 bool intent__etcd_trust(struct intent__etcd *etcd, const struct intent__etcd_header *header,
 			uint64_t floor, struct intent_error *err);

@@ -237,6 +237,8 @@ static int fill(struct intent__task *task, struct intent__headers *headers,
 		.connect_timeout_ms = remote->connect_timeout_ms,
 		.timeout_ms = task->call.timeout_ms ? task->call.timeout_ms : INTENT__REMOTE_TIMEOUT,
 		.body_max = INTENT__REPLY_MAX,
+		/* A blocking query's index means nothing to the server behind a new connection. */
+		.once = true,
 		.fresh = task->call.fresh || task->fresh,
 	};
 	return 0;
@@ -387,6 +389,7 @@ int intent__remote_stream(struct intent__remote *remote, const struct intent__ca
 		.body = call->has_body ? intent_text_str(&call->body) : NULL,
 		.body_length = call->body.length,
 		.connect_timeout_ms = remote->connect_timeout_ms,
+		.once = true,
 		.body_max = 1u << 20, /* of an error's document only */
 		.on_headers = stream->on_headers,
 		.on_body = stream->on_body,

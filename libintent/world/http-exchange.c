@@ -155,9 +155,11 @@ static int on_socket(void *data, curl_socket_t fd, curlsocktype purpose)
 static int on_send(void *data, char *peer, char *own, int peer_port, int own_port)
 {
 	struct intent_http_exchange *exchange = data;
+	long redirects = 0;
 
 	(void)peer, (void)own, (void)peer_port, (void)own_port;
-	if (exchange->attempts++ && !exchange->repeatable)
+	curl_easy_getinfo(exchange->easy, CURLINFO_REDIRECT_COUNT, &redirects);
+	if (exchange->attempts++ > (unsigned)redirects && !exchange->repeatable)
 		return CURL_PREREQFUNC_ABORT;
 	return CURL_PREREQFUNC_OK;
 }
@@ -177,7 +179,7 @@ static bool set_method(struct intent_http_exchange *exchange, const struct inten
 	const char *method = request->method ? request->method : request->body ? "POST" : "GET";
 	bool typed = false, good = true;
 
-	exchange->repeatable = !strcmp(method, "GET") || !strcmp(method, "HEAD");
+	exchange->repeatable = !request->once && (!strcmp(method, "GET") || !strcmp(method, "HEAD"));
 	for (size_t i = 0; request->headers && request->headers[i]; i++) {
 		good = good && add_line(&exchange->headers, request->headers[i]);
 		typed = typed || !strncasecmp(request->headers[i], "content-type:", 13);

@@ -1,10 +1,11 @@
 /*
  * Prints what a directory holds, one sorted line per entry, so that two states can be compared.
  *
- *	tree [-t] [-x GLOB]... [-j MEMBER]... DIRECTORY
+ *	tree [-t] [-x GLOB]... [-d GLOB]... [-j MEMBER]... DIRECTORY
  *
  * A line: path, type and mode, owner, and the SHA-256 of a file or the target of a link. -x leaves out
- * what matches (path below DIRECTORY, '*' matches '/' too), with all below it. -j takes this
+ * what matches (path below DIRECTORY, '*' matches '/' too), with all below it; -d only a directory
+ * that matches, not what is below. -j takes this
  * member out of every file that is a JSON object before it is digested, at any depth, and the line
  * before it that a directory store begins its files with. -t adds inode
  * and time of change: what nobody touched prints the same line again.
@@ -16,8 +17,8 @@
 
 #define LIST_MAX 64
 
-static const char *excluded[LIST_MAX], *dropped[LIST_MAX];
-static int excluded_count, dropped_count;
+static const char *excluded[LIST_MAX], *passed[LIST_MAX], *dropped[LIST_MAX];
+static int excluded_count, passed_count, dropped_count;
 static bool times, failed;
 static size_t skip; /* length of DIRECTORY and its slash */
 static char **lines;
@@ -84,6 +85,9 @@ static int visit(const char *path, const struct stat *st, int type, struct FTW *
 	for (int i = 0; i < excluded_count; i++)
 		if (!fnmatch(excluded[i], below, 0))
 			return S_ISDIR(st->st_mode) ? FTW_SKIP_SUBTREE : FTW_CONTINUE;
+	for (int i = 0; i < passed_count; i++)
+		if (S_ISDIR(st->st_mode) && !fnmatch(passed[i], below, 0))
+			return FTW_CONTINUE;
 	if (type == FTW_NS || type == FTW_DNR) {
 		fprintf(stderr, "tree: %s cannot be read\n", path);
 		failed = true;
@@ -110,11 +114,13 @@ int main(int argc, char **argv)
 {
 	int option;
 
-	while ((option = getopt(argc, argv, "tx:j:")) != -1)
+	while ((option = getopt(argc, argv, "tx:d:j:")) != -1)
 		if (option == 't')
 			times = true;
 		else if (option == 'x' && excluded_count < LIST_MAX)
 			excluded[excluded_count++] = optarg;
+		else if (option == 'd' && passed_count < LIST_MAX)
+			passed[passed_count++] = optarg;
 		else if (option == 'j' && dropped_count < LIST_MAX)
 			dropped[dropped_count++] = optarg;
 		else

@@ -16,10 +16,10 @@ tree=$BUILD_DIR/t/fault/tree
 scan=$BUILD_DIR/t/fault/scan
 
 # What may differ between two ways to the same end: times, numbers of changes, process ids, and
-# what programs that are not ours note down.
+# what programs that are not ours note down. An empty directory in a store is no key.
 state_of() {
 	"$tree" -x '*/supervise' -x 'app/logs/*/*' -x store/.intent/revision \
-		-x state/snapshot.json -x state/removals.json -x 'stage/*/exit' \
+		-d 'store/*' -x state/snapshot.json -x state/removals.json -x 'stage/*/exit' \
 		-j since -j installed -j next_attempt -j attempts -j at "$W"
 }
 

@@ -1,0 +1,198 @@
+/* Carrying out a plan: in order, removals only when allowed, some actions side by side. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <intent/file.h>
+#include "round.h"
+
+#define ASIDE_MAX 4 /* actions of one slice at work at once */
+
+static const struct intent_verb *find_verb(const struct intent_agent *agent, const char *name)
+{
+	for (const struct intent_verb *verb = agent->verbs; verb->name; verb++)
+		if (!strcmp(verb->name, name))
+			return verb;
+	return NULL;
+}
+
+static int prepare_removals(struct intent_round *round, const json_t *actions, struct intent_error *err)
+{
+	intent_json_auto json_t *subjects = json_array();
+	size_t i;
+	json_t *action;
+
+	json_array_foreach((json_t *)(uintptr_t)actions, i, action) {
+		const struct intent_verb *verb = find_verb(round->context->agent, intent_json_string(action, "verb", ""));
+
+		if (verb && verb->flags & INTENT_VERB_DESTROYS)
+			json_array_append(subjects, json_object_get(action, "subject"));
+	}
+	if (!json_array_size(subjects))
+		return 0;
+	if (intent__round_confirm(round, err) < 0)
+		return err->code;
+	return intent__round_ask(round, subjects, err);
+}
+
+static int apply_one(struct intent_round *round, const json_t *action, const struct intent_verb *verb,
+		     struct intent_error *err)
+{
+	intent_log(INTENT_INFO, round->slice, "%s", intent_json_string(action, "reason", ""));
+	if (verb->flags & INTENT_VERB_STOP_INT) {
+		intent_json_auto json_t *message = json_pack("{ss}", "stop", "int");
+
+		intent__round_tell(round, message);
+	}
+	if (verb->apply(round, action, err) < 0)
+		return err->code;
+	round->actions++;
+	return 0;
+}
+
+/* ---- side by side ---- */
+
+struct aside {
+	pid_t pid;
+	int result;    /* where its error comes from */
+};
+
+/* In a process of its own: what it says and changes reaches the world, not our memory. */
+static int start_aside(struct intent_round *round, const json_t *action, const struct intent_verb *verb,
+		       struct aside *aside)
+{
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	aside->pid = fork();
+	if (aside->pid == 0) {
+		struct intent_error err = {0};
+
+		if (apply_one(round, action, verb, &err) == 0)
+			err.code = 0; /* it may have met and mended something on the way */
+		_exit(intent_write_all(ends[1], &err, sizeof(err)) < 0);
+	}
+	close(ends[1]);
+	aside->result = ends[0];
+	if (aside->pid < 0) {
+		close(ends[0]);
+		return -errno;
+	}
+	return 0;
+}
+
+static int read_result(int fd, struct intent_error *ret)
+{
+	size_t got = 0;
+	ssize_t count;
+
+	while (got < sizeof(*ret)) {
+		count = read(fd, (char *)ret + got, sizeof(*ret) - got);
+		if (count < 0 && errno == EINTR)
+			continue;
+		if (count <= 0)
+			return -1;
+		got += (size_t)count;
+	}
+	return 0;
+}
+
+static int finish_aside(struct intent_round *round, const struct aside *aside, struct intent_error *err)
+{
+	int status;
+
+	if (intent__round_stop_requested)
+		kill(aside->pid, SIGTERM);
+	if (read_result(aside->result, err) < 0)
+		intent_fail(err, INTENT_ECRASHED, "the process of an action ended without a result");
+	close(aside->result);
+	while (waitpid(aside->pid, &status, 0) < 0 && errno == EINTR)
+		;
+	round->actions += !err->code;
+	return err->code;
+}
+
+static void keep_first(struct intent_error *first, const struct intent_error *err)
+{
+	if (!first->code)
+		*first = *err;
+}
+
+/* ---- all of a plan ---- */
+
+struct application {
+	struct intent_round *round;
+	struct intent_error refused;  /* why nothing may be removed */
+	struct intent_error failed;   /* the first failure */
+	struct aside asides[ASIDE_MAX];
+	size_t running;
+};
+
+static void finish_oldest(struct application *all)
+{
+	struct intent_error err;
+
+	if (finish_aside(all->round, &all->asides[0], &err) < 0) {
+		intent_log(INTENT_ERROR, all->round->slice, "%s", err.msg);
+		keep_first(&all->failed, &err);
+	}
+	memmove(all->asides, all->asides + 1, --all->running * sizeof(all->asides[0]));
+}
+
+/* False when the plan must end here. */
+static bool apply_next(struct application *all, const json_t *action, const struct intent_verb *verb)
+{
+	struct intent_error err;
+
+	if (verb->flags & INTENT_VERB_DESTROYS && all->refused.code) {
+		keep_first(&all->failed, &all->refused);
+		return true;
+	}
+	if (verb->flags & INTENT_VERB_ASIDE) {
+		if (all->running == ASIDE_MAX)
+			finish_oldest(all);
+		if (!start_aside(all->round, action, verb, &all->asides[all->running])) {
+			all->running++;
+			return true;
+		}
+	}
+	while (all->running)
+		finish_oldest(all);
+	if (apply_one(all->round, action, verb, &err) == 0)
+		return true;
+	intent_log(INTENT_ERROR, all->round->slice, "%s", err.msg);
+	keep_first(&all->failed, &err);
+	return verb->flags & INTENT_VERB_INDEPENDENT;
+}
+
+/* Removals wait for permission; everything else goes ahead without it. */
+int intent__round_apply(struct intent_round *round, const json_t *actions, struct intent_error *err)
+{
+	struct application all = {.round = round};
+	size_t i;
+	json_t *action;
+
+	prepare_removals(round, actions, &all.refused);
+	json_array_foreach((json_t *)(uintptr_t)actions, i, action) {
+		const char *name = intent_json_string(action, "verb", "");
+		const struct intent_verb *verb = find_verb(round->context->agent, name);
+		struct intent_error stop;
+
+		if (!verb)
+			intent_fail(&stop, INTENT_EMALFORMED, "the plan has an unknown verb '%s'", name);
+		else if (intent__round_stop_requested)
+			intent_fail(&stop, INTENT_ESTALE, "stopped before: %s", intent_json_string(action, "reason", ""));
+		else if (apply_next(&all, action, verb))
+			continue;
+		else
+			break;
+		keep_first(&all.failed, &stop);
+		break;
+	}
+	while (all.running)
+		finish_oldest(&all);
+	if (all.failed.code)
+		*err = all.failed;
+	return all.failed.code;
+}

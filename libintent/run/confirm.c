@@ -1,0 +1,121 @@
+/* Before anything is removed: intent is read again, and the runner counts. */
+#include <errno.h>
+#include <sys/socket.h>
+#include "round.h"
+
+/* Does a prefix concern this slice: asked for without knowing anything, or named after it? */
+static bool prefix_is_ours(const struct intent_round *round, const char *prefix, const json_t *basic)
+{
+	intent_free_auto char *part = intent_format("/%s/", round->slice);
+	size_t i;
+	json_t *item;
+
+	if (part && strstr(prefix, part))
+		return true;
+	json_array_foreach((json_t *)(uintptr_t)basic, i, item)
+		if (!strcmp(json_string_value(item), prefix))
+			return true;
+	return false;
+}
+
+static int add_prefix(struct intent_store *store, const char *prefix, struct intent_snapshot *all,
+		      struct intent_error *err)
+{
+	struct intent_snapshot *part;
+
+	if (intent_store_list(store, prefix, INTENT_STRONGEST, &part, err) < 0)
+		return err->code;
+	for (size_t i = 0; i < part->count; i++) {
+		const struct intent_entry *e = &part->entries[i];
+
+		intent_snapshot_add(all, e->key, e->value, e->length, e->revision, e->session, e->untrusted);
+	}
+	intent_snapshot_unref(part);
+	intent_snapshot_sort(all);
+	return 0;
+}
+
+/* What concerns this slice, read again with the store's strongest read. */
+static int read_again(struct intent_round *round, const json_t *options, struct intent_snapshot *all,
+		      struct intent_error *err)
+{
+	const struct intent_slicer *slicer = round->context->agent->slicer;
+	intent_json_auto json_t *done = json_array(), *basic = slicer->prefixes(all, options);
+	struct intent_store *store;
+
+	if (intent_round_store(round, &store, err) < 0)
+		return err->code;
+	for (bool more = true; more;) {
+		intent_json_auto json_t *wanted = slicer->prefixes(all, options);
+		size_t i;
+		json_t *item;
+
+		more = false;
+		json_array_foreach(wanted, i, item) {
+			const char *prefix = json_string_value(item);
+			bool read = false;
+			size_t k;
+			json_t *before;
+
+			json_array_foreach(done, k, before)
+				read |= !strcmp(json_string_value(before), prefix);
+			if (read || !prefix_is_ours(round, prefix, basic))
+				continue;
+			if (add_prefix(store, prefix, all, err) < 0)
+				return err->code;
+			json_array_append(done, item);
+			more = true;
+		}
+	}
+	return 0;
+}
+
+/* Is intent still what this round was started for? Nothing is removed on an old or cached reading. */
+int intent__round_confirm(struct intent_round *round, struct intent_error *err)
+{
+	intent_json_auto json_t *options = json_deep_copy(round->context->options);
+	intent_json_auto json_t *known = json_pack("[s]", round->slice), *slices = NULL;
+	struct intent_snapshot *all = intent_snapshot_new();
+	int code;
+
+	if (round->confirmed)
+		return 0;
+	json_object_set(options, "own", json_object_get(round->intent, "options"));
+	code = read_again(round, options, all, err);
+	if (!code)
+		slices = round->context->agent->slicer->slices(all, options, known);
+	intent_snapshot_unref(all);
+	if (code < 0)
+		return intent_wrap(err, "nothing is removed, because intent could not be read again");
+	if (!json_equal(json_object_get(json_object_get(slices, round->slice), "intent"), round->intent))
+		return intent_fail(err, INTENT_ESTALE, "intent changed meanwhile; starting again with the new one");
+	round->confirmed = true;
+	return 0;
+}
+
+/* The runner counts removals over all slices. */
+int intent__round_ask(struct intent_round *round, const json_t *subjects, struct intent_error *err)
+{
+	intent_json_auto json_t *question = json_pack("{sO si}", "destroy", subjects, "owned", round->owned);
+	char answer[sizeof(err->msg)];
+	size_t length = 0;
+	ssize_t got;
+
+	if (round->permitted || json_is_true(json_object_get(round->intent, "retired")))
+		return 0;
+	intent__round_tell(round, question);
+	while (length + 1 < sizeof(answer)) {
+		got = recv(round->channel, answer + length, 1, 0);
+		if (got < 0 && errno == EINTR && !intent__round_stop_requested)
+			continue;
+		if (got <= 0)
+			return intent_fail(err, INTENT_EUNAVAILABLE, "nothing is removed: the runner did not answer");
+		if (answer[length++] == '\n')
+			break;
+	}
+	answer[length - 1] = '\0';
+	if (*answer)
+		return intent_fail(err, INTENT_EDESTROY, "%s", answer);
+	round->permitted = true;
+	return 0;
+}

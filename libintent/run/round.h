@@ -1,0 +1,42 @@
+/*
+ * One round, seen from inside its process. Not installed.
+ *
+ *	round.c     observe, plan, apply, until the plan is empty
+ *	confirm.c   before anything is removed
+ *	apply.c     carrying out a plan
+ */
+#ifndef INTENT_ROUND_H
+#define INTENT_ROUND_H
+
+#include <signal.h>
+#include "run.h"
+
+struct intent_round {
+	const struct intent__context *context;
+	const char *slice;
+	const json_t *intent;
+	int channel;
+	struct intent_store *store;
+	json_t *detail, *watch;
+	json_t *progress;          /* not sent yet */
+	int64_t progress_sent, again_ms;
+	int owned;
+	int actions;               /* done in this round */
+	bool confirmed, permitted;
+};
+
+/* SIGTERM has come: end soon. */
+extern volatile sig_atomic_t intent__round_stop_requested;
+
+/* A line of JSON to the runner. */
+void intent__round_tell(struct intent_round *round, const json_t *message);
+
+/* Is intent, read again, still what this round was started for? */
+int intent__round_confirm(struct intent_round *round, struct intent_error *err);
+/* May these subjects be removed? The runner counts over all slices. */
+int intent__round_ask(struct intent_round *round, const json_t *subjects, struct intent_error *err);
+
+/* The actions of a plan; the first failure, after whatever need not stop for it. */
+int intent__round_apply(struct intent_round *round, const json_t *actions, struct intent_error *err);
+
+#endif
