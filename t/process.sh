@@ -53,8 +53,9 @@ give_ports_back() {
 http() {
 	local body=${4:-} answer head line
 	exec 9<>"/dev/tcp/127.0.0.1/$2" || return 1
+	# Through cat: bash writes line by line, and a small server answers the first one.
 	printf '%s %s HTTP/1.0\r\nHost: 127.0.0.1\r\n%sContent-Length: %d\r\n\r\n%s' \
-		"$1" "$3" "${5:+$5$'\r\n'}" "${#body}" "$body" >&9
+		"$1" "$3" "${5:+$5$'\r\n'}" "${#body}" "$body" | cat >&9
 	answer=$(timeout 5 cat <&9 | tr -d '\0')
 	exec 9>&- 9<&-
 	head=${answer%%$'\r\n\r\n'*}

@@ -83,6 +83,9 @@ static int control(const char *service, const char *fifo, const char *commands, 
 	int code = intent_write_all(fd, commands, strlen(commands));
 	if (!code)
 		return 0;
+	/* It ended after the FIFO was opened. */
+	if (code == -EPIPE)
+		return intent_fail(err, INTENT_EUNSUPERVISED, "%s: no runsv supervises it", service);
 	errno = -code;
 	return intent_fail_errno(err, "%s/%s", service, fifo);
 }

@@ -291,6 +291,9 @@ quiet put reality/status/setlive/n1/slug '"what?"' --force
 like "$(ppctl status)" "setlive +malformed" "a status that is none"
 quiet put reality/status/setlive/n1/slug '{"state": "waiting", "message": "a\u001b[2Jb"}'
 unlike "$(ppctl status)" $'\033' "control characters of a status reach no terminal"
+quiet put reality/status/preparer/n1/slug '{"state": "converging", "reason": "Working", "message": "", "detail":
+	{"progress": {"phase": "fetching", "version": "1.1", "bytes": 500000, "total": 1000000}}}'
+like "$(ppctl status)" "converging +- +fetching 1.1, 50% of 976" "progress"
 say preparer/n1/slug converged Converged ""
 quiet put reality/status/builder/n1/prod/x '{"state": "failing"}'
 like "$(ppctl status)" "prod/x +- +.*builder +failing" "slices that are no application"
@@ -304,12 +307,12 @@ check "and goes on with what changed" wait_for 5 grep -q "setlive active=0.9 con
 is "$(grep -c preparer seen)" 1 "and nothing else"
 kill $watcher
 wait $watcher; is $? 0 "until it is told to end"
-run ppctl status slug --wait 5s; is "$status" 0 "--wait for what is so already"
+run timeout 10 ppctl status slug --wait 1h; is "$status" 0 "--wait for what is so already"
 say setlive/n1/slug waiting NotInstalled ""
 run ppctl status slug --wait 1s; is "$status" 111 "--wait in vain"
 (sleep 0.5; say setlive/n1/slug converged Converged "") &
 waiter=$!
-run ppctl status slug --wait 20s; is "$status" 0 "--wait until it is so"
+run timeout 10 ppctl status slug --wait 1h; is "$status" 0 "--wait until it is so"
 wait $waiter
 
 # ---- in a terminal ----

@@ -56,7 +56,7 @@ chmod 755 "$T/tree/bin/launch"
 tar -czf "$T/repo/hello/hello_1.0.tar.gz" -C "$T/tree" .
 (cd "$T/repo/hello" && sha256sum hello_1.0.tar.gz >hello_1.0.tar.gz.sha256)
 check "a store" ppctl init "$PP_STORE"
-check "deploy_config" ppctl put clusters/hello/live/deploy_config "{\"basedir\": \"$T/hello\", \"runas\": \"nobody\"}"
+check "deploy_config" ppctl put clusters/hello/live/deploy_config "{\"basedir\": \"$T/hello\", \"runas\": \"daemon\"}"
 check "config" ppctl put clusters/hello/live/config '{"versions": {"1.0": "active"}}'
 check "node add" ppctl node add hello live
 
