@@ -41,10 +41,11 @@ is "$missing" "" "the manual has every command"
 ppctl --completion=bash >completion
 check "the completion script is bash" bash -n completion
 complete_with() {
-	bash -c '. ./completion; COMP_WORDS=(ppctl "$@"); COMP_CWORD=$#; _ppctl; echo "${COMPREPLY[*]}"' - "$@"
+	bash -c '. ./completion; COMP_WORDS=(ppctl "$@"); COMP_CWORD=$#; _ppctl_more; echo "${COMPREPLY[*]}"' - "$@"
 }
 is "$(complete_with act)" activate "it completes commands"
 like "$(complete_with status --wa)" "--watch" "and options"
+is "$(complete_with lock '')" "break ls" "and second words"
 like "$(ppctl --completion=zsh)" "#compdef ppctl" "zsh has one too"
 
 # ---- init and newcomers ----
@@ -105,6 +106,7 @@ is "$(ppctl get nodes/n2/)" "{}" "brings the node's marker"
 is "$(ppctl ls nodes)" "$(printf 'nodes/n1/\nnodes/n2/\nnodes/n2/slug')" "ls takes a prefix without slash"
 is "$(ppctl ls nodes/n)" "" "which is no beginning of a name"
 is "$(ppctl ls nodes/n2/slug)" "nodes/n2/slug" "and a key"
+like "$(complete_with get nodes/n2/)" "^nodes/n2/ nodes/n2/slug$" "completion knows the keys"
 like "$(ppctl ls --long nodes/n2/slug)" "^ *[0-9]+ +[0-9]+ B  nodes/n2/slug  the application" "ls --long"
 like "$(ppctl ls --json | flat)" '"key":"nodes/n2/slug"' "ls --json"
 run ppctl get nodes/n9/slug; is "$status" 1 "a document that is not there"
@@ -356,12 +358,12 @@ agent() { printf '#!/bin/sh\n%s\n' "$2" >"bin/pp-$1"; chmod +x "bin/pp-$1"; }
 agent idle 'exit 0'
 run bin/ppctl plan; is "$status" 0 "plan: nothing to do"
 agent busy 'echo "slug: would install slug_1.0: it is not there"; exit 2'
-agent args 'echo "$@"; exit 0'
+agent args 'echo "$PP_STORE $@"; exit 0'
 run bin/ppctl plan; is "$status" 2 "plan: work"
 like "$output" "busy: work to do" "who has it"
 like "$output" "  slug: would install slug_1.0" "and what"
 like "$output" "idle: nothing to do" "who has none"
-like "$output" "--once --dry-run .*--store dir:$T/store --node n1" "each is asked about this store and node"
+like "$output" "dir:$T/store --once --dry-run .*--node n1" "each is asked about this store and node"
 agent stuck 'echo "db: basedir is taken" >&2; exit 100'
 run bin/ppctl plan; is "$status" 100 "plan: blocked"
 like "$output" "basedir is taken" "and why"
