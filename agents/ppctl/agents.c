@@ -56,9 +56,8 @@ static json_t *find_agents(void)
 static int run_agent(struct ppctl *ctl, const char *path, struct intent_child_result *ret,
 		     struct intent_error *err)
 {
-	const char *argv[16] = {path,      "--once", "--dry-run", "--log-format=json",
-				"--store", ctl->url, "--node",    ctl->node};
-	size_t count = 8;
+	const char *argv[16] = {path, "--once", "--dry-run", "--log-format=json", "--node", ctl->node};
+	size_t count = 6;
 	struct intent_child_options options = {
 		.argv = argv,
 		.env = (const char *const *)environ,
@@ -220,6 +219,9 @@ int ppctl_plan(struct ppctl *ctl, struct intent_error *err)
 
 	if (ppctl_locate(ctl, err))
 		return err->code;
+	/* Not on their command lines: everybody on the machine can read those. */
+	if (setenv("PP_STORE", ctl->url, true))
+		return intent_fail_errno(err, "environment");
 	json_object_foreach(programs, name, path)
 		names[count++] = name;
 	if (!count)

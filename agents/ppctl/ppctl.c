@@ -175,6 +175,17 @@ static bool names_store(int argc, char **argv)
 	return false;
 }
 
+static bool asks_for_bash(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++) {
+		const char *name = argv[i] + strspn(argv[i], "-");
+		if (!strcmp(name, "completion=bash") ||
+		    (!strcmp(name, "completion") && i + 1 < argc && !strcmp(argv[i + 1], "bash")))
+			return true;
+	}
+	return false;
+}
+
 /* --completion and --version, or nothing but options. */
 static int without_command(int argc, char **argv, struct intent_error *err)
 {
@@ -206,6 +217,8 @@ static int without_command(int argc, char **argv, struct intent_error *err)
 		.words = intent_text_str(&words),
 	};
 	int code = intent_options_parse(&program, argc, argv, &options, NULL, &done, err);
+	if (!code && done && asks_for_bash(argc, argv))
+		fputs(ppctl_completion_bash, stdout);
 	if (code || done)
 		return code;
 	ppctl_help(&none, err);

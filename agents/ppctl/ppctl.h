@@ -47,6 +47,10 @@ struct ppctl {
 	char node[256];
 };
 
+/* ---- completion.c ---- */
+
+extern const char ppctl_completion_bash[]; /* follows what the options give */
+
 /* ---- ppctl.c ---- */
 
 /* Argument number `index`, or NULL. Borrowed. */

@@ -94,16 +94,25 @@ const char *ppctl_state(const json_t *row)
 		state;
 }
 
-static void add_percent(struct intent_text *out, const json_t *row)
+/* What it is at just now, as agents publish it: "fetching 1.1, 42% of 30.1 MiB". */
+static void add_progress(struct intent_text *out, const json_t *row)
 {
 	const json_t *progress = json_object_get(json_object_get(row, "detail"), "progress");
-	const char *words = intent_json_string(progress, "message",
-					       intent_json_string(progress, "step", NULL));
-	int64_t percent = intent_json_integer(progress, "percent", -1);
-	if (words)
-		intent_text_printf(out, "%s%s", out->length ? "; " : "", words);
-	if (percent >= 0)
-		intent_text_printf(out, "%s%lld%%", out->length ? " " : "", (long long)percent);
+	const char *doing = intent_json_string(progress, "doing", NULL);
+	const char *phase = intent_json_string(progress, "phase", doing);
+	const char *of = intent_json_string(progress, "version", NULL);
+	int64_t done = intent_json_integer(progress, "bytes", 0);
+	int64_t total = intent_json_integer(progress, "total", 0);
+	char size[24];
+
+	if (!phase)
+		return;
+	intent_text_printf(out, "%s%s%s%s", out->length ? "; " : "", phase, of ? " " : "", of ? of : "");
+	intent_size_format((uint64_t)(total > 0 ? total : done), size);
+	if (total > 0)
+		intent_text_printf(out, ", %d%% of %s", (int)(100.0 * (double)done / (double)total), size);
+	else if (done > 0)
+		intent_text_printf(out, ", %s", size);
 }
 
 char *ppctl_message(const json_t *row)
@@ -127,7 +136,7 @@ char *ppctl_message(const json_t *row)
 		intent_text_puts(&out, said);
 	else if (strcmp(state, "converged") && strcmp(reason, "Working"))
 		intent_text_puts(&out, reason);
-	add_percent(&out, row);
+	add_progress(&out, row);
 	if (attempts > 1)
 		intent_text_printf(&out, "%stried %lld times", out.length ? "; " : "",
 				   (long long)attempts);

@@ -69,7 +69,7 @@ int ppctl_init(struct ppctl *ctl, struct intent_error *err)
 	ppctl_say("The store is %s, and %s is a node in it.", intent_store_name(store),
 		  ctl->node);
 	if (!usual || strcmp(ctl->url, usual))
-		ppctl_say("To use it everywhere: export PP_STORE=%s", ctl->url);
+		ppctl_say("To use it everywhere: export PP_STORE=%s", intent_store_name(store));
 	ppctl_say("Next: ppctl node add APP CLUSTER, and \"ppctl help\"");
 	return 0;
 }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <intent/agent.h>
+#include <intent/documents.h>
 #include <intent/health.h>
 #include "runit.h"
 #include "service.h"
@@ -113,6 +114,21 @@ static int tell_all(const struct group *group, const char *commands, struct inte
 	return 0;
 }
 
+/* SIGTERM, but once: a second one means "at once" to many a program. */
+static int tell_down(const struct group *group, struct intent_error *err)
+{
+	struct runit_status status;
+
+	for (size_t i = 0; i < group->count; i++) {
+		bool told = !runit_status_read(group->paths[i], &status, err) && !status.want_up &&
+			    (status.got_term || status.state != RUNIT_RUN);
+
+		if (!told && runit_control(group->paths[i], "d", err) && err->code != INTENT_EUNSUPERVISED)
+			return err->code;
+	}
+	return 0;
+}
+
 static int64_t stop_timeout(const json_t *intent)
 {
 	const json_t *own = intent_json_at(intent, "/deploy/stop_timeout");
@@ -126,12 +142,10 @@ static int64_t stop_timeout(const json_t *intent)
 	return intent_json_integer(json_object_get(intent, "options"), "stop-timeout", 30000);
 }
 
-/* SIGTERM, time to end, SIGKILL. */
-static int stop_group(struct group *group, int64_t timeout_ms, struct intent_error *err)
+/* After tell_down(): time to end, then SIGKILL. */
+static int await_down(struct group *group, int64_t timeout_ms, struct intent_error *err)
 {
-	if (tell_all(group, "d", err))
-		return err->code;
-	int code = runit_wait(group->paths, group->count, intent_time_monotonic() + timeout_ms, all_down,
+	int code = runit_wait(intent_time_monotonic() + timeout_ms, all_down,
 			      should_stop, group, err);
 	if (code != INTENT_ETIMEOUT)
 		return code;
@@ -145,7 +159,7 @@ static int stop_group(struct group *group, int64_t timeout_ms, struct intent_err
 		if (!runit_status_read(group->paths[i], &status, err) && status.state == RUNIT_RUN)
 			runit_control(group->paths[i], "k", err);
 	}
-	code = runit_wait(group->paths, group->count, intent_time_monotonic() + KILL_WAIT_MS, all_down,
+	code = runit_wait(intent_time_monotonic() + KILL_WAIT_MS, all_down,
 			  should_stop, group, err);
 	if (code == INTENT_ETIMEOUT)
 		return intent_fail(err, code, "%s did not end after SIGKILL; its process is stuck in the kernel, "
@@ -169,9 +183,40 @@ static int put_down_file(const char *directory, struct intent_error *err)
 	return access(path, F_OK) ? intent_file_write(path, "", 0, 0644, err) : 0;
 }
 
+/* `previous` names what `current` is about to be turned away from: preparer keeps both. */
+static int keep_previous(const struct site *site, const char *active, struct intent_error *err)
+{
+	intent_free_auto char *current = intent_format("%s/current", site->basedir);
+	intent_free_auto char *previous = intent_format("%s/previous", site->basedir);
+	intent_free_auto char *target = setlive__install_path(site, active);
+	intent_free_auto char *old = NULL;
+
+	if (!current || !previous || !target)
+		return intent_fail(err, -ENOMEM, "%s: out of memory", site->app);
+	int code = intent_link_read(current, &old, err);
+	if (code == INTENT_EABSENT || (!code && !strcmp(old, target)))
+		return 0;
+	return code ? code : intent_link_set(old, previous, NULL, err);
+}
+
+/*
+ * First of all, whatever happens from here on is owed a start. Not synced: should power fail,
+ * the process that the note is about dies too, and what runs after that boot was
+ * started from the files that there are then (service_observe()).
+ */
+static int forget_start(const char *directory, struct intent_error *err)
+{
+	intent_free_auto char *path = intent_format("%s/" SERVICE_STARTED, directory);
+
+	if (!path || (unlink(path) && errno != ENOENT))
+		return intent_fail_errno(err, "%s/" SERVICE_STARTED ": cannot be removed", directory);
+	return 0;
+}
+
 static int apply_stop(struct intent_round *round, const json_t *action, struct intent_error *err)
 {
 	const json_t *args = json_object_get(action, "args"), *intent = intent_round_intent(round);
+	const char *active = intent_config_active(json_object_get(intent, "config"));
 	bool for_good = intent_json_boolean(args, "for_good", false);
 	struct group group;
 	struct site site;
@@ -179,14 +224,18 @@ static int apply_stop(struct intent_round *round, const json_t *action, struct i
 
 	site_init(intent, &site);
 	group_init(&group, round, &site, json_object_get(args, "services"), "stopping");
-	/* First of all: whatever happens from here on, it is owed a start. */
 	for (size_t i = 0; i < group.count && !code; i++) {
-		code = remove_in(group.paths[i], SERVICE_STARTED, err);
+		code = forget_start(group.paths[i], err);
 		if (!code && for_good)
 			code = put_down_file(group.paths[i], err);
 	}
+	/* While it stops, the link is made that the next step needs. */
 	if (!code)
-		code = stop_group(&group, stop_timeout(intent), err);
+		code = tell_down(&group, err);
+	if (!code && active)
+		code = keep_previous(&site, active, err);
+	if (!code)
+		code = await_down(&group, stop_timeout(intent), err);
 	group_release(&group);
 	return code;
 }
@@ -201,20 +250,16 @@ static int apply_configure(struct intent_round *round, const json_t *action, str
 
 static int apply_symlink(struct intent_round *round, const json_t *action, struct intent_error *err)
 {
+	const char *version = intent_json_string(action, "subject", "");
 	struct site site;
 
 	site_init(intent_round_intent(round), &site);
 	intent_free_auto char *current = intent_format("%s/current", site.basedir);
-	intent_free_auto char *previous = intent_format("%s/previous", site.basedir);
-	intent_free_auto char *target = setlive__install_path(&site, intent_json_string(action, "subject", ""));
-	intent_free_auto char *old = NULL;
+	intent_free_auto char *target = setlive__install_path(&site, version);
 
-	if (!current || !previous || !target)
+	if (!current || !target)
 		return intent_fail(err, -ENOMEM, "%s: out of memory", site.app);
-	int code = intent_link_read(current, &old, err);
-	if (code && code != INTENT_EABSENT)
-		return code;
-	if (!code && strcmp(old, target) && intent_link_set(old, previous, NULL, err))
+	if (keep_previous(&site, version, err))
 		return err->code;
 	return intent_link_set(target, current, NULL, err);
 }
@@ -223,7 +268,7 @@ static int start_group(struct group *group, const struct site *site, const json_
 {
 	int64_t patience = intent_json_integer(json_object_get(intent, "options"), "supervise-timeout", 10000);
 
-	int code = runit_wait(group->paths, group->count, intent_time_monotonic() + patience, all_supervised,
+	int code = runit_wait(intent_time_monotonic() + patience, all_supervised,
 			      should_stop, group, err);
 	if (code == INTENT_ETIMEOUT)
 		return intent_fail(err, INTENT_EUNSUPERVISED, "no supervisor has taken %s; is runsvdir running on %s? "
@@ -233,7 +278,7 @@ static int start_group(struct group *group, const struct site *site, const json_
 		code = remove_in(group->paths[i], "down", err);
 	if (code || tell_all(group, "u", err))
 		return err->code;
-	code = runit_wait(group->paths, group->count, intent_time_monotonic() + EXIT_WAIT_MS, all_told_up,
+	code = runit_wait(intent_time_monotonic() + EXIT_WAIT_MS, all_told_up,
 			  should_stop, group, err);
 	if (code == INTENT_ETIMEOUT)
 		return intent_fail(err, code, "the supervisor of %s does not answer", group->paths[0]);
@@ -313,11 +358,13 @@ static int apply_remove(struct intent_round *round, const json_t *action, struct
 		code = definition ? remove_in(site.builder_config, definition, err) : 0;
 	}
 	if (!code)
-		code = stop_group(&group, stop_timeout(intent_round_intent(round)), err);
+		code = tell_down(&group, err);
+	if (!code)
+		code = await_down(&group, stop_timeout(intent_round_intent(round)), err);
 	if (!code)
 		code = tell_all(&group, "x", err);
 	if (!code)
-		code = runit_wait(group.paths, group.count, intent_time_monotonic() + EXIT_WAIT_MS, none_supervised,
+		code = runit_wait(intent_time_monotonic() + EXIT_WAIT_MS, none_supervised,
 				  should_stop, &group, err);
 	if (code == INTENT_ETIMEOUT)
 		intent_fail(err, code, "the supervisor of %s/%s does not leave it", site.stage, name);

@@ -1,14 +1,13 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <sys/inotify.h>
 
 #include <intent/file.h>
 #include "runit.h"
 
 #define TAI64_UNIX 4611686018427387914ULL  /* 2^62 + 10 */
-#define POLL_MIN_MS 2
-#define POLL_MAX_MS 200
+#define POLL_SHARE 16        /* ask again after a sixteenth of the time waited so far */
+#define POLL_MIN_US 250
+#define POLL_MAX_US 100000
 
 int runit_status_parse(const void *bytes, size_t count, struct runit_status *ret,
 		       struct intent_error *err)
@@ -125,46 +124,23 @@ int64_t runit_uptime(pid_t pid)
 	return up > 0 ? up : 0;
 }
 
-/*
- * Again after each event: supervise/ may have come into being. Adding a watch twice changes nothing,
- * and one that fails is made up for by asking now and then.
- */
-static void watch(int fd, const char *const *services, size_t count)
-{
-	for (size_t i = 0; fd >= 0 && i < count; i++) {
-		intent_free_auto char *supervise = intent_format("%s/supervise", services[i]);
-
-		inotify_add_watch(fd, services[i], IN_CREATE | IN_MOVED_TO);
-		if (supervise)
-			inotify_add_watch(fd, supervise, IN_CREATE | IN_MOVED_TO);
-	}
-}
-
-int runit_wait(const char *const *services, size_t count, int64_t deadline,
-	       bool (*done)(void *data), bool (*cancelled)(void *data), void *data,
+int runit_wait(int64_t deadline, bool (*done)(void *data), bool (*cancelled)(void *data), void *data,
 	       struct intent_error *err)
 {
-	intent_close_auto int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	int64_t pause = POLL_MIN_MS;
-	char events[4096];
+	int64_t start = intent_time_monotonic();
 
-	watch(fd, services, count);
 	while (!done(data)) {
-		int64_t left = deadline - intent_time_monotonic();
-		struct pollfd polled = { .fd = fd, .events = POLLIN };
+		int64_t now = intent_time_monotonic();
+		int64_t pause_us = (now - start) * 1000 / POLL_SHARE;
 
-		if (left <= 0)
+		if (now >= deadline)
 			return intent_fail(err, INTENT_ETIMEOUT, "the time is up");
 		if (cancelled && cancelled(data))
 			return intent_fail(err, INTENT_ESTALE, "stopped waiting: told to end, or intent changed");
-		if (poll(&polled, 1, (int)(left < pause ? left : pause)) > 0) {
-			while (read(fd, events, sizeof events) > 0)
-				;
-			watch(fd, services, count);
-			pause = POLL_MIN_MS;
-			continue;
-		}
-		pause = pause * 2 < POLL_MAX_MS ? pause * 2 : POLL_MAX_MS;
+		if (pause_us > (deadline - now) * 1000)
+			pause_us = (deadline - now) * 1000;
+		usleep((useconds_t)(pause_us < POLL_MIN_US ? POLL_MIN_US :
+				    pause_us > POLL_MAX_US ? POLL_MAX_US : pause_us));
 	}
 	return 0;
 }

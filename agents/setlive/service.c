@@ -245,7 +245,12 @@ static void observe_started(const struct site *site, const char *service, json_t
 	if (!path || intent_file_read_json(path, 4u << 20, &record, &ignored))
 		return;
 	boot_id(boot);
-	at = strcmp(boot, intent_json_string(record, "boot", "?")) ? 0 : intent_json_integer(record, "at", 0);
+	bool same_boot = !strcmp(boot, intent_json_string(record, "boot", "?"));
+
+	/* After a boot it was started from these files: what, when they are not as intended? */
+	if (!same_boot && json_array_size(json_object_get(object, "stale")))
+		return;
+	at = same_boot ? intent_json_integer(record, "at", 0) : 0;
 	json_object_set(object, "started", json_object_get(record, "wanted"));
 	json_object_set_new(object, "started_ms", json_integer(now > at ? now - at : 0));
 }

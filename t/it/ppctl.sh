@@ -41,10 +41,11 @@ is "$missing" "" "the manual has every command"
 ppctl --completion=bash >completion
 check "the completion script is bash" bash -n completion
 complete_with() {
-	bash -c '. ./completion; COMP_WORDS=(ppctl "$@"); COMP_CWORD=$#; _ppctl; echo "${COMPREPLY[*]}"' - "$@"
+	bash -c '. ./completion; COMP_WORDS=(ppctl "$@"); COMP_CWORD=$#; _ppctl_more; echo "${COMPREPLY[*]}"' - "$@"
 }
 is "$(complete_with act)" activate "it completes commands"
 like "$(complete_with status --wa)" "--watch" "and options"
+is "$(complete_with lock '')" "break ls" "and second words"
 like "$(ppctl --completion=zsh)" "#compdef ppctl" "zsh has one too"
 
 # ---- init and newcomers ----
@@ -105,6 +106,7 @@ is "$(ppctl get nodes/n2/)" "{}" "brings the node's marker"
 is "$(ppctl ls nodes)" "$(printf 'nodes/n1/\nnodes/n2/\nnodes/n2/slug')" "ls takes a prefix without slash"
 is "$(ppctl ls nodes/n)" "" "which is no beginning of a name"
 is "$(ppctl ls nodes/n2/slug)" "nodes/n2/slug" "and a key"
+like "$(complete_with get nodes/n2/)" "^nodes/n2/ nodes/n2/slug$" "completion knows the keys"
 like "$(ppctl ls --long nodes/n2/slug)" "^ *[0-9]+ +[0-9]+ B  nodes/n2/slug  the application" "ls --long"
 like "$(ppctl ls --json | flat)" '"key":"nodes/n2/slug"' "ls --json"
 run ppctl get nodes/n9/slug; is "$status" 1 "a document that is not there"
@@ -291,6 +293,9 @@ quiet put reality/status/setlive/n1/slug '"what?"' --force
 like "$(ppctl status)" "setlive +malformed" "a status that is none"
 quiet put reality/status/setlive/n1/slug '{"state": "waiting", "message": "a\u001b[2Jb"}'
 unlike "$(ppctl status)" $'\033' "control characters of a status reach no terminal"
+quiet put reality/status/preparer/n1/slug '{"state": "converging", "reason": "Working", "message": "", "detail":
+	{"progress": {"phase": "fetching", "version": "1.1", "bytes": 500000, "total": 1000000}}}'
+like "$(ppctl status)" "converging +- +fetching 1.1, 50% of 976" "progress"
 say preparer/n1/slug converged Converged ""
 quiet put reality/status/builder/n1/prod/x '{"state": "failing"}'
 like "$(ppctl status)" "prod/x +- +.*builder +failing" "slices that are no application"
@@ -304,12 +309,12 @@ check "and goes on with what changed" wait_for 5 grep -q "setlive active=0.9 con
 is "$(grep -c preparer seen)" 1 "and nothing else"
 kill $watcher
 wait $watcher; is $? 0 "until it is told to end"
-run ppctl status slug --wait 5s; is "$status" 0 "--wait for what is so already"
+run timeout 10 ppctl status slug --wait 1h; is "$status" 0 "--wait for what is so already"
 say setlive/n1/slug waiting NotInstalled ""
 run ppctl status slug --wait 1s; is "$status" 111 "--wait in vain"
 (sleep 0.5; say setlive/n1/slug converged Converged "") &
 waiter=$!
-run ppctl status slug --wait 20s; is "$status" 0 "--wait until it is so"
+run timeout 10 ppctl status slug --wait 1h; is "$status" 0 "--wait until it is so"
 wait $waiter
 
 # ---- in a terminal ----
@@ -353,12 +358,12 @@ agent() { printf '#!/bin/sh\n%s\n' "$2" >"bin/pp-$1"; chmod +x "bin/pp-$1"; }
 agent idle 'exit 0'
 run bin/ppctl plan; is "$status" 0 "plan: nothing to do"
 agent busy 'echo "slug: would install slug_1.0: it is not there"; exit 2'
-agent args 'echo "$@"; exit 0'
+agent args 'echo "$PP_STORE $@"; exit 0'
 run bin/ppctl plan; is "$status" 2 "plan: work"
 like "$output" "busy: work to do" "who has it"
 like "$output" "  slug: would install slug_1.0" "and what"
 like "$output" "idle: nothing to do" "who has none"
-like "$output" "--once --dry-run .*--store dir:$T/store --node n1" "each is asked about this store and node"
+like "$output" "dir:$T/store --once --dry-run .*--node n1" "each is asked about this store and node"
 agent stuck 'echo "db: basedir is taken" >&2; exit 100'
 run bin/ppctl plan; is "$status" 100 "plan: blocked"
 like "$output" "basedir is taken" "and why"
