@@ -118,7 +118,8 @@ static int enter(const struct intent_sandbox *sandbox, int report_fd, pid_t pare
 		(void)sigaction(number, &action, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
-	memcpy(keep, sandbox->keep, sandbox->keep_count * sizeof(int));
+	if (sandbox->keep_count)
+		memcpy(keep, sandbox->keep, sandbox->keep_count * sizeof(int));
 	keep[sandbox->keep_count] = report_fd;
 	if ((code = close_others(keep, sandbox->keep_count + 1, err)) ||
 	    (code = become(sandbox, err)) || (code = limit_all(sandbox, err)))
