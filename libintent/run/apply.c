@@ -26,7 +26,8 @@ static int prepare_removals(struct intent_round *round, const json_t *actions, s
 	json_t *action;
 
 	json_array_foreach((json_t *)(uintptr_t)actions, i, action) {
-		const struct intent_verb *verb = find_verb(round->context->agent, intent_json_string(action, "verb", ""));
+		const struct intent_verb *verb = find_verb(round->context->agent,
+				intent_json_string(action, "verb", ""));
 
 		if (verb && verb->flags & INTENT_VERB_DESTROYS)
 			json_array_append(subjects, json_object_get(action, "subject"));

@@ -403,7 +403,8 @@ static int set_up(struct intent__runner *runner, struct intent_error *err)
 		return intent_fail(err, -ENOMEM, "out of memory");
 	if (intent__memory_open(context->state_dir, context->dry_run, &runner->memory, err) < 0 ||
 	    intent__helper_attach(runner->helper, &runner->loop, &helper_events, err) < 0 ||
-	    intent_store_open(context->store_url, intent_json_string(context->options, "prefix", NULL), &runner->store, err) < 0 ||
+	    intent_store_open(context->store_url, intent_json_string(context->options, "prefix", NULL),
+			&runner->store, err) < 0 ||
 	    intent_store_attach(runner->store, &runner->loop, err) < 0 ||
 	    intent__status_new(context, runner->store, &runner->loop, &runner->status, err) < 0 ||
 	    intent__server_start(&runner->loop, runner->settings->listen, context, runner->status,
