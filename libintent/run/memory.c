@@ -72,7 +72,8 @@ int intent__memory_open(const char *state_dir, bool read_only, struct intent__me
 {
 	struct intent__memory *memory;
 
-	if (!read_only && (intent_directory_make(state_dir, 0700, err) < 0 || intent_temp_sweep(state_dir, NULL, err) < 0))
+	if (!read_only &&
+	    (intent_directory_make(state_dir, 0700, err) < 0 || intent_temp_sweep(state_dir, NULL, err) < 0))
 		return intent_wrap(err, "state directory (--state-dir)");
 	memory = calloc(1, sizeof(*memory));
 	if (!memory || !(memory->directory = strdup(state_dir))) {
@@ -149,7 +150,8 @@ static json_t *lasting_part(const struct intent_snapshot *snapshot)
 		const struct intent_entry *e = &snapshot->entries[i];
 
 		if (!e->session && !intent_starts_with(e->key, "reality/status/"))
-			whole = !intent_snapshot_add(part, e->key, e->value, e->length, e->revision, NULL, e->untrusted);
+			whole = !intent_snapshot_add(part, e->key, e->value, e->length, e->revision, NULL,
+						     e->untrusted);
 	}
 	if (whole)
 		json = intent_snapshot_to_json(part);

@@ -129,7 +129,8 @@ static int64_t deadline_of(const struct intent__runner *runner, const struct int
 static void end_silent_round(struct intent__runner *runner, struct intent__slice *slice, int64_t now)
 {
 	slice->killed = true;
-	intent_log(INTENT_ERROR, slice->name, "no progress for %" PRId64 " s, ending the round", (now - slice->heard_ms) / 1000);
+	intent_log(INTENT_ERROR, slice->name, "no progress for %" PRId64 " s, ending the round",
+		   (now - slice->heard_ms) / 1000);
 	intent__helper_signal(runner->helper, slice->round, slice->stop_signal, true);
 }
 

@@ -90,7 +90,8 @@ static void owe_everything(struct intent__status *status)
 /* Once a cause: the store's being away is said elsewhere. */
 static void note_outcome(struct intent__status *status, const struct intent_error *err)
 {
-	if (err->code && err->code != status->trouble && err->code != INTENT_EUNAVAILABLE && err->code != INTENT_EABSENT)
+	if (err->code && err->code != status->trouble && err->code != INTENT_EUNAVAILABLE &&
+	    err->code != INTENT_EABSENT)
 		intent_log(INTENT_WARN, NULL, "Status could not be published: %s", err->msg);
 	status->trouble = err->code;
 }
