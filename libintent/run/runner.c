@@ -15,11 +15,6 @@ static void schedule(struct intent__runner *runner);
 
 /* ---- rounds ---- */
 
-static void count_state(struct intent__runner *runner, const struct intent__slice *slice)
-{
-	runner->counters.rounds[slice->state]++;
-}
-
 static int64_t owned_in_all(const struct intent__runner *runner)
 {
 	int64_t owned = 0;
@@ -89,7 +84,6 @@ static void on_exit_of_round(unsigned id, int status, void *data)
 	if (runner->context->dry_run && slice->result)
 		show_plan(slice);
 	intent__slice_finish(runner, slice, status);
-	count_state(runner, slice);
 	schedule(runner);
 }
 

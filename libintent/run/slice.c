@@ -221,6 +221,7 @@ void intent__slice_finish(struct intent__runner *runner, struct intent__slice *s
 	if (err.code == INTENT_ESTALE && runner->watch)
 		intent_watch_refresh(runner->watch);
 	if (absent && !err.code && !slice->work && !runner->context->dry_run) {
+		runner->counters.rounds[slice->state]++;
 		intent__memory_forget(runner->memory, slice->name, &ignored);
 		drop_slice(runner, slice);
 		return;
@@ -230,6 +231,7 @@ void intent__slice_finish(struct intent__runner *runner, struct intent__slice *s
 		slice->state = intent_error_state(err.code);
 		slice->due_ms = INT64_MAX;
 	}
+	runner->counters.rounds[slice->state]++;
 	publish(runner, slice, err.code ? intent_error_reason(err.code) : "", err.code ? err.msg : "",
 		json_object_get(slice->result, "detail"));
 	json_decref(slice->result);
