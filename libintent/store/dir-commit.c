@@ -181,7 +181,7 @@ int intent__dir_unlink(int root, const char *key, bool durably)
 static int make_directory(int parent, const char *name, bool force)
 {
 	intent_close_auto int fd = -1;
-	struct stat st;
+	struct stat st, own;
 	int rc = mkdirat(parent, name, 0755);
 
 	if (rc < 0 && errno == EEXIST && force && unlinkat(parent, name, 0) == 0)
@@ -189,10 +189,12 @@ static int make_directory(int parent, const char *name, bool force)
 	if (rc < 0)
 		return -errno;
 	fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 || fstat(parent, &st) < 0 || fchmod(fd, st.st_mode & 07777) < 0 ||
-	    fsync(parent) < 0)
+	if (fd < 0 || fstat(parent, &st) < 0 || fstat(fd, &own) < 0)
 		return -errno;
-	return 0;
+	/* Only if needed: it would wake everybody who watches the parent. */
+	if (((st.st_mode ^ own.st_mode) & 07777) && fchmod(fd, st.st_mode & 07777) < 0)
+		return -errno;
+	return fsync(parent) < 0 ? -errno : 0;
 }
 
 /* As open_parent(), making what is missing; `force`: also where a file is in the way. */
