@@ -23,7 +23,8 @@ static int prepare_removals(struct intent_round *round, const json_t *actions, s
 	json_t *action;
 
 	json_array_foreach((json_t *)(uintptr_t)actions, i, action) {
-		const struct intent_verb *verb = find_verb(round->context->agent, intent_json_string(action, "verb", ""));
+		const struct intent_verb *verb = find_verb(round->context->agent,
+				intent_json_string(action, "verb", ""));
 
 		if (verb && verb->flags & INTENT_VERB_DESTROYS)
 			json_array_append(subjects, json_object_get(action, "subject"));
@@ -182,7 +183,8 @@ int intent__round_apply(struct intent_round *round, const json_t *actions, struc
 		if (!verb)
 			intent_fail(&stop, INTENT_EMALFORMED, "the plan has an unknown verb '%s'", name);
 		else if (intent__round_stop_requested)
-			intent_fail(&stop, INTENT_ESTALE, "stopped before: %s", intent_json_string(action, "reason", ""));
+			intent_fail(&stop, INTENT_ESTALE, "stopped before: %s",
+					intent_json_string(action, "reason", ""));
 		else if (apply_next(&all, action, verb))
 			continue;
 		else

@@ -127,7 +127,8 @@ static void start_round(struct intent__runner *runner, struct intent__slice *sli
 /* A round that says nothing for too long is ended, with its whole family. */
 static void end_silent_round(struct intent__runner *runner, struct intent__slice *slice, int64_t now)
 {
-	int64_t deadline = runner->context->agent->deadline_ms ? runner->context->agent->deadline_ms : ROUND_DEADLINE_MS;
+	int64_t deadline = runner->context->agent->deadline_ms ? runner->context->agent->deadline_ms
+			: ROUND_DEADLINE_MS;
 
 	if (!slice->round || slice->killed || now - slice->heard_ms < deadline)
 		return;
@@ -379,7 +380,8 @@ static int set_up(struct intent__runner *runner, struct intent_error *err)
 	signal(SIGPIPE, SIG_IGN);
 	if (intent__memory_open(context->state_dir, &runner->memory, err) < 0 ||
 	    intent__helper_attach(runner->helper, &runner->loop, &helper_events, err) < 0 ||
-	    intent_store_open(context->store_url, intent_json_string(context->options, "prefix", NULL), &runner->store, err) < 0 ||
+	    intent_store_open(context->store_url, intent_json_string(context->options, "prefix", NULL),
+			&runner->store, err) < 0 ||
 	    intent_store_attach(runner->store, &runner->loop, err) < 0 ||
 	    intent__status_new(context, runner->store, &runner->loop, &runner->status, err) < 0 ||
 	    intent__server_start(&runner->loop, runner->settings->listen, context, runner->status,

@@ -250,7 +250,8 @@ static int listen_unix(struct intent__server *server, uv_loop_t *loop, const cha
 	code = uv_pipe_bind(&server->listener.pipe, path);
 	if (!code)
 		code = uv_pipe_chmod(&server->listener.pipe, UV_READABLE | UV_WRITABLE);
-	return code < 0 ? intent_fail(err, code, "cannot listen on %s: %s (--listen=none does without)", path, uv_strerror(code)) : 0;
+	return code < 0 ? intent_fail(err, code, "cannot listen on %s: %s (--listen=none does without)",
+			path, uv_strerror(code)) : 0;
 }
 
 static int listen_tcp(struct intent__server *server, uv_loop_t *loop, const char *address, struct intent_error *err)
