@@ -125,19 +125,28 @@ static const struct {
 	{200, "{}", true, INTENT__ETCD_FINE, 0},
 	{503, "{\"error\":\"etcdserver: no leader\",\"code\":14}", true, INTENT__ETCD_ELSEWHERE, INTENT_EUNAVAILABLE},
 	{503, "{\"error\":\"etcdserver: leader changed\",\"code\":14}", true, INTENT__ETCD_FAILED, INTENT_EUNKNOWN},
-	{503, "{\"error\":\"etcdserver: leader changed\",\"code\":14}", false, INTENT__ETCD_ELSEWHERE, INTENT_EUNAVAILABLE},
+	{503, "{\"error\":\"etcdserver: leader changed\",\"code\":14}", false, INTENT__ETCD_ELSEWHERE,
+		INTENT_EUNAVAILABLE},
 	{504, "{\"error\":\"context deadline exceeded\",\"code\":4}", true, INTENT__ETCD_FAILED, INTENT_EUNKNOWN},
-	{401, "{\"error\":\"etcdserver: invalid auth token\",\"code\":16}", true, INTENT__ETCD_AUTHENTICATE, INTENT_EREFUSED},
-	{400, "{\"error\":\"etcdserver: revision of auth store is old\",\"code\":3}", true, INTENT__ETCD_AUTHENTICATE, INTENT_EREFUSED},
-	{400, "{\"error\":\"etcdserver: user name is empty\",\"code\":3}", false, INTENT__ETCD_AUTHENTICATE, INTENT_EREFUSED},
+	{401, "{\"error\":\"etcdserver: invalid auth token\",\"code\":16}", true, INTENT__ETCD_AUTHENTICATE,
+		INTENT_EREFUSED},
+	{400, "{\"error\":\"etcdserver: revision of auth store is old\",\"code\":3}", true,
+		INTENT__ETCD_AUTHENTICATE, INTENT_EREFUSED},
+	{400, "{\"error\":\"etcdserver: user name is empty\",\"code\":3}", false, INTENT__ETCD_AUTHENTICATE,
+		INTENT_EREFUSED},
 	{403, "{\"error\":\"etcdserver: permission denied\",\"code\":7}", true, INTENT__ETCD_FAILED, INTENT_EREFUSED},
 	{400, "{\"error\":\"etcdserver: request is too large\",\"code\":3}", true, INTENT__ETCD_FAILED, INTENT_ETOOBIG},
-	{429, "{\"error\":\"grpc: received message larger than max (9 vs. 4)\",\"code\":8}", false, INTENT__ETCD_TOO_LARGE, INTENT_ETOOBIG},
-	{400, "{\"error\":\"etcdserver: mvcc: required revision has been compacted\",\"code\":11}", false, INTENT__ETCD_COMPACTED, INTENT_EUNAVAILABLE},
-	{400, "{\"error\":\"etcdserver: mvcc: required revision is a future revision\",\"code\":11}Grpc-Trailer-Content-Type: application/grpc\r\n",
+	{429, "{\"error\":\"grpc: received message larger than max (9 vs. 4)\",\"code\":8}", false,
+		INTENT__ETCD_TOO_LARGE, INTENT_ETOOBIG},
+	{400, "{\"error\":\"etcdserver: mvcc: required revision has been compacted\",\"code\":11}", false,
+		INTENT__ETCD_COMPACTED, INTENT_EUNAVAILABLE},
+	{400, "{\"error\":\"etcdserver: mvcc: required revision is a future revision\","
+		"\"code\":11}Grpc-Trailer-Content-Type: application/grpc\r\n",
 	 false, INTENT__ETCD_ELSEWHERE, INTENT_EUNAVAILABLE},
-	{404, "{\"error\":\"etcdserver: requested lease not found\",\"code\":5}", true, INTENT__ETCD_FAILED, INTENT_EABSENT},
-	{429, "{\"error\":\"etcdserver: mvcc: database space exceeded\",\"code\":8}", true, INTENT__ETCD_FAILED, INTENT_EUNAVAILABLE},
+	{404, "{\"error\":\"etcdserver: requested lease not found\",\"code\":5}", true, INTENT__ETCD_FAILED,
+		INTENT_EABSENT},
+	{429, "{\"error\":\"etcdserver: mvcc: database space exceeded\",\"code\":8}", true,
+		INTENT__ETCD_FAILED, INTENT_EUNAVAILABLE},
 	{200, "{\"error\":{\"grpc_code\":14,\"http_code\":503,\"message\":\"etcdserver: no leader\"}}", false,
 	 INTENT__ETCD_ELSEWHERE, INTENT_EUNAVAILABLE},
 	{404, "404 page not found", false, INTENT__ETCD_PROBE, INTENT_EUNAVAILABLE},
@@ -233,7 +242,8 @@ END_TEST
 
 START_TEST(lease_answers)
 {
-	json_t *kept = document("{\"result\":{\"ID\":\"42\",\"TTL\":\"10\"}}"), *gone = document("{\"result\":{\"ID\":\"42\"}}");
+	json_t *kept = document("{\"result\":{\"ID\":\"42\",\"TTL\":\"10\"}}"),
+		*gone = document("{\"result\":{\"ID\":\"42\"}}");
 	char *id = NULL;
 
 	ck_assert_int_eq(intent__etcd_read_keepalive(kept, "42", &error), 0);
@@ -268,7 +278,8 @@ START_TEST(lines_however_cut)
 		for (size_t at = 0; at < sizeof stream - 1; at += step) {
 			size_t left = sizeof stream - 1 - at;
 
-			ck_assert_int_eq(intent__lines_feed(&lines, stream + at, left < step ? left : step, collect, &all), 0);
+			ck_assert_int_eq(intent__lines_feed(&lines, stream + at, left < step ? left : step,
+				collect, &all), 0);
 		}
 		ck_assert_str_eq(intent_text_str(&all), "one|two|three|");
 		ck_assert_int_eq(intent__lines_feed(&lines, "of it", 5, collect, &all), INTENT_ETOOBIG);
