@@ -301,7 +301,8 @@ static int apply_start(struct intent_round *round, const json_t *action, struct 
 			intent_round_watch(round, group.paths[k]);
 	json_array_foreach((json_t *)(uintptr_t)names, i, item)
 		if (!code)
-			code = service_record_start(&site, json_string_value(item), json_object_get(args, "wanted"), err);
+			code = service_record_start(&site, json_string_value(item),
+					json_object_get(args, "wanted"), err);
 	group_release(&group);
 	return code;
 }

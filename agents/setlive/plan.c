@@ -348,7 +348,8 @@ static bool is_blocked(struct look *look, const json_t *kept)
 		hold = intent_json_at(look->intent, "/deploy/hold");
 	if (json_is_string(hold) || json_is_true(hold)) {
 		intent_plan_verdict(look->plan, INTENT_EWAITING, "left as it is, on hold%s%s",
-				    json_is_string(hold) ? ": " : "", json_is_string(hold) ? json_string_value(hold) : "");
+				    json_is_string(hold) ? ": " : "",
+						json_is_string(hold) ? json_string_value(hold) : "");
 		return true;
 	}
 	problem = intent_json_string(look->observed, "runas_error", NULL);
@@ -397,7 +398,8 @@ static int plan_app(struct look *look)
 		intent_plan_verdict(look->plan, INTENT_EMALFORMED, "%s", problem);
 	else
 		intent_plan_verdict(look->plan, INTENT_ENOTINSTALLED,
-				    "%s/installs/%s_%s does not exist yet", intent_json_string(look->intent, "basedir", "?"),
+				    "%s/installs/%s_%s does not exist yet",
+						intent_json_string(look->intent, "basedir", "?"),
 				    look->app, look->active);
 	return configure_idle(look, kept, false);
 }

@@ -15,6 +15,7 @@
 
 #include "dir.h"
 
+#define PARENT (IN_DELETE_SELF | IN_MOVE_SELF) /* no IN_ATTRIB: it would tell of all in /tmp */
 #define SELF (IN_DELETE_SELF | IN_MOVE_SELF | IN_ATTRIB)
 #define LAST (SELF | IN_CREATE | IN_MOVED_TO)
 #define CONTENT (LAST | IN_MOVED_FROM | IN_DELETE | IN_CLOSE_WRITE)
@@ -224,30 +225,25 @@ static void on_session(int root, const char *session, void *data)
 		arm_path(watch, path, watch->reading, SESSION);
 }
 
-/* The store's path from the root directory down: any of them may be moved away. */
+/* The store's path, upwards: any of these directories may be moved away. */
 static void arm_parents(struct watch *watch)
 {
 	char path[PATH_MAX];
 	size_t length = strlen(watch->path);
+	uint32_t mask = SELF;
 
 	drop_refs(watch, EVERY);
 	if (watch->inotify < 0 || length >= sizeof(path))
 		return;
 	memcpy(path, watch->path, length + 1);
-	for (;;) {
-		int wd = inotify_add_watch(watch->inotify, path, SELF | IN_MASK_ADD);
-		struct arm *arm = wd < 0 ? NULL : find_arm(watch, wd);
-
+	while (length) {
 		/* Not readable for us: then its moving is met by the next resync. */
-		if (wd >= 0 && !arm)
-			arm = new_arm(watch, wd);
-		if (arm && add_ref(arm, EVERY, SELF))
-			arm->mask |= SELF;
+		if (access(path, R_OK) == 0)
+			arm_path(watch, path, EVERY, mask);
 		while (length && path[length] != '/')
 			length--;
-		if (!length)
-			break;
 		path[length] = 0;
+		mask = PARENT;
 	}
 	watch->parents = false;
 }
@@ -272,7 +268,7 @@ static void on_event(struct watch *watch, const struct inotify_event *event)
 		if (!(event->mask & (ref->mask | IN_IGNORED | IN_UNMOUNT)))
 			continue;
 		/* For a directory on the way, what happens to others in it is no news. */
-		if (named && ref->mask == SELF)
+		if (named && (ref->mask == SELF || ref->mask == PARENT))
 			continue;
 		mark(watch, ref->part, DIRTY);
 		if (ref->mask == SESSION) {

@@ -110,6 +110,26 @@ uint64_t intent__dir_last_revision(int root);
 int intent__dir_next_revision(int root, int meta, uint64_t floor, uint64_t *ret_revision,
 			      struct intent_error *err);
 
+/* ---- dir-place.c; 0 or -errno; no link is followed ---- */
+
+/*
+ * Open all components of path (which is cut up) but the last one; *ret_last is borrowed from
+ * path. make_parent: what is missing is made, durably and like its parent; `force`: also
+ * where something that is no directory is in the way.
+ */
+int intent__dir_open_parent(int root, char *path, int *ret_fd, const char **ret_last);
+int intent__dir_make_parent(int root, char *path, bool force, int *ret_fd, const char **ret_last);
+/* Remove the directories on the way to a key that hold nothing any more. */
+void intent__dir_prune(int root, const char *key);
+/*
+ * The file of a key: *ret_directory (to be closed) and its name there, borrowed from path
+ * (filled from key). -errno: absent is -ENOENT.
+ */
+int intent__dir_locate(int root, const char *key, char path[INTENT__DIR_PATH_MAX],
+		       int *ret_directory, const char **ret_name);
+/* Remove a key's file and the directories that are empty without it; -errno. */
+int intent__dir_unlink(int root, const char *key, bool durably);
+
 /* ---- dir-commit.c ---- */
 
 /* One file to be, already staged with its header ("stage-..." in meta), or gone. */
@@ -134,15 +154,6 @@ void intent__dir_stage_sweep(int meta);
 /* A journal was left / complete it, under LOCK_EX. */
 bool intent__dir_journal_waits(int root);
 int intent__dir_replay(int root, struct intent_error *err);
-/*
- * The file of a key: *ret_directory (to be closed) and its name there, borrowed from path
- * (filled from key). -errno: absent is -ENOENT.
- */
-int intent__dir_locate(int root, const char *key, char path[INTENT__DIR_PATH_MAX],
-		       int *ret_directory, const char **ret_name);
-/* Remove a key's file and the directories that are empty without it; -errno. */
-int intent__dir_unlink(int root, const char *key, bool durably);
-
 /* ---- dir-write.c ---- */
 
 /* Under LOCK_EX. Leftovers and dead sessions are swept first. */
