@@ -16,7 +16,7 @@ static const struct intent_option common_options[] = {
 	{"interval", INTENT_OPTION_DURATION, "DURATION", "5m", NULL, 1000, INT64_MAX,
 		"look again without being woken, to find drift"},
 	{"splay", INTENT_OPTION_DURATION, "DURATION", "30s", NULL, 0, INT64_MAX, "spread that by up to so much"},
-	{"concurrency", INTENT_OPTION_INTEGER, "N", "32", NULL, 1, 1000, "slices worked on side by side"},
+	{"concurrency", INTENT_OPTION_INTEGER, "N", "32", NULL, 1, 250, "slices worked on side by side"},
 	{"max-destroy", INTENT_OPTION_INTEGER, "N", NULL, NULL, 0, INT_MAX,
 	 "removals in ten minutes (default: 3, or half of what there is)"},
 	{"state-dir", INTENT_OPTION_PATH, "DIR", NULL, NULL, 0, 0, "what is remembered across restarts"},
@@ -79,8 +79,8 @@ static void set_state_dir(const struct intent_agent *agent, json_t *options)
 
 	if (json_object_get(options, "state-dir"))
 		return;
-	if (given && *given)
-		path = json_sprintf("%s/%s/%s", given, agent->name, node);
+	if (given && *given) /* systemd separates several by colons */
+		path = json_sprintf("%.*s/%s/%s", (int)strcspn(given, ":"), given, agent->name, node);
 	else if (geteuid() == 0)
 		path = json_sprintf("/var/lib/platypus/%s/%s", agent->name, node);
 	else if (xdg && *xdg == '/')
@@ -100,7 +100,8 @@ static void set_listen(const struct intent_agent *agent, json_t *options)
 	if (intent_json_boolean(options, "once", false) || intent_json_boolean(options, "dry-run", false))
 		json_object_set_new(options, "listen", json_string("none"));
 	else if (runtime && *runtime)
-		json_object_set_new(options, "listen", json_sprintf("unix:%s/%s.%s.sock", runtime, agent->name, node));
+		json_object_set_new(options, "listen", json_sprintf("unix:%.*s/%s.%s.sock", (int)strcspn(runtime, ":"), runtime,
+								    agent->name, node));
 	else if (geteuid() == 0)
 		json_object_set_new(options, "listen", json_sprintf("unix:/run/platypus/%s.%s.sock",
 				agent->name, node));
@@ -155,6 +156,8 @@ static int reload(struct intent__context *context, struct intent__settings *sett
 
 		if (value)
 			json_object_set(options, fixed[i], value);
+		else
+			json_object_del(options, fixed[i]);
 	}
 	if (complete(context->agent, options, err) < 0) {
 		json_decref(options);
