@@ -162,6 +162,42 @@ int intent__dir_transact(int root, const struct intent_op *ops, size_t count,
 /* Delete what is bound to a session, and its file. Under LOCK_EX. */
 void intent__dir_session_sweep(int root, int meta, const char *session);
 
+/* ---- dir-arm.c ---- */
+
+/*
+ * An arm is one inotify watch; its refs say which of a watch's prefixes it serves and with what
+ * mask, so that a change makes only those be read again.
+ */
+#define INTENT__DIR_EVERY SIZE_MAX /* a part: all of them */
+struct intent__dir_ref {
+	size_t part;
+	uint32_t mask;
+};
+struct intent__dir_arm {
+	int wd;
+	uint32_t mask;                 /* as the kernel has it */
+	struct intent__dir_ref *refs;  /* owned */
+	size_t count;
+};
+struct intent__dir_arms {
+	int inotify;                   /* -1: none to be had */
+	struct intent__dir_arm *list;  /* owned; sorted by wd */
+	size_t count, room;
+};
+void intent__dir_arms_release(struct intent__dir_arms *arms);
+/* Borrowed until the next change; NULL when there is none. */
+struct intent__dir_arm *intent__dir_arms_find(const struct intent__dir_arms *arms, int wd);
+/* false: the path could not be armed. */
+bool intent__dir_arms_add(struct intent__dir_arms *arms, const char *path, size_t part,
+			  uint32_t mask);
+/* Drop the refs of a part; sweep then disarms what serves nobody any more. */
+void intent__dir_arms_drop(struct intent__dir_arms *arms, size_t part);
+void intent__dir_arms_sweep(struct intent__dir_arms *arms);
+/* to[old part]: its new number, or EVERY for none. */
+void intent__dir_arms_renumber(struct intent__dir_arms *arms, const size_t *to);
+/* Remove one that the kernel has dropped. */
+void intent__dir_arms_forget(struct intent__dir_arms *arms, struct intent__dir_arm *arm);
+
 /* ---- dir-watch.c ---- */
 
 int intent__dir_watch_start(struct intent_store *store, const char *const *prefixes,
