@@ -19,6 +19,8 @@ struct intent_http_settings {
 	const char *cert_file, *key_file;   /* client certificate, PEM */
 	const char *server_name;            /* to verify instead of the URL's host */
 	const char *unix_socket;            /* connect here instead */
+	/* What people name these files with ("ETCDCTL_CACERT"), for messages; may be NULL. */
+	const char *ca_option, *cert_option;
 	bool insecure;                      /* peer not verified: only where the engine's own variable says so */
 	int max_connections;                /* 0: 8 */
 };
@@ -61,6 +63,13 @@ void intent_http_response_release(struct intent_http_response *response);
 bool intent_http_header(const struct intent_http_response *response, const char *name,
 			char *out, size_t room);
 
+/*
+ * Can TLS files of these names be used: are there certificates, and is the key without a passphrase that of
+ * the client's? INTENT_EUNAVAILABLE, since a renewal may be under way. They are read again for
+ * each connection.
+ */
+int intent_http_settings_check(const struct intent_http_settings *settings, struct intent_error *err);
+
 int intent_http_new(const struct intent_http_settings *settings, struct intent_http **ret_owned,
 		    struct intent_error *err);
 struct intent_http *intent_http_free(struct intent_http *http); /* ends what is under way, without callbacks */
@@ -68,7 +77,8 @@ struct intent_http *intent_http_free(struct intent_http *http); /* ends what is 
 /*
  * Blocking. 0 whenever an HTTP status came, also 404 or 500. Failures of
  * transport are INTENT_EUNAVAILABLE (temporary), of time INTENT_ETIMEOUT, a body
- * too long INTENT_ETOOBIG, a bad certificate INTENT_EUNAVAILABLE saying so. When the
+ * too long INTENT_ETOOBIG, a bad certificate INTENT_EUNAVAILABLE saying so (the server's, or
+ * ours to the server: then nothing was sent). When the
  * request may have reached the server although no answer came, *ret_sent (may be NULL)
  * is true: a write's outcome is then unknown.
  */

@@ -482,6 +482,8 @@ static int open_as(struct intent_store *store, bool tls, const char *url, const 
 		.ca_directory = intent__env("CONSUL_CAPATH"),
 		.cert_file = intent__env("CONSUL_CLIENT_CERT"),
 		.key_file = intent__env("CONSUL_CLIENT_KEY"),
+		.ca_option = "CONSUL_CACERT",
+		.cert_option = "CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY",
 		.server_name = intent__env("CONSUL_TLS_SERVER_NAME"),
 		.insecure = verify && !intent__env_true("CONSUL_HTTP_SSL_VERIFY"),
 	};

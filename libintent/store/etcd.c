@@ -569,6 +569,8 @@ static int open_as(struct intent_store *store, const char *scheme, const char *u
 		.ca_file = intent__env("ETCDCTL_CACERT"),
 		.cert_file = intent__env("ETCDCTL_CERT"),
 		.key_file = intent__env("ETCDCTL_KEY"),
+		.ca_option = "ETCDCTL_CACERT",
+		.cert_option = "ETCDCTL_CERT and ETCDCTL_KEY",
 		.insecure = intent__env_true("ETCDCTL_INSECURE_SKIP_TLS_VERIFY"),
 	};
 	struct intent__etcd *etcd = calloc(1, sizeof *etcd);

@@ -164,6 +164,8 @@ int intent__remote_open(struct intent__remote *remote, const char *rest, int por
 		own.unix_socket = rest;
 	int code = parse_endpoints(remote, rest, port, err);
 
+	if (!code && !strcmp(remote->scheme, "https"))
+		code = intent_http_settings_check(&own, err);
 	if (!code)
 		code = intent_http_new(&own, &remote->http, err);
 	if (code) {

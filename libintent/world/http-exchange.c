@@ -390,6 +390,8 @@ int intent__http_exchange_result(struct intent_http_exchange *exchange, CURLcode
 				 bool *ret_sent, struct intent_error *err)
 {
 	struct intent_http_response *response = &exchange->response;
+	intent_text_auto struct intent_text tls = INTENT_TEXT_INIT;
+	bool unread = false;
 
 	*ret_sent = exchange->attempts > 0;
 	if (exchange->file)
@@ -417,5 +419,8 @@ int intent__http_exchange_result(struct intent_http_exchange *exchange, CURLcode
 		return intent_fail(err, INTENT_ETIMEOUT, "%s: %s", exchange->subject, words);
 	if (result == CURLE_ABORTED_BY_CALLBACK)
 		words = "the connection was cut before an answer came";
+	if (intent__http_tls_words(&exchange->http->settings, result, words, &unread, &tls))
+		words = intent_text_str(&tls);
+	*ret_sent = *ret_sent && !unread;
 	return intent_fail(err, INTENT_EUNAVAILABLE, "%s: %s", exchange->subject, words);
 }

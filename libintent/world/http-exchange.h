@@ -57,6 +57,12 @@ void intent__http_exchange_free(struct intent_http_exchange *exchange);
 /* What became of it: 0 with a status in exchange->response, or the error. */
 int intent__http_exchange_result(struct intent_http_exchange *exchange, CURLcode result,
 				 bool *ret_sent, struct intent_error *err);
+/*
+ * TLS trouble in words that name the way out, added to `out`; false: it is none. *ret_unread: the
+ * server closed without having read a request.
+ */
+bool intent__http_tls_words(const struct intent_http_settings *settings, CURLcode result, const char *words,
+			    bool *ret_unread, struct intent_text *out);
 /* Milliseconds until it has stalled (0: it has); -1: it never does. */
 int64_t intent__http_exchange_stall(struct intent_http_exchange *exchange);
 /* http-loop.c: ends all exchanges and frees (later, when called from a callback). */

@@ -53,6 +53,8 @@ void intent__http_destroy(struct intent_http *http)
 	forget(http->settings.ca_directory);
 	forget(http->settings.cert_file);
 	forget(http->settings.key_file);
+	forget(http->settings.ca_option);
+	forget(http->settings.cert_option);
 	forget(http->settings.server_name);
 	forget(http->settings.unix_socket);
 	free(http->no_proxy);
@@ -81,6 +83,8 @@ int intent_http_new(const struct intent_http_settings *settings, struct intent_h
 	copied &= copy(&own->ca_directory);
 	copied &= copy(&own->cert_file);
 	copied &= copy(&own->key_file);
+	copied &= copy(&own->ca_option);
+	copied &= copy(&own->cert_option);
 	copied &= copy(&own->server_name);
 	copied &= copy(&own->unix_socket);
 	if (!copied || !http->no_proxy) {
