@@ -31,7 +31,7 @@ int preparer_await(struct intent_round *round, int fd, struct intent_error *err)
 
 /* ---- the fetcher ---- */
 
-struct fetch_job { const char *url; int64_t stall_ms; int out; struct intent_sandbox_say *say; };
+struct fetch_job { const char *url, *ca_file; int64_t stall_ms; int out; struct intent_sandbox_say *say; };
 
 static int fetch_begin(uint64_t total, void *data, struct intent_error *err)
 {
@@ -55,7 +55,8 @@ static int fetch_bytes(const void *bytes, size_t count, void *data, struct inten
 static int fetch_main(struct intent_sandbox_say *say, void *data, struct intent_error *err)
 {
 	struct fetch_job *job = data;
-	struct intent_fetch fetch = {job->url, job->stall_ms, fetch_begin, fetch_bytes, job};
+	struct intent_fetch fetch = {job->url, job->stall_ms, fetch_begin, fetch_bytes, job,
+		.ca_file = job->ca_file, .ca_option = "--ca-file"};
 
 	job->say = say;
 	return intent_fetch_run(&fetch, err);
@@ -65,7 +66,7 @@ static int fetch_main(struct intent_sandbox_say *say, void *data, struct intent_
 static int start_fetcher(const struct preparer_feed *feed, const char *url, int *ret_fd, uint64_t *ret_total,
 			 struct intent_sandbox_child *ret, struct intent_error *err)
 {
-	struct fetch_job job = {.url = url, .stall_ms = feed->stall_ms};
+	struct fetch_job job = {.url = url, .ca_file = feed->ca_file, .stall_ms = feed->stall_ms};
 	struct intent_sandbox sandbox = {
 		.name = "fetcher", .kind = INTENT_SANDBOX_NETWORK, .uid = feed->uid, .gid = feed->gid,
 		.keep = &job.out, .keep_count = 1, .run = fetch_main, .data = &job,
@@ -190,7 +191,7 @@ void preparer_feed_release(struct preparer_feed *feed, bool good)
 	free(feed->cache);
 	*feed = (struct preparer_feed){
 		.round = feed->round, .uid = feed->uid, .gid = feed->gid, .stall_ms = feed->stall_ms,
-		.fd = -1, .lock_fd = -1, .spool_fd = -1, .child = INTENT_SANDBOX_CHILD_INIT,
+		.ca_file = feed->ca_file, .fd = -1, .lock_fd = -1, .spool_fd = -1, .child = INTENT_SANDBOX_CHILD_INIT,
 	};
 }
 

@@ -368,6 +368,7 @@ static int prepare(struct install *in, struct intent_error *err)
 		return code;
 	in->feed = (struct preparer_feed){.round = in->round, .uid = in->uid, .gid = in->gid,
 		.stall_ms = intent_json_integer(in->options, "stall-timeout", 30000),
+		.ca_file = intent_json_string(in->options, "ca-file", NULL),
 		.fd = -1, .lock_fd = -1, .spool_fd = -1, .child = INTENT_SANDBOX_CHILD_INIT};
 	return 0;
 }

@@ -40,6 +40,7 @@ struct preparer_feed {
 	struct intent_round *round;
 	uid_t uid; gid_t gid;        /* of the fetcher; both 0: our own */
 	int64_t stall_ms;
+	const char *ca_file;         /* for https; NULL: the system's */
 	int fd;                      /* read the artifact here, to the end */
 	uint64_t total;              /* bytes; 0: not known */
 	bool cached;                 /* read from the cache, not from its source */

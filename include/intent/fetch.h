@@ -15,6 +15,8 @@ struct intent_fetch {
 	/* Every byte once, in order. Anything but 0 ends the fetch with that code. */
 	int (*on_bytes)(const void *bytes, size_t count, void *data, struct intent_error *err);
 	void *data;
+	const char *ca_file;        /* PEM, in place of the system's; NULL: the system's */
+	const char *ca_option;      /* what people name it with, for messages; may be NULL */
 };
 
 /*

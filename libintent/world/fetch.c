@@ -207,10 +207,15 @@ static int judge(const struct fetching *f, int code, bool *ret_again, struct int
 int intent_fetch_run(const struct intent_fetch *fetch, struct intent_error *err)
 {
 	struct fetching f = {.fetch = fetch};
+	struct intent_http_settings settings = {.ca_file = fetch->ca_file, .ca_option = fetch->ca_option};
 	struct intent_http *http = NULL;
-	int fruitless = 0, code = intent_http_new(NULL, &http, err);
+	int fruitless = 0, code = 0;
 
 	intent_fetch_show(fetch->url, f.shown);
+	if (intent_starts_with(fetch->url, "https:"))
+		code = intent_http_settings_check(&settings, err);
+	if (!code)
+		code = intent_http_new(&settings, &http, err);
 	while (!code) {
 		uint64_t before = f.got;
 		bool again = false;
