@@ -419,6 +419,11 @@ int intent__http_exchange_result(struct intent_http_exchange *exchange, CURLcode
 		return intent_fail(err, INTENT_ETIMEOUT, "%s: %s", exchange->subject, words);
 	if (result == CURLE_ABORTED_BY_CALLBACK)
 		words = "the connection was cut before an answer came";
+	/* libcurl's first trouble is not always the one that matters. */
+	if (intent_starts_with(words, "getpeername()"))
+		words = strstr(exchange->subject, " https://") ?
+			"the connection was cut at once: does the server take our certificate?" :
+			"the connection was cut at once";
 	if (intent__http_tls_words(&exchange->http->settings, result, words, &unread, &tls))
 		words = intent_text_str(&tls);
 	*ret_sent = *ret_sent && !unread;
