@@ -13,6 +13,12 @@
 
 static void schedule(struct intent__runner *runner);
 
+/* 100: somebody has to change something first. */
+static int exit_status_of(int code)
+{
+	return intent_error_state(code) == INTENT_BLOCKED ? 100 : 111;
+}
+
 /* ---- rounds ---- */
 
 static int64_t owned_in_all(const struct intent__runner *runner)
@@ -255,7 +261,7 @@ static void on_trouble(struct intent_watch *watch, const struct intent_error *tr
 	intent_log(INTENT_WARN, NULL, "The intent store cannot be read: %s", trouble->msg);
 	use_kept_snapshot(runner);
 	if (runner->context->once && !runner->have_snapshot)
-		intent__runner_stop(runner, intent_error_is_temporary(trouble->code) ? 111 : 100);
+		intent__runner_stop(runner, exit_status_of(trouble->code));
 	else
 		schedule(runner);
 	intent__runner_ready(runner);
@@ -384,7 +390,9 @@ static int set_up(struct intent__runner *runner, struct intent_error *err)
 	const struct intent__helper_events helper_events = {on_message, on_exit_of_round, on_gone, runner};
 	struct intent__context *context = runner->context;
 	int64_t beat = intent__notify_interval();
+	sigset_t none;
 
+	sigemptyset(&none);
 	runner->counters.started_ms = intent_time_now();
 	runner->counters.store_up = true;
 	uv_loop_init(&runner->loop);
@@ -398,6 +406,7 @@ static int set_up(struct intent__runner *runner, struct intent_error *err)
 		uv_signal_start(&runner->signals[i], signals[i].callback, signals[i].number);
 		uv_unref((uv_handle_t *)&runner->signals[i]);
 	}
+	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	runner->store_identity = intent_format("%s %s", context->store_url, intent_json_string(context->options, "prefix", ""));
 	if (!runner->store_identity)
@@ -432,7 +441,7 @@ static void start(struct intent__runner *runner, struct intent_error *err)
 void intent__runner_fail(struct intent__runner *runner, const struct intent_error *err)
 {
 	intent_log(INTENT_ERROR, NULL, "%s", err->msg);
-	intent__runner_stop(runner, intent_error_is_temporary(err->code) ? 111 : 100);
+	intent__runner_stop(runner, exit_status_of(err->code));
 }
 
 static void close_leftover(uv_handle_t *handle, void *data)
