@@ -129,16 +129,19 @@ $(O)/pure: $(call obj,$(planners))
 dependencies:
 	@contrib/dependencies
 
+# A newcomer does not type -j; who does, keeps it.
+side_by_side = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+
 check: dependencies
-	@$(MAKE) --no-print-directory tests
+	@$(MAKE) --no-print-directory $(side_by_side) tests
 	@BUILD_DIR=$(abspath $(O)) t/run
 
 demo: dependencies
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(side_by_side) all
 	@BUILD_DIR=$(abspath $(O)) contrib/demo
 
 bench fault fuzz: dependencies
-	@$(MAKE) --no-print-directory tests
+	@$(MAKE) --no-print-directory $(side_by_side) tests
 	@BUILD_DIR=$(abspath $(O)) t/$@/run
 
 lint: dependencies

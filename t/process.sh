@@ -76,7 +76,7 @@ proc_stat() {
 }
 
 # Is PID still the process that began at START? A number may be given out again.
-same_process() { proc_stat "$1" && [ "$ps_start" = "$2" ]; }
+same_process() { [ -n "$1" ] && proc_stat "$1" && [ "$ps_start" = "$2" ]; }
 
 # "PID START" of a process, its group and everything below it.
 family() {

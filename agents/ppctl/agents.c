@@ -8,8 +8,6 @@
 #define AGENTS_MAX 64
 #define OUTPUT_MAX (1u << 20)
 
-extern char **environ;
-
 /* Programs named pp-* of a directory: {name: path}; what is known already stays. */
 static void collect(const char *directory, json_t *programs)
 {

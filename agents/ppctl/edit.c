@@ -5,8 +5,6 @@
 #include <intent/file.h>
 #include "ppctl.h"
 
-extern char **environ;
-
 struct editing {
 	const char *key;
 	char *path;        /* owned */

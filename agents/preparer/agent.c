@@ -138,15 +138,17 @@ static void watch_repository(const struct looking *look)
 
 static int look_at_all(struct looking *look, struct intent_error *err)
 {
-	int expired = 0, code = look_at_installs(look, err);
+	int expired = 0, fresh = 0, code = look_at_installs(look, err);
 
 	if (!code)
 		code = look_at_link(look, "current", err);
 	if (!code)
 		code = look_at_link(look, "previous", err);
 	if (!code)
-		code = preparer_cache_expired(intent_round_state_dir(look->round), false, &expired, err);
+		code = preparer_cache_look(intent_round_state_dir(look->round), false, &expired, &fresh, err);
 	look->leftovers += expired;
+	if (fresh > 0)
+		intent_round_again(look->round, PREPARER_CACHE_MS + 1000);
 	return code;
 }
 
@@ -241,13 +243,13 @@ static int sweep(struct intent_round *round, const json_t *action, struct intent
 {
 	intent_free_auto char *path = intent_format("%s/" PREPARER_INSTALLS,
 						    intent_json_string(intent_round_intent(round), "basedir", ""));
-	int count, code;
+	int expired, fresh, code;
 
 	(void)action;
 	if (!path)
 		return intent_fail(err, -ENOMEM, "out of memory");
 	code = intent_temp_sweep(path, NULL, err);
-	return code ? code : preparer_cache_expired(intent_round_state_dir(round), true, &count, err);
+	return code ? code : preparer_cache_look(intent_round_state_dir(round), true, &expired, &fresh, err);
 }
 
 /* ---- the table ---- */

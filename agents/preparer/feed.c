@@ -181,7 +181,6 @@ void preparer_feed_release(struct preparer_feed *feed, bool good)
 	if (entry && spool && feed->spool_fd >= 0 && good && rename(spool, entry) == 0) {
 		close(feed->spool_fd);
 		feed->spool_fd = -1;
-		intent_round_again(feed->round, PREPARER_CACHE_MS + 1000);
 	}
 	if (entry && feed->cached && !good)
 		unlink(entry);
@@ -195,25 +194,28 @@ void preparer_feed_release(struct preparer_feed *feed, bool good)
 	};
 }
 
-int preparer_cache_expired(const char *state_dir, bool remove, int *ret_count, struct intent_error *err)
+int preparer_cache_look(const char *state_dir, bool remove, int *ret_expired, int *ret_fresh,
+			struct intent_error *err)
 {
 	intent_free_auto char *path = intent_format("%s/cache", state_dir);
 	DIR *directory = path ? opendir(path) : NULL;
 	struct dirent *entry;
 	struct stat st;
 
-	*ret_count = 0;
+	*ret_expired = *ret_fresh = 0;
 	if (!directory)
 		return errno == ENOENT ? 0 : intent_fail_errno(err, "%s", path ? path : state_dir);
 	while ((entry = readdir(directory))) {
 		bool copy = strlen(entry->d_name) == 64;
 
-		if (copy && (fstatat(dirfd(directory), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-			     !is_expired(&st)))
+		if (copy ? fstatat(dirfd(directory), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 :
+			   !intent_temp_is_stale(entry->d_name))
 			continue;
-		if (!copy && !intent_temp_is_stale(entry->d_name))
+		if (copy && !is_expired(&st)) {
+			++*ret_fresh;
 			continue;
-		++*ret_count;
+		}
+		++*ret_expired;
 		if (remove)
 			(void)unlinkat(dirfd(directory), entry->d_name, 0);
 	}

@@ -68,8 +68,9 @@ int preparer_feed_beside(const struct preparer_feed *feed, const struct preparer
 /* Wait until fd can be read; INTENT_ESTALE when the round is to stop. */
 int preparer_await(struct intent_round *round, int fd, struct intent_error *err);
 
-/* How many files of the cache have expired; `remove`: and remove them. */
-int preparer_cache_expired(const char *state_dir, bool remove, int *ret_count, struct intent_error *err);
+/* How many files of the cache have expired (`remove`: and remove them), and how many will. */
+int preparer_cache_look(const char *state_dir, bool remove, int *ret_expired, int *ret_fresh,
+			struct intent_error *err);
 
 /* ---- source.c: where an artifact may come from, and what it must be ---- */
 

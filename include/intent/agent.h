@@ -111,7 +111,13 @@ void intent_round_log(struct intent_round *round, enum intent_log_level level, c
 /* The store, opened on first use, for blocking calls. */
 int intent_round_store(struct intent_round *round, struct intent_store **ret_borrowed,
 		       struct intent_error *err);
-/* SIGTERM arrived or intent is known to be out of date: long work should end soon. */
+/* SIGTERM arrived: long work should end soon. */
 bool intent_round_should_stop(const struct intent_round *round);
+/*
+ * Other intent has come since the round began. The plan is carried out to its end all the same: half of
+ * one (stopped, but not started again) may be worse than an old one. For work that is only preparation
+ * and may be dropped at any time, like a download that nobody wants any more.
+ */
+bool intent_round_is_outdated(const struct intent_round *round);
 
 #endif

@@ -8,16 +8,20 @@ static const struct intent_option common_options[] = {
 	{"store", INTENT_OPTION_STRING, "URL", NULL, NULL, 0, 0,
 	 "intent store: dir:PATH, consul://HOST:PORT or etcd://HOST:PORT,..."},
 	{"prefix", INTENT_OPTION_STRING, "PREFIX", NULL, "PP_PREFIX", 0, 0, "put before every key of the store"},
-	{"node", INTENT_OPTION_STRING, "NAME", NULL, "PP_NODE", 0, 0, "this node's name in the store (default: the host name)"},
+	{"node", INTENT_OPTION_STRING, "NAME", NULL, "PP_NODE", 0, 0,
+		"this node's name in the store (default: the host name)"},
 	{"once", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "one round of every slice, then exit"},
-	{"dry-run", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "say what would be done, change nothing, exit 2 if there is work"},
-	{"interval", INTENT_OPTION_DURATION, "DURATION", "5m", NULL, 1000, INT64_MAX, "look again without being woken, to find drift"},
+	{"dry-run", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0,
+		"say what would be done, change nothing, exit 2 if there is work"},
+	{"interval", INTENT_OPTION_DURATION, "DURATION", "5m", NULL, 1000, INT64_MAX,
+		"look again without being woken, to find drift"},
 	{"splay", INTENT_OPTION_DURATION, "DURATION", "30s", NULL, 0, INT64_MAX, "spread that by up to so much"},
-	{"concurrency", INTENT_OPTION_INTEGER, "N", "32", NULL, 1, 1000, "slices worked on side by side"},
+	{"concurrency", INTENT_OPTION_INTEGER, "N", "32", NULL, 1, 250, "slices worked on side by side"},
 	{"max-destroy", INTENT_OPTION_INTEGER, "N", NULL, NULL, 0, INT_MAX,
 	 "removals in ten minutes (default: 3, or half of what there is)"},
 	{"state-dir", INTENT_OPTION_PATH, "DIR", NULL, NULL, 0, 0, "what is remembered across restarts"},
-	{"listen", INTENT_OPTION_STRING, "ADDRESS", NULL, NULL, 0, 0, "metrics, health, status: unix:PATH, HOST:PORT or none"},
+	{"listen", INTENT_OPTION_STRING, "ADDRESS", NULL, NULL, 0, 0,
+		"metrics, health, status: unix:PATH, HOST:PORT or none"},
 	{"log-level", INTENT_OPTION_WORD, "debug|info|warn|error", "info", NULL, 0, 0, "least important lines shown"},
 	{"log-format", INTENT_OPTION_WORD, "text|logfmt|json", "text", NULL, 0, 0, "form of the log on standard error"},
 	{NULL, 0, NULL, NULL, NULL, 0, 0, NULL},
@@ -31,7 +35,8 @@ static int parse(const struct intent_agent *agent, int argc, char **argv, json_t
 	const struct intent_option *tables[] = {agent->options ? agent->options : none, common_options, NULL};
 	char name[64];
 	struct intent_option_program program = {
-		.name = name, .usage = "[OPTION]...", .summary = agent->summary, .section = agent->name, .tables = tables,
+		.name = name, .usage = "[OPTION]...", .summary = agent->summary, .section = agent->name,
+				.tables = tables,
 	};
 	json_t *own = json_object();
 
@@ -74,8 +79,8 @@ static void set_state_dir(const struct intent_agent *agent, json_t *options)
 
 	if (json_object_get(options, "state-dir"))
 		return;
-	if (given && *given)
-		path = json_sprintf("%s/%s/%s", given, agent->name, node);
+	if (given && *given) /* systemd separates several by colons */
+		path = json_sprintf("%.*s/%s/%s", (int)strcspn(given, ":"), given, agent->name, node);
 	else if (geteuid() == 0)
 		path = json_sprintf("/var/lib/platypus/%s/%s", agent->name, node);
 	else if (xdg && *xdg == '/')
@@ -95,11 +100,14 @@ static void set_listen(const struct intent_agent *agent, json_t *options)
 	if (intent_json_boolean(options, "once", false) || intent_json_boolean(options, "dry-run", false))
 		json_object_set_new(options, "listen", json_string("none"));
 	else if (runtime && *runtime)
-		json_object_set_new(options, "listen", json_sprintf("unix:%s/%s.%s.sock", runtime, agent->name, node));
+		json_object_set_new(options, "listen", json_sprintf("unix:%.*s/%s.%s.sock", (int)strcspn(runtime, ":"), runtime,
+								    agent->name, node));
 	else if (geteuid() == 0)
-		json_object_set_new(options, "listen", json_sprintf("unix:/run/platypus/%s.%s.sock", agent->name, node));
+		json_object_set_new(options, "listen", json_sprintf("unix:/run/platypus/%s.%s.sock",
+				agent->name, node));
 	else if (xdg && *xdg == '/')
-		json_object_set_new(options, "listen", json_sprintf("unix:%s/platypus/%s.%s.sock", xdg, agent->name, node));
+		json_object_set_new(options, "listen", json_sprintf("unix:%s/platypus/%s.%s.sock", xdg,
+				agent->name, node));
 	else
 		json_object_set_new(options, "listen", json_string("none"));
 }
@@ -148,6 +156,8 @@ static int reload(struct intent__context *context, struct intent__settings *sett
 
 		if (value)
 			json_object_set(options, fixed[i], value);
+		else
+			json_object_del(options, fixed[i]);
 	}
 	if (complete(context->agent, options, err) < 0) {
 		json_decref(options);

@@ -1,12 +1,14 @@
 /* Carrying out a plan: in order, removals only when allowed, some actions side by side. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <intent/file.h>
 #include "round.h"
 
 #define ASIDE_MAX 4 /* actions of one slice at work at once */
+#define PASS_ON_MS 100
 
 static const struct intent_verb *find_verb(const struct intent_agent *agent, const char *name)
 {
@@ -16,6 +18,7 @@ static const struct intent_verb *find_verb(const struct intent_agent *agent, con
 	return NULL;
 }
 
+/* All removals of a plan together, right before the first: what came before it may have taken long. */
 static int prepare_removals(struct intent_round *round, const json_t *actions, struct intent_error *err)
 {
 	intent_json_auto json_t *subjects = json_array();
@@ -23,27 +26,35 @@ static int prepare_removals(struct intent_round *round, const json_t *actions, s
 	json_t *action;
 
 	json_array_foreach((json_t *)(uintptr_t)actions, i, action) {
-		const struct intent_verb *verb = find_verb(round->context->agent, intent_json_string(action, "verb", ""));
+		const struct intent_verb *verb = find_verb(round->context->agent,
+				intent_json_string(action, "verb", ""));
 
 		if (verb && verb->flags & INTENT_VERB_DESTROYS)
 			json_array_append(subjects, json_object_get(action, "subject"));
 	}
-	if (!json_array_size(subjects))
-		return 0;
 	if (intent__round_confirm(round, err) < 0)
 		return err->code;
 	return intent__round_ask(round, subjects, err);
+}
+
+/* How the runner is to end us, should it have to, while this action lasts. */
+static void tell_stop(struct intent_round *round, const struct intent_verb *verb)
+{
+	intent_json_auto json_t *message = NULL;
+	bool interruptible = verb->flags & INTENT_VERB_STOP_INT;
+
+	if (interruptible == round->interruptible)
+		return;
+	round->interruptible = interruptible;
+	message = json_pack("{ss}", "stop", interruptible ? "int" : "kill");
+	intent__round_tell(round, message);
 }
 
 static int apply_one(struct intent_round *round, const json_t *action, const struct intent_verb *verb,
 		     struct intent_error *err)
 {
 	intent_log(INTENT_INFO, round->slice, "%s", intent_json_string(action, "reason", ""));
-	if (verb->flags & INTENT_VERB_STOP_INT) {
-		intent_json_auto json_t *message = json_pack("{ss}", "stop", "int");
-
-		intent__round_tell(round, message);
-	}
+	tell_stop(round, verb);
 	if (verb->apply(round, action, err) < 0)
 		return err->code;
 	round->actions++;
@@ -55,6 +66,7 @@ static int apply_one(struct intent_round *round, const json_t *action, const str
 struct aside {
 	pid_t pid;
 	int result;    /* where its error comes from */
+	int passed_on; /* the last signal it was told of */
 };
 
 /* In a process of its own: what it says and changes reaches the world, not our memory. */
@@ -75,6 +87,7 @@ static int start_aside(struct intent_round *round, const json_t *action, const s
 	}
 	close(ends[1]);
 	aside->result = ends[0];
+	aside->passed_on = 0;
 	if (aside->pid < 0) {
 		close(ends[0]);
 		return -errno;
@@ -98,21 +111,6 @@ static int read_result(int fd, struct intent_error *ret)
 	return 0;
 }
 
-static int finish_aside(struct intent_round *round, const struct aside *aside, struct intent_error *err)
-{
-	int status;
-
-	if (intent__round_stop_requested)
-		kill(aside->pid, SIGTERM);
-	if (read_result(aside->result, err) < 0)
-		intent_fail(err, INTENT_ECRASHED, "the process of an action ended without a result");
-	close(aside->result);
-	while (waitpid(aside->pid, &status, 0) < 0 && errno == EINTR)
-		;
-	round->actions += !err->code;
-	return err->code;
-}
-
 static void keep_first(struct intent_error *first, const struct intent_error *err)
 {
 	if (!first->code)
@@ -123,21 +121,59 @@ static void keep_first(struct intent_error *first, const struct intent_error *er
 
 struct application {
 	struct intent_round *round;
-	struct intent_error refused;  /* why nothing may be removed */
+	const json_t *actions;
+	bool asked;                   /* whether the plan's removals may be done */
+	struct intent_error refused;  /* why not; code 0: they may */
 	struct intent_error failed;   /* the first failure */
 	struct aside asides[ASIDE_MAX];
 	size_t running;
 };
 
+/* Only the round itself is signalled: it knows who works for it. */
+static void pass_signals_on(struct application *all)
+{
+	int signal_number = intent__round_stop_requested ? SIGTERM : intent__round_outdated ? SIGUSR1 : 0;
+
+	for (size_t i = 0; i < all->running; i++) {
+		if (signal_number && all->asides[i].passed_on != signal_number)
+			kill(all->asides[i].pid, signal_number);
+		all->asides[i].passed_on = signal_number;
+	}
+}
+
 static void finish_oldest(struct application *all)
 {
+	struct aside *oldest = &all->asides[0];
+	struct pollfd poll_fd = {oldest->result, POLLIN, 0};
 	struct intent_error err;
 
-	if (finish_aside(all->round, &all->asides[0], &err) < 0) {
+	/* Looked at now and then: a signal that comes right before a wait would not end it. */
+	while (poll(&poll_fd, 1, PASS_ON_MS) <= 0)
+		pass_signals_on(all);
+	if (read_result(oldest->result, &err) < 0)
+		intent_fail(&err, INTENT_ECRASHED, "the process of an action ended without a result");
+	close(oldest->result);
+	while (waitpid(oldest->pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	all->round->actions += !err.code;
+	if (err.code) {
 		intent_log(INTENT_ERROR, all->round->slice, "%s", err.msg);
 		keep_first(&all->failed, &err);
 	}
 	memmove(all->asides, all->asides + 1, --all->running * sizeof(all->asides[0]));
+}
+
+/* Removals wait for permission; everything else goes ahead without it. */
+static bool is_refused(struct application *all, const struct intent_verb *verb)
+{
+	if (!(verb->flags & INTENT_VERB_DESTROYS))
+		return false;
+	if (!all->asked && prepare_removals(all->round, all->actions, &all->refused) == 0)
+		all->refused.code = 0;
+	all->asked = true;
+	if (all->refused.code)
+		keep_first(&all->failed, &all->refused);
+	return all->refused.code != 0;
 }
 
 /* False when the plan must end here. */
@@ -145,10 +181,8 @@ static bool apply_next(struct application *all, const json_t *action, const stru
 {
 	struct intent_error err;
 
-	if (verb->flags & INTENT_VERB_DESTROYS && all->refused.code) {
-		keep_first(&all->failed, &all->refused);
+	if (is_refused(all, verb))
 		return true;
-	}
 	if (verb->flags & INTENT_VERB_ASIDE) {
 		if (all->running == ASIDE_MAX)
 			finish_oldest(all);
@@ -166,14 +200,12 @@ static bool apply_next(struct application *all, const json_t *action, const stru
 	return verb->flags & INTENT_VERB_INDEPENDENT;
 }
 
-/* Removals wait for permission; everything else goes ahead without it. */
 int intent__round_apply(struct intent_round *round, const json_t *actions, struct intent_error *err)
 {
-	struct application all = {.round = round};
+	struct application all = {.round = round, .actions = actions};
 	size_t i;
 	json_t *action;
 
-	prepare_removals(round, actions, &all.refused);
 	json_array_foreach((json_t *)(uintptr_t)actions, i, action) {
 		const char *name = intent_json_string(action, "verb", "");
 		const struct intent_verb *verb = find_verb(round->context->agent, name);
@@ -181,7 +213,7 @@ int intent__round_apply(struct intent_round *round, const json_t *actions, struc
 
 		if (!verb)
 			intent_fail(&stop, INTENT_EMALFORMED, "the plan has an unknown verb '%s'", name);
-		else if (intent__round_stop_requested)
+		else if (intent_round_should_stop(round))
 			intent_fail(&stop, INTENT_ESTALE, "stopped before: %s", intent_json_string(action, "reason", ""));
 		else if (apply_next(&all, action, verb))
 			continue;

@@ -78,8 +78,8 @@ int intent__round_confirm(struct intent_round *round, struct intent_error *err)
 	struct intent_snapshot *all = intent_snapshot_new();
 	int code;
 
-	if (round->confirmed)
-		return 0;
+	if (!options || !known || !all)
+		return intent_fail(err, -ENOMEM, "nothing is removed: out of memory");
 	json_object_set(options, "own", json_object_get(round->intent, "options"));
 	code = read_again(round, options, all, err);
 	if (!code)
@@ -89,7 +89,6 @@ int intent__round_confirm(struct intent_round *round, struct intent_error *err)
 		return intent_wrap(err, "nothing is removed, because intent could not be read again");
 	if (!json_equal(json_object_get(json_object_get(slices, round->slice), "intent"), round->intent))
 		return intent_fail(err, INTENT_ESTALE, "intent changed meanwhile; starting again with the new one");
-	round->confirmed = true;
 	return 0;
 }
 
@@ -101,7 +100,7 @@ int intent__round_ask(struct intent_round *round, const json_t *subjects, struct
 	size_t length = 0;
 	ssize_t got;
 
-	if (round->permitted || json_is_true(json_object_get(round->intent, "retired")))
+	if (json_is_true(json_object_get(round->intent, "retired")))
 		return 0;
 	intent__round_tell(round, question);
 	while (length + 1 < sizeof(answer)) {
@@ -114,8 +113,5 @@ int intent__round_ask(struct intent_round *round, const json_t *subjects, struct
 			break;
 	}
 	answer[length - 1] = '\0';
-	if (*answer)
-		return intent_fail(err, INTENT_EDESTROY, "%s", answer);
-	round->permitted = true;
-	return 0;
+	return *answer ? intent_fail(err, INTENT_EDESTROY, "%s", answer) : 0;
 }

@@ -45,10 +45,10 @@ struct zygote {
 
 static int receive(int fd, struct record *record, int fds[2])
 {
-	char control[CMSG_SPACE(2 * sizeof(int))];
+	union { char bytes[CMSG_SPACE(2 * sizeof(int))]; struct cmsghdr align; } control;
 	struct iovec part = {record, sizeof(*record)};
 	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1,
-				 .msg_control = control, .msg_controllen = sizeof(control)};
+				 .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
 	struct cmsghdr *header;
 	ssize_t got;
 
@@ -57,36 +57,57 @@ static int receive(int fd, struct record *record, int fds[2])
 		got = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
 	while (got < 0 && errno == EINTR);
 	header = got > 0 ? CMSG_FIRSTHDR(&message) : NULL;
-	if (header && header->cmsg_type == SCM_RIGHTS)
+	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
 		memcpy(fds, CMSG_DATA(header), header->cmsg_len - CMSG_LEN(0));
 	return got == (ssize_t)sizeof(*record) ? 0 : -1;
+}
+
+/*
+ * What the runner, or a Ctrl-C, may send to the whole family: blocked in the helper, which decides
+ * nothing, and in a round until it has its handlers.
+ */
+static const int ours[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGCHLD};
+
+static void block_ours(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		sigaddset(&set, ours[i]);
+	sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
 __attribute__((noreturn))
 static void become_round(struct zygote *zygote, int request_fd, int channel)
 {
-	intent_free_auto char *text = NULL;
+	char *text = NULL;
+	int status;
 	struct stat st;
 	json_t *request = NULL;
 	struct intent_error err;
-	sigset_t none;
 
 	setpgid(0, 0);
 	close(zygote->control);
 	close(zygote->signals);
-	sigemptyset(&none);
-	signal(SIGCHLD, SIG_DFL);
-	signal(SIGINT, SIG_DFL);
-	signal(SIGHUP, SIG_DFL);
-	signal(SIGUSR1, SIG_DFL);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	while (zygote->children) {
+		struct child *child = zygote->children;
+
+		zygote->children = child->next;
+		free(child);
+	}
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		signal(ours[i], SIG_DFL);
 	prctl(PR_SET_NAME, "pp-round");
 	if (fstat(request_fd, &st) < 0 || !(text = malloc((size_t)st.st_size)) ||
 	    pread(request_fd, text, (size_t)st.st_size, 0) != st.st_size ||
 	    intent_json_parse(text, (size_t)st.st_size, SIZE_MAX, &request, &err) < 0)
 		_exit(127);
 	close(request_fd);
-	exit(zygote->run(request, channel, zygote->data));
+	status = zygote->run(request, channel, zygote->data);
+	json_decref(request);
+	free(text);
+	exit(status);
 }
 
 static void start(struct zygote *zygote, unsigned id, int fds[2])
@@ -96,8 +117,10 @@ static void start(struct zygote *zygote, unsigned id, int fds[2])
 
 	if (child)
 		child->pid = fork();
-	if (child && child->pid == 0)
+	if (child && child->pid == 0) {
+		free(child);
 		become_round(zygote, fds[0], fds[1]);
+	}
 	if (!child || child->pid < 0) {
 		free(child);
 		send(zygote->control, &failed, sizeof(failed), MSG_NOSIGNAL);
@@ -144,11 +167,6 @@ static void zygote_main(struct zygote *zygote)
 	struct pollfd polls[2] = {{zygote->control, POLLIN, 0}, {zygote->signals, POLLIN, 0}};
 
 	prctl(PR_SET_NAME, "pp-helper");
-	/* A Ctrl-C reaches the whole foreground group; the runner decides what it means. */
-	signal(SIGINT, SIG_IGN);
-	signal(SIGTERM, SIG_IGN);
-	signal(SIGHUP, SIG_IGN);
-	signal(SIGUSR1, SIG_IGN);
 	for (;;) {
 		struct record record;
 		int fds[2];
@@ -211,9 +229,10 @@ int intent__helper_fork(int (*run)(const json_t *request, int channel, void *dat
 		sigset_t chld;
 
 		close(pair[0]);
+		free(helper);
+		block_ours();
 		sigemptyset(&chld);
 		sigaddset(&chld, SIGCHLD);
-		sigprocmask(SIG_BLOCK, &chld, NULL);
 		zygote.signals = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
 		if (zygote.signals < 0)
 			_exit(1);

@@ -2,7 +2,8 @@
  * What an agent remembers across restarts, in its state directory:
  *	snapshot.json   the last good content of the store
  *	slices.json     the slices it has had
- *	removals.json   what it removed in the last ten minutes
+ *	removals.json   {"owned": what there was before, "removed": {"slice\tsubject": Unix ms}}
+ *	                in the last ten minutes
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -10,13 +11,16 @@
 #include "run.h"
 
 #define REMOVALS_WINDOW_MS (10 * 60 * 1000)
+#define REMOVALS_ALWAYS 3 /* as many are never too many */
 #define SNAPSHOT_MAX (256u << 20)
 #define RECORD_MAX (64u << 20)
 
 struct intent__memory {
 	char *directory;
+	bool read_only;
 	json_t *slices;       /* array of names */
-	json_t *removals;     /* {"slice\tsubject": unix ms} */
+	json_t *removed;      /* {"slice\tsubject": Unix ms} */
+	int64_t owned;        /* when the first of them went */
 	struct intent_snapshot *saved;
 };
 
@@ -36,31 +40,48 @@ static int save(const struct intent__memory *memory, const char *name, const jso
 {
 	intent_free_auto char *path = intent_format("%s/%s", memory->directory, name);
 
+	if (memory->read_only)
+		return 0;
 	if (!path)
 		return intent_fail(err, -ENOMEM, "out of memory");
 	return intent_file_write_json(path, json, 0600, err);
 }
 
-int intent__memory_open(const char *state_dir, struct intent__memory **ret_owned, struct intent_error *err)
+/* Damaged rows are dropped, not passed on. */
+static void load_records(struct intent__memory *memory)
+{
+	intent_json_auto json_t *slices = load(memory, "slices.json", RECORD_MAX);
+	intent_json_auto json_t *removals = load(memory, "removals.json", RECORD_MAX);
+	const char *name;
+	size_t i;
+	json_t *item;
+
+	memory->slices = json_array();
+	memory->removed = json_object();
+	memory->owned = intent_json_integer(removals, "owned", 0);
+	json_array_foreach(slices, i, item)
+		if (json_is_string(item))
+			json_array_append(memory->slices, item);
+	json_object_foreach(json_object_get(removals, "removed"), name, item)
+		if (json_is_integer(item))
+			json_object_set(memory->removed, name, item);
+}
+
+int intent__memory_open(const char *state_dir, bool read_only, struct intent__memory **ret_owned,
+			struct intent_error *err)
 {
 	struct intent__memory *memory;
 
-	if (intent_directory_make(state_dir, 0700, err) < 0 || intent_temp_sweep(state_dir, NULL, err) < 0)
+	if (!read_only &&
+	    (intent_directory_make(state_dir, 0700, err) < 0 || intent_temp_sweep(state_dir, NULL, err) < 0))
 		return intent_wrap(err, "state directory (--state-dir)");
 	memory = calloc(1, sizeof(*memory));
-	if (!memory)
+	if (!memory || !(memory->directory = strdup(state_dir))) {
+		free(memory);
 		return intent_fail(err, -ENOMEM, "out of memory");
-	memory->directory = strdup(state_dir);
-	memory->slices = load(memory, "slices.json", RECORD_MAX);
-	memory->removals = load(memory, "removals.json", RECORD_MAX);
-	if (!json_is_array(memory->slices)) {
-		json_decref(memory->slices);
-		memory->slices = json_array();
 	}
-	if (!json_is_object(memory->removals)) {
-		json_decref(memory->removals);
-		memory->removals = json_object();
-	}
+	memory->read_only = read_only;
+	load_records(memory);
 	*ret_owned = memory;
 	return 0;
 }
@@ -70,7 +91,7 @@ struct intent__memory *intent__memory_free(struct intent__memory *memory)
 	if (!memory)
 		return NULL;
 	json_decref(memory->slices);
-	json_decref(memory->removals);
+	json_decref(memory->removed);
 	intent_snapshot_unref(memory->saved);
 	free(memory->directory);
 	free(memory);
@@ -115,6 +136,29 @@ int intent__memory_forget(struct intent__memory *memory, const char *name, struc
 	return save(memory, "slices.json", memory->slices, err);
 }
 
+/*
+ * Of what is kept for a time without the store, only what stands there whoever lives: no facts that
+ * hang on a lease, no status, and no revision, which our own status document would change.
+ */
+static json_t *lasting_part(const struct intent_snapshot *snapshot)
+{
+	struct intent_snapshot *part = intent_snapshot_new();
+	json_t *json = NULL;
+	bool whole = part != NULL;
+
+	for (size_t i = 0; whole && i < snapshot->count; i++) {
+		const struct intent_entry *e = &snapshot->entries[i];
+
+		if (!e->session && !intent_starts_with(e->key, "reality/status/"))
+			whole = !intent_snapshot_add(part, e->key, e->value, e->length, e->revision, NULL,
+						     e->untrusted);
+	}
+	if (whole)
+		json = intent_snapshot_to_json(part);
+	intent_snapshot_unref(part);
+	return json;
+}
+
 int intent__memory_save(struct intent__memory *memory, const struct intent_snapshot *snapshot, const char *store,
 			struct intent_error *err)
 {
@@ -122,9 +166,11 @@ int intent__memory_save(struct intent__memory *memory, const struct intent_snaps
 
 	if (memory->saved && intent_snapshot_same(memory->saved, snapshot))
 		return 0;
-	json = json_pack("{ss so}", "store", store, "snapshot", intent_snapshot_to_json(snapshot));
-	if (!json || save(memory, "snapshot.json", json, err) < 0)
-		return json ? err->code : intent_fail(err, -ENOMEM, "out of memory");
+	json = json_pack("{ss so}", "store", store, "snapshot", lasting_part(snapshot));
+	if (!json)
+		return intent_fail(err, -ENOMEM, "out of memory");
+	if (save(memory, "snapshot.json", json, err) < 0)
+		return err->code;
 	intent_snapshot_unref(memory->saved);
 	memory->saved = intent_snapshot_ref((struct intent_snapshot *)(uintptr_t)snapshot);
 	return 0;
@@ -146,25 +192,31 @@ static void forget_old_removals(struct intent__memory *memory, int64_t now)
 	json_t *at;
 	void *next;
 
-	json_object_foreach_safe(memory->removals, next, name, at) {
+	json_object_foreach_safe(memory->removed, next, name, at) {
 		int64_t age = now - json_integer_value(at);
 
-		/* A wall clock that jumped makes ages senseless either way: such rows go. */
-		if (age < 0 || age > REMOVALS_WINDOW_MS)
-			json_object_del(memory->removals, name);
+		if (age > REMOVALS_WINDOW_MS)
+			json_object_del(memory->removed, name);
+		else if (age < 0) /* the wall clock was set back: counted from now, rather than never */
+			json_integer_set(at, now);
 	}
 }
 
 int intent__memory_permit(struct intent__memory *memory, const char *slice, const json_t *subjects,
-			  int64_t limit, struct intent_error *err)
+			  int64_t owned, int64_t max_destroy, struct intent_error *err)
 {
-	intent_json_auto json_t *after = NULL;
-	int64_t now = intent_time_now();
+	intent_json_auto json_t *after = NULL, *record = NULL;
+	int64_t now = intent_time_now(), limit = max_destroy;
 	size_t i;
 	json_t *subject;
 
 	forget_old_removals(memory, now);
-	after = json_copy(memory->removals);
+	/* Half of what there was before the first went, lest each removal lower the limit of the next. */
+	if (!json_object_size(memory->removed) || owned > memory->owned)
+		memory->owned = owned;
+	if (limit < 0)
+		limit = memory->owned / 2 > REMOVALS_ALWAYS ? memory->owned / 2 : REMOVALS_ALWAYS;
+	after = json_copy(memory->removed);
 	json_array_foreach((json_t *)(uintptr_t)subjects, i, subject) {
 		intent_free_auto char *name = intent_format("%s\t%s", slice, json_string_value(subject));
 
@@ -173,13 +225,14 @@ int intent__memory_permit(struct intent__memory *memory, const char *slice, cons
 	}
 	if ((int64_t)json_object_size(after) > limit)
 		return intent_fail(err, INTENT_EDESTROY,
-				   "would be removal %zu within ten minutes, more than %" PRId64 " are not done unasked; "
-				   "if they are meant, restart the agent with a higher --max-destroy or wait",
+				   "would be removal %zu within ten minutes, and more than %" PRId64 " are not done unasked; "
+				   "if they are meant, restart the agent with a higher --max-destroy, or wait",
 				   json_object_size(after), limit);
-	/* The clock may have emptied the window: written when anything is counted. */
-	if (save(memory, "removals.json", after, err) < 0)
-		return err->code;
-	json_decref(memory->removals);
-	memory->removals = json_incref(after);
+	record = json_pack("{sI sO}", "owned", (json_int_t)memory->owned, "removed", after);
+	if (!record || save(memory, "removals.json", record, err) < 0)
+		return record ? intent_wrap(err, "nothing is removed, because it cannot be counted") :
+		       intent_fail(err, -ENOMEM, "out of memory");
+	json_decref(memory->removed);
+	memory->removed = json_incref(after);
 	return 0;
 }

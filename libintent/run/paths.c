@@ -11,15 +11,14 @@ struct watched {
 	uv_fs_event_t event;
 	struct intent__runner *runner;
 	struct intent__slice *slice; /* NULL: closing */
-	char *path, *directory;      /* wanted, and what is really watched */
+	char *path, *directory;      /* wanted, and what is really watched (NULL: nothing) */
+	struct stat seen;            /* that directory, by which it is known again */
 };
 
 struct intent__paths {
 	struct watched *first;
 	json_t *list;
 };
-
-static void start_watching(struct watched *watched);
 
 static void on_closed(uv_handle_t *handle)
 {
@@ -28,6 +27,56 @@ static void on_closed(uv_handle_t *handle)
 	free(watched->path);
 	free(watched->directory);
 	free(watched);
+}
+
+/* Owned; a link is watched through the directory it stands in, where it is replaced. */
+static char *nearest_directory(const char *path, struct stat *ret)
+{
+	char *directory = strdup(path);
+	int (*look)(const char *, struct stat *) = lstat;
+
+	while (directory && (look(directory, ret) < 0 || !S_ISDIR(ret->st_mode))) {
+		char *slash = strrchr(directory, '/');
+
+		look = stat;
+		if (!slash || !slash[1]) {
+			free(directory);
+			return NULL;
+		}
+		slash[slash == directory] = '\0';
+	}
+	return directory;
+}
+
+static void on_event(uv_fs_event_t *event, const char *name, int events, int status);
+
+/* Watch what is nearest now; nothing to do when that is being watched already. */
+static void look_again(struct watched *watched)
+{
+	/* Twice: it may have changed between looking and watching. */
+	for (int i = 0; i < 2; i++) {
+		struct stat st;
+		char *nearest = nearest_directory(watched->path, &st);
+		int code;
+
+		if (nearest && watched->directory && !strcmp(nearest, watched->directory) &&
+		    st.st_ino == watched->seen.st_ino && st.st_dev == watched->seen.st_dev) {
+			free(nearest);
+			return;
+		}
+		uv_fs_event_stop(&watched->event);
+		free(watched->directory);
+		watched->directory = nearest;
+		watched->seen = st;
+		code = nearest ? uv_fs_event_start(&watched->event, on_event, nearest, 0) : 0;
+		if (code == UV_ENOENT)
+			continue;
+		if (code < 0 && !watched->runner->deaf) {
+			watched->runner->deaf = true;
+			intent_log(INTENT_WARN, NULL, "%s cannot be watched, so changes are found at --interval only: %s "
+				   "(fs.inotify.max_user_watches may be too low)", nearest, uv_strerror(code));
+		}
+	}
 }
 
 static void on_event(uv_fs_event_t *event, const char *name, int events, int status)
@@ -40,45 +89,7 @@ static void on_event(uv_fs_event_t *event, const char *name, int events, int sta
 	if (!watched->slice)
 		return;
 	intent__slice_wake(watched->runner, watched->slice);
-	/* A directory that appeared or went: the nearest one may be another now. */
-	if (strcmp(watched->path, watched->directory) || access(watched->path, F_OK) < 0) {
-		uv_fs_event_stop(event);
-		start_watching(watched);
-	}
-}
-
-static char *nearest_directory(const char *path)
-{
-	char *directory = strdup(path);
-	struct stat st;
-
-	while (directory && *directory && (stat(directory, &st) < 0 || !S_ISDIR(st.st_mode))) {
-		char *slash = strrchr(directory, '/');
-
-		if (!slash || slash == directory) {
-			free(directory);
-			return strdup("/");
-		}
-		*slash = '\0';
-	}
-	return directory;
-}
-
-static void start_watching(struct watched *watched)
-{
-	/* Twice: it may have changed between looking and watching. */
-	for (int i = 0; i < 2; i++) {
-		char *nearest = nearest_directory(watched->path);
-
-		if (!nearest || (i && watched->directory && !strcmp(nearest, watched->directory))) {
-			free(nearest);
-			return;
-		}
-		free(watched->directory);
-		watched->directory = nearest;
-		uv_fs_event_stop(&watched->event);
-		uv_fs_event_start(&watched->event, on_event, nearest, 0);
-	}
+	look_again(watched);
 }
 
 static void stop_all(struct intent__paths *paths)
@@ -103,10 +114,14 @@ static void add(struct intent__runner *runner, struct intent__slice *slice, cons
 	watched->runner = runner;
 	watched->slice = slice;
 	watched->path = strdup(path);
+	if (!watched->path) {
+		free(watched);
+		return;
+	}
 	uv_fs_event_init(&runner->loop, &watched->event);
 	watched->event.data = watched;
 	uv_unref((uv_handle_t *)&watched->event);
-	start_watching(watched);
+	look_again(watched);
 	watched->next = slice->paths->first;
 	slice->paths->first = watched;
 }
@@ -116,8 +131,12 @@ void intent__paths_set(struct intent__runner *runner, struct intent__slice *slic
 	size_t i;
 	json_t *path;
 
-	if (slice->paths && list && json_equal(slice->paths->list, list))
+	if (slice->paths && list && json_equal(slice->paths->list, list)) {
+		/* A directory that was removed and made again looks the same, but is silent. */
+		for (struct watched *watched = slice->paths->first; watched; watched = watched->next)
+			look_again(watched);
 		return;
+	}
 	if (slice->paths)
 		stop_all(slice->paths);
 	slice->paths = NULL;

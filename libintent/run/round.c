@@ -14,12 +14,32 @@
 #define PASSES_MAX 8               /* observe-plan-apply in one round */
 #define PROGRESS_INTERVAL_MS 1000
 
-volatile sig_atomic_t intent__round_stop_requested;
+volatile sig_atomic_t intent__round_stop_requested, intent__round_outdated;
 
 static void on_stop(int signal_number)
 {
 	(void)signal_number;
 	intent__round_stop_requested = 1;
+}
+
+static void on_outdated(int signal_number)
+{
+	(void)signal_number;
+	intent__round_outdated = 1;
+}
+
+/* The helper has kept them blocked until here: none is lost, none ends us unasked. */
+static void catch_signals(void)
+{
+	struct sigaction stop = {.sa_handler = on_stop}, other = {.sa_handler = on_outdated, .sa_flags = SA_RESTART};
+	sigset_t none;
+
+	sigaction(SIGTERM, &stop, NULL);
+	sigaction(SIGINT, &stop, NULL);
+	sigaction(SIGUSR1, &other, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 void intent__round_tell(struct intent_round *round, const json_t *message)
@@ -142,6 +162,12 @@ bool intent_round_should_stop(const struct intent_round *round)
 	return intent__round_stop_requested;
 }
 
+bool intent_round_is_outdated(const struct intent_round *round)
+{
+	(void)round;
+	return intent__round_outdated;
+}
+
 /* ---- the round ---- */
 
 struct outcome {
@@ -166,14 +192,19 @@ static void run_passes(struct intent_round *round, struct outcome *outcome)
 
 	for (int pass = 0; pass < PASSES_MAX; pass++) {
 		struct intent_plan plan;
+		int code;
 
 		intent_plan_init(&plan);
 		memset(&outcome->err, 0, sizeof(outcome->err));
-		if (observe_and_plan(round, &plan, &outcome->err) == 0)
+		code = observe_and_plan(round, &plan, &outcome->err);
+		if (code == 0)
 			outcome->err = plan.verdict;
 		json_decref(outcome->plan);
 		outcome->plan = plan.actions;
-		if (!json_array_size(plan.actions) || round->context->dry_run)
+		/* What was planned before planning failed is no plan. */
+		if (code < 0 && outcome->plan)
+			json_array_clear(outcome->plan);
+		if (!json_array_size(outcome->plan) || round->context->dry_run)
 			return;
 		if (before && json_equal(before, plan.actions)) {
 			intent_fail(&outcome->err, INTENT_ECHILD, "done, but still needed: %s",
@@ -188,14 +219,13 @@ static void run_passes(struct intent_round *round, struct outcome *outcome)
 	intent_fail(&outcome->err, INTENT_ESTALE, "still changing after %d passes", PASSES_MAX);
 }
 
-static void tell_result(struct intent_round *round, struct outcome *outcome)
+static void tell_result(struct intent_round *round, const struct outcome *outcome)
 {
 	intent_json_auto json_t *message = NULL;
 
-	message = json_pack("{s{si ss sO sO sO si sI si}}", "result",
+	message = json_pack("{s{si ss sO sO sO* si sI si}}", "result",
 			    "code", outcome->err.code, "message", outcome->err.code ? outcome->err.msg : "",
-			    "watch", round->watch, "detail", round->detail,
-			    "plan", outcome->plan ? outcome->plan : round->watch,
+			    "watch", round->watch, "detail", round->detail, "plan", outcome->plan,
 			    "owned", round->owned, "again", (json_int_t)round->again_ms,
 			    "actions", round->actions);
 	intent__round_tell(round, message);
@@ -212,18 +242,47 @@ static void tell_digest(struct intent_round *round)
 	intent__round_tell(round, message);
 }
 
+/* Asked again and again, not waited for in the kernel: a stop must get through. */
+static int lock_patiently(struct intent_round *round, const char *path, struct intent_error *err)
+{
+	const struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
+	bool said = false;
+	int fd;
+
+	/* --dry-run makes no lock file; where there is none, nobody is at work. */
+	while (intent_file_lock(path, LOCK_EX | LOCK_NB, !round->context->dry_run, &fd, err) < 0) {
+		if (err->code == INTENT_EABSENT && round->context->dry_run)
+			return 0;
+		if (err->code != INTENT_EBUSY)
+			return err->code;
+		if (intent_round_should_stop(round) || intent_round_is_outdated(round))
+			return intent_fail(err, INTENT_ESTALE, "stopped while another round of this slice still ran");
+		if (!said)
+			intent_round_log(round, INTENT_INFO, "Waiting for another round of %s to end", round->slice);
+		said = true;
+		nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
 /* A successor waits here for a round that outlived its runner. */
 static int lock_slice(struct intent_round *round, struct intent_error *err)
 {
-	intent_text_auto struct intent_text path = INTENT_TEXT_INIT;
-	int fd;
+	intent_text_auto struct intent_text path = INTENT_TEXT_INIT, name = INTENT_TEXT_INIT;
 
+	intent_url_escape(&name, round->slice, "@:+");
+	if (name.length > 200) { /* too long for a file */
+		char digest[65];
+
+		intent_sha256_hex(round->slice, strlen(round->slice), digest);
+		intent_text_clear(&name);
+		intent_text_puts(&name, digest);
+	}
 	intent_text_printf(&path, "%s/locks", round->context->state_dir);
-	if (intent_directory_make(intent_text_str(&path), 0700, err) < 0)
+	if (!round->context->dry_run && intent_directory_make(intent_text_str(&path), 0700, err) < 0)
 		return err->code;
-	intent_text_puts(&path, "/");
-	intent_url_escape(&path, round->slice, "");
-	return intent_file_lock(intent_text_str(&path), LOCK_EX, true, &fd, err);
+	intent_text_printf(&path, "/%s", intent_text_str(&name));
+	return lock_patiently(round, intent_text_str(&path), err);
 }
 
 int intent__round_main(const json_t *request, int channel, void *data)
@@ -235,11 +294,8 @@ int intent__round_main(const json_t *request, int channel, void *data)
 		.detail = json_object(), .watch = json_array(), .again_ms = -1,
 	};
 	struct outcome outcome = {.plan = NULL};
-	struct sigaction action = {.sa_handler = on_stop};
 
-	sigaction(SIGTERM, &action, NULL);
-	sigaction(SIGINT, &action, NULL);
-	signal(SIGPIPE, SIG_IGN);
+	catch_signals();
 	if (intent_json_boolean(request, "announce", false))
 		intent_log(INTENT_INFO, round.slice, "Checking spec for %s", round.slice);
 	tell_digest(&round);
@@ -248,5 +304,9 @@ int intent__round_main(const json_t *request, int channel, void *data)
 	tell_result(&round, &outcome);
 	/* The process ends here; what it holds goes with it, but sessions' files must not linger. */
 	intent_store_close(round.store);
+	json_decref(outcome.plan);
+	json_decref(round.detail);
+	json_decref(round.watch);
+	json_decref(round.progress);
 	return 0;
 }

@@ -22,11 +22,11 @@ struct intent_round {
 	int64_t progress_sent, again_ms;
 	int owned;
 	int actions;               /* done in this round */
-	bool confirmed, permitted;
+	bool interruptible;        /* a stop is one SIGINT now, never SIGKILL */
 };
 
-/* SIGTERM has come: end soon. */
-extern volatile sig_atomic_t intent__round_stop_requested;
+/* SIGTERM or SIGINT has come: the agent ends, and the plan is not gone on with. SIGUSR1: other intent has come. */
+extern volatile sig_atomic_t intent__round_stop_requested, intent__round_outdated;
 
 /* A line of JSON to the runner. */
 void intent__round_tell(struct intent_round *round, const json_t *message);

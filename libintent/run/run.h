@@ -65,13 +65,16 @@ int intent__round_main(const json_t *request, int channel, void *data);
 /* ---- memory.c ---- */
 
 struct intent__memory;
-int intent__memory_open(const char *state_dir, struct intent__memory **ret_owned, struct intent_error *err);
+/* read_only (--dry-run): nothing is made, swept or written. */
+int intent__memory_open(const char *state_dir, bool read_only, struct intent__memory **ret_owned,
+			struct intent_error *err);
 struct intent__memory *intent__memory_free(struct intent__memory *memory);
 /* Names of slices known from before (borrowed array). */
 const json_t *intent__memory_slices(const struct intent__memory *memory);
 /* Written durably, and only when it changes anything. */
 int intent__memory_know(struct intent__memory *memory, const char *const *names, size_t count, struct intent_error *err);
 int intent__memory_forget(struct intent__memory *memory, const char *name, struct intent_error *err);
+/* `store`: which one, with its prefix. What hangs on a lease, and status, is not kept. */
 int intent__memory_save(struct intent__memory *memory, const struct intent_snapshot *snapshot, const char *store,
 			struct intent_error *err);
 /* INTENT_EABSENT when there is none, or it is of another store. */
@@ -79,10 +82,12 @@ int intent__memory_load(struct intent__memory *memory, const char *store,
 			struct intent_snapshot **ret_owned, struct intent_error *err);
 /*
  * May these be removed? Counts distinct subjects of the last ten minutes, over all slices and
- * across restarts. 0 (and remembered), or INTENT_EDESTROY.
+ * across restarts; a subject that was permitted counts once, however often it is asked for. The limit
+ * is max_destroy, or when that is -1, half of what was `owned` in all slices before the first of them
+ * went, and at least 3. 0 (and remembered), or INTENT_EDESTROY.
  */
 int intent__memory_permit(struct intent__memory *memory, const char *slice, const json_t *subjects,
-			  int64_t limit, struct intent_error *err);
+			  int64_t owned, int64_t max_destroy, struct intent_error *err);
 
 /* ---- status.c ---- */
 

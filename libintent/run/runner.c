@@ -15,11 +15,6 @@ static void schedule(struct intent__runner *runner);
 
 /* ---- rounds ---- */
 
-static void count_state(struct intent__runner *runner, const struct intent__slice *slice)
-{
-	runner->counters.rounds[slice->state]++;
-}
-
 static int64_t owned_in_all(const struct intent__runner *runner)
 {
 	int64_t owned = 0;
@@ -31,16 +26,13 @@ static int64_t owned_in_all(const struct intent__runner *runner)
 
 static void answer_removal(struct intent__runner *runner, struct intent__slice *slice, const json_t *message)
 {
-	int64_t limit = runner->settings->max_destroy, half;
-	struct intent_error err = {0};
-	char line[sizeof(err.msg) + 1];
+	struct intent_error err;
+	char line[sizeof(err.msg) + 1] = "\n";
 
 	slice->owned = (int)intent_json_integer(message, "owned", slice->owned);
-	half = owned_in_all(runner) / 2;
-	if (limit < 0)
-		limit = half > 3 ? half : 3;
-	intent__memory_permit(runner->memory, slice->name, json_object_get(message, "destroy"), limit, &err);
-	snprintf(line, sizeof(line), "%s\n", err.msg);
+	if (intent__memory_permit(runner->memory, slice->name, json_object_get(message, "destroy"),
+				  owned_in_all(runner), runner->settings->max_destroy, &err) < 0)
+		snprintf(line, sizeof(line), "%s\n", err.msg);
 	intent__helper_answer(runner->helper, slice->round, line);
 }
 
@@ -55,7 +47,7 @@ static void on_message(unsigned id, json_t *message, void *data)
 	if (json_object_get(message, "destroy"))
 		answer_removal(runner, slice, message);
 	else if (json_object_get(message, "stop"))
-		slice->stop_signal = SIGINT;
+		slice->stop_signal = !strcmp(intent_json_string(message, "stop", ""), "int") ? SIGINT : SIGKILL;
 	else if (json_object_get(message, "digest"))
 		snprintf(slice->digest, sizeof(slice->digest), "%s", intent_json_string(message, "digest", ""));
 	else if (json_object_get(message, "progress"))
@@ -89,7 +81,6 @@ static void on_exit_of_round(unsigned id, int status, void *data)
 	if (runner->context->dry_run && slice->result)
 		show_plan(slice);
 	intent__slice_finish(runner, slice, status);
-	count_state(runner, slice);
 	schedule(runner);
 }
 
@@ -115,6 +106,8 @@ static void start_round(struct intent__runner *runner, struct intent__slice *sli
 	slice->stop_signal = SIGKILL;
 	slice->killed = slice->announce = false;
 	slice->round = runner->last_round;
+	json_decref(slice->asked);
+	slice->asked = json_incref(slice->intent);
 	if (intent__helper_start(runner->helper, slice->round, request, &err) < 0) {
 		intent_log(INTENT_ERROR, slice->name, "%s", err.msg);
 		slice->round = 0;
@@ -124,15 +117,20 @@ static void start_round(struct intent__runner *runner, struct intent__slice *sli
 	runner->running++;
 }
 
-/* A round that says nothing for too long is ended, with its whole family. */
+/* When a round under way that says nothing more is ended. */
+static int64_t deadline_of(const struct intent__runner *runner, const struct intent__slice *slice)
+{
+	int64_t given = runner->context->agent->deadline_ms;
+
+	return slice->killed ? INT64_MAX : slice->heard_ms + (given ? given : ROUND_DEADLINE_MS);
+}
+
+/* With its whole family. */
 static void end_silent_round(struct intent__runner *runner, struct intent__slice *slice, int64_t now)
 {
-	int64_t deadline = runner->context->agent->deadline_ms ? runner->context->agent->deadline_ms : ROUND_DEADLINE_MS;
-
-	if (!slice->round || slice->killed || now - slice->heard_ms < deadline)
-		return;
 	slice->killed = true;
-	intent_log(INTENT_ERROR, slice->name, "no progress for %" PRId64 " s, ending the round", deadline / 1000);
+	intent_log(INTENT_ERROR, slice->name, "no progress for %" PRId64 " s, ending the round",
+		   (now - slice->heard_ms) / 1000);
 	intent__helper_signal(runner->helper, slice->round, slice->stop_signal, true);
 }
 
@@ -152,29 +150,26 @@ static void schedule(struct intent__runner *runner)
 		return;
 	}
 	for (struct intent__slice *slice = runner->slices; slice; slice = slice->next) {
-		end_silent_round(runner, slice, now);
-		if (slice->round) {
-			int64_t deadline = slice->heard_ms + (runner->context->agent->deadline_ms ?
-				runner->context->agent->deadline_ms : ROUND_DEADLINE_MS);
+		int64_t at;
 
-			idle = false;
-			if (!slice->killed && deadline < next)
-				next = deadline;
-			continue;
-		}
-		if (slice->due_ms <= now && runner->running < runner->settings->concurrency)
+		if (slice->round && deadline_of(runner, slice) <= now)
+			end_silent_round(runner, slice, now);
+		if (!slice->round && slice->due_ms <= now && runner->running < runner->settings->concurrency)
 			start_round(runner, slice);
-		if (slice->round || slice->due_ms <= now)
-			idle = false;
-		else if (slice->due_ms < next)
-			next = slice->due_ms;
+		at = slice->round ? deadline_of(runner, slice) : slice->due_ms;
+		idle &= !slice->round && at > now;
+		/* What is due but has no room starts when a round ends. */
+		if (at > now && at < next)
+			next = at;
 	}
 	if (idle && runner->have_snapshot)
 		intent__runner_pass_done(runner);
-	if (runner->stopping || next == INT64_MAX)
+	if (runner->stopping)
+		return;
+	if (next == INT64_MAX)
 		uv_timer_stop(&runner->timer);
 	else
-		uv_timer_start(&runner->timer, on_timer, next > now ? (uint64_t)(next - now) : 0, 0);
+		uv_timer_start(&runner->timer, on_timer, (uint64_t)(next - now), 0);
 }
 
 /* ---- intent ---- */
@@ -219,14 +214,14 @@ static void on_snapshot(struct intent_watch *watch, struct intent_snapshot *snap
 		return;
 	if (runner->context->once && !runner->have_snapshot)
 		intent__status_seen(runner->status, snapshot);
-	if (!runner->context->dry_run &&
-	    intent__memory_save(runner->memory, snapshot, runner->context->store_url, &err) < 0)
+	if (intent__memory_save(runner->memory, snapshot, runner->store_identity, &err) < 0)
 		intent_log(INTENT_WARN, NULL, "The last good intent could not be kept: %s", err.msg);
 	intent_snapshot_unref(runner->snapshot);
 	runner->snapshot = intent_snapshot_ref(snapshot);
 	runner->have_snapshot = true;
 	intent__runner_reslice(runner);
 	schedule(runner);
+	intent__runner_ready(runner);
 }
 
 /* A reboot with the store down: converge to what was last known. */
@@ -235,7 +230,7 @@ static void use_kept_snapshot(struct intent__runner *runner)
 	struct intent_snapshot *kept;
 	struct intent_error err;
 
-	if (runner->have_snapshot || intent__memory_load(runner->memory, runner->context->store_url, &kept, &err) < 0)
+	if (runner->have_snapshot || intent__memory_load(runner->memory, runner->store_identity, &kept, &err) < 0)
 		return;
 	intent_log(INTENT_WARN, NULL, "Converging to the last good intent, kept in %s", runner->context->state_dir);
 	runner->snapshot = kept;
@@ -249,6 +244,7 @@ static void on_trouble(struct intent_watch *watch, const struct intent_error *tr
 
 	(void)watch;
 	runner->counters.store_up = !trouble->code;
+	runner->store_failed = trouble->code != 0;
 	if (runner->stopping)
 		return;
 	if (!trouble->code) {
@@ -257,12 +253,24 @@ static void on_trouble(struct intent_watch *watch, const struct intent_error *tr
 		return;
 	}
 	intent_log(INTENT_WARN, NULL, "The intent store cannot be read: %s", trouble->msg);
-	runner->store_failed = true;
 	use_kept_snapshot(runner);
 	if (runner->context->once && !runner->have_snapshot)
 		intent__runner_stop(runner, intent_error_is_temporary(trouble->code) ? 111 : 100);
 	else
 		schedule(runner);
+	intent__runner_ready(runner);
+}
+
+/*
+ * Not when the first rounds are over: one may download for an hour, or the store may come up later,
+ * and a supervisor would take us for hung.
+ */
+void intent__runner_ready(struct intent__runner *runner)
+{
+	if (runner->ready)
+		return;
+	runner->ready = true;
+	intent__notify("READY=1");
 }
 
 /* ---- signals ---- */
@@ -285,6 +293,8 @@ static void on_stop_signal(uv_signal_t *handle, int signal_number)
 {
 	struct intent__runner *runner = handle->data;
 
+	if (runner->finishing)
+		runner->ended = true;
 	if (runner->stopping) {
 		end_rounds(runner, true);
 		return;
@@ -293,29 +303,9 @@ static void on_stop_signal(uv_signal_t *handle, int signal_number)
 		   runner->running ? " when the rounds under way have; a second signal ends them now" : "");
 	intent__notify("STOPPING=1");
 	end_rounds(runner, false);
-	intent__runner_stop(runner, 0);
 	uv_timer_start(&runner->timer, on_grace_over, STOP_GRACE_MS, 0);
-}
-
-static void on_hangup(uv_signal_t *handle, int signal_number)
-{
-	struct intent__runner *runner = handle->data;
-	struct intent_error err;
-
-	(void)signal_number;
-	if (runner->settings->reload(runner->context, runner->settings, &err) < 0) {
-		intent_log(INTENT_ERROR, NULL, "Configuration not read again, the old one stays: %s", err.msg);
-		return;
-	}
-	intent_log(INTENT_INFO, NULL, "Configuration read again");
-	intent__runner_reopen(runner);
-}
-
-static void on_user_signal(uv_signal_t *handle, int signal_number)
-{
-	(void)signal_number;
-	intent__runner_resync(handle->data);
-	schedule(handle->data);
+	/* What --once was asked for is not done. */
+	intent__runner_stop(runner, runner->context->once ? 111 : 0);
 }
 
 static void on_resync(uv_timer_t *timer)
@@ -325,6 +315,38 @@ static void on_resync(uv_timer_t *timer)
 	intent__runner_discover(runner);
 	if (runner->watch)
 		intent_watch_refresh(runner->watch);
+}
+
+static void start_resync(struct intent__runner *runner)
+{
+	uint64_t ms = (uint64_t)runner->settings->interval_ms;
+
+	if (!runner->context->once)
+		uv_timer_start(&runner->resync, on_resync, ms, ms);
+}
+
+static void on_hangup(uv_signal_t *handle, int signal_number)
+{
+	struct intent__runner *runner = handle->data;
+	struct intent_error err;
+
+	(void)signal_number;
+	if (runner->stopping)
+		return;
+	if (runner->settings->reload(runner->context, runner->settings, &err) < 0) {
+		intent_log(INTENT_ERROR, NULL, "Configuration not read again, the old one stays: %s", err.msg);
+		return;
+	}
+	intent_log(INTENT_INFO, NULL, "Configuration read again");
+	start_resync(runner);
+	intent__runner_reopen(runner);
+}
+
+static void on_user_signal(uv_signal_t *handle, int signal_number)
+{
+	(void)signal_number;
+	intent__runner_resync(handle->data);
+	schedule(handle->data);
 }
 
 static void on_watchdog(uv_timer_t *timer)
@@ -377,9 +399,13 @@ static int set_up(struct intent__runner *runner, struct intent_error *err)
 		uv_unref((uv_handle_t *)&runner->signals[i]);
 	}
 	signal(SIGPIPE, SIG_IGN);
-	if (intent__memory_open(context->state_dir, &runner->memory, err) < 0 ||
+	runner->store_identity = intent_format("%s %s", context->store_url, intent_json_string(context->options, "prefix", ""));
+	if (!runner->store_identity)
+		return intent_fail(err, -ENOMEM, "out of memory");
+	if (intent__memory_open(context->state_dir, context->dry_run, &runner->memory, err) < 0 ||
 	    intent__helper_attach(runner->helper, &runner->loop, &helper_events, err) < 0 ||
-	    intent_store_open(context->store_url, intent_json_string(context->options, "prefix", NULL), &runner->store, err) < 0 ||
+	    intent_store_open(context->store_url, intent_json_string(context->options, "prefix", NULL),
+			&runner->store, err) < 0 ||
 	    intent_store_attach(runner->store, &runner->loop, err) < 0 ||
 	    intent__status_new(context, runner->store, &runner->loop, &runner->status, err) < 0 ||
 	    intent__server_start(&runner->loop, runner->settings->listen, context, runner->status,
@@ -387,9 +413,7 @@ static int set_up(struct intent__runner *runner, struct intent_error *err)
 		return err->code;
 	if (beat)
 		uv_timer_start(&runner->watchdog, on_watchdog, 0, (uint64_t)beat);
-	if (!context->once)
-		uv_timer_start(&runner->resync, on_resync, (uint64_t)runner->settings->interval_ms,
-			       (uint64_t)runner->settings->interval_ms);
+	start_resync(runner);
 	return 0;
 }
 
@@ -435,6 +459,7 @@ static void tear_down(struct intent__runner *runner)
 	intent_snapshot_unref(runner->snapshot);
 	json_decref(runner->prefixes);
 	json_decref(runner->discovered);
+	free(runner->store_identity);
 }
 
 int intent__runner_main(struct intent__context *context, struct intent__settings *settings,

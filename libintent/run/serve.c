@@ -4,7 +4,9 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <intent/file.h>
 #include "run.h"
 
@@ -24,11 +26,14 @@ struct intent__server {
 	const struct intent__context *context;
 	const struct intent__status *status;
 	const struct intent__counters *counters;
-	int clients;
+	struct client *clients;
+	int count;
+	bool stopped;
 	char *path; /* of the unix socket; owned */
 };
 
 struct client {
+	struct client *next;
 	struct intent__server *server;
 	union stream stream;
 	uv_timer_t idle;
@@ -143,13 +148,25 @@ static void make_reply(struct client *client)
 
 /* ---- connections ---- */
 
+static void free_server(struct intent__server *server)
+{
+	if (!server->stopped || server->count)
+		return;
+	free(server->path);
+	free(server);
+}
+
 static void on_client_closed(uv_handle_t *handle)
 {
-	struct client *client = handle->data;
+	struct client *client = handle->data, **at = &client->server->clients;
 
 	if (--client->handles)
 		return;
-	client->server->clients--;
+	while (*at != client)
+		at = &(*at)->next;
+	*at = client->next;
+	client->server->count--;
+	free_server(client->server);
 	intent_text_release(&client->request);
 	intent_text_release(&client->reply);
 	free(client);
@@ -219,8 +236,10 @@ static void on_connection(uv_stream_t *listener, int status)
 	uv_timer_init(listener->loop, &client->idle);
 	client->stream.handle.data = client->idle.data = client;
 	client->handles = 2;
-	server->clients++;
-	if (uv_accept(listener, &client->stream.stream) < 0 || server->clients > CLIENTS_MAX ||
+	client->next = server->clients;
+	server->clients = client;
+	server->count++;
+	if (uv_accept(listener, &client->stream.stream) < 0 || server->count > CLIENTS_MAX ||
 	    uv_read_start(&client->stream.stream, on_alloc, on_read) < 0) {
 		close_client(client);
 		return;
@@ -230,12 +249,39 @@ static void on_connection(uv_stream_t *listener, int status)
 
 /* ---- listening ---- */
 
-/* Ours or a dead predecessor's socket may be replaced; anything else there is not ours. */
+/* Does somebody answer there? */
+static bool is_alive(const struct sockaddr_un *address)
+{
+	intent_close_auto int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	return fd >= 0 && (!connect(fd, (const struct sockaddr *)address, sizeof(*address)) || errno == EAGAIN);
+}
+
+/* A dead predecessor's socket may be replaced; anything else there is not ours. */
+static int clear_place(const char *path, struct intent_error *err)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct stat st;
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return intent_fail(err, INTENT_EUSAGE, "--listen=unix:%s: a socket's path has at most %zu bytes", path,
+				   sizeof(address.sun_path) - 1);
+	if (lstat(path, &st) < 0)
+		return 0;
+	if (!S_ISSOCK(st.st_mode))
+		return intent_fail(err, INTENT_ENOTOURS, "cannot listen on %s: it is not a socket; remove it, or give another --listen", path);
+	memcpy(address.sun_path, path, strlen(path));
+	if (is_alive(&address))
+		return intent_fail(err, INTENT_EBUSY, "cannot listen on %s: another process does; "
+				   "end that one, or give another --listen (none: do without)", path);
+	unlink(path);
+	return 0;
+}
+
 static int listen_unix(struct intent__server *server, uv_loop_t *loop, const char *path, struct intent_error *err)
 {
 	intent_free_auto char *parent = strdup(path);
 	char *slash = parent ? strrchr(parent, '/') : NULL;
-	struct stat st;
 	int code;
 
 	if (slash && slash > parent) {
@@ -243,14 +289,15 @@ static int listen_unix(struct intent__server *server, uv_loop_t *loop, const cha
 		if (intent_directory_make(parent, 0755, err) < 0)
 			return err->code;
 	}
-	if (!lstat(path, &st) && S_ISSOCK(st.st_mode))
-		unlink(path);
+	if (clear_place(path, err) < 0)
+		return err->code;
 	uv_pipe_init(loop, &server->listener.pipe, 0);
 	server->path = strdup(path);
 	code = uv_pipe_bind(&server->listener.pipe, path);
 	if (!code)
 		code = uv_pipe_chmod(&server->listener.pipe, UV_READABLE | UV_WRITABLE);
-	return code < 0 ? intent_fail(err, code, "cannot listen on %s: %s (--listen=none does without)", path, uv_strerror(code)) : 0;
+	return code < 0 ? intent_fail(err, code, "cannot listen on %s: %s (--listen=none does without)",
+			path, uv_strerror(code)) : 0;
 }
 
 static int listen_tcp(struct intent__server *server, uv_loop_t *loop, const char *address, struct intent_error *err)
@@ -280,8 +327,8 @@ static void on_listener_closed(uv_handle_t *handle)
 {
 	struct intent__server *server = handle->data;
 
-	free(server->path);
-	free(server);
+	server->stopped = true;
+	free_server(server);
 }
 
 int intent__server_start(uv_loop_t *loop, const char *address, const struct intent__context *context,
@@ -320,6 +367,9 @@ int intent__server_start(uv_loop_t *loop, const char *address, const struct inte
 
 void intent__server_stop(struct intent__server *server)
 {
-	if (server)
-		uv_close(&server->listener.handle, on_listener_closed);
+	if (!server)
+		return;
+	for (struct client *client = server->clients; client; client = client->next)
+		close_client(client);
+	uv_close(&server->listener.handle, on_listener_closed);
 }

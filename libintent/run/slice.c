@@ -7,6 +7,10 @@
 
 #define BACKOFF_FIRST_MS 1000
 #define BACKOFF_MAX_MS 60000
+/* Between rounds that only a path woke: what watches a busy directory must not spin. */
+#define PATH_PAUSE_MS 200
+#define PATH_PAUSE_FAILING_MS 1000
+#define FINISH_MS 3000 /* for the last words to the store */
 
 /* ---- the set of slices ---- */
 
@@ -46,6 +50,7 @@ static void free_slice(struct intent__runner *runner, struct intent__slice *slic
 {
 	intent__paths_set(runner, slice, NULL);
 	json_decref(slice->intent);
+	json_decref(slice->asked);
 	json_decref(slice->result);
 	free(slice->name);
 	free(slice);
@@ -82,9 +87,10 @@ static json_t *time_text(int64_t unix_ms)
 	return json_string(text);
 }
 
+/* Counting attempts of what merely waits would be a write to the store at each. */
 static bool is_settled(enum intent_state state)
 {
-	return state == INTENT_CONVERGED || state == INTENT_BLOCKED;
+	return state == INTENT_CONVERGED || state == INTENT_BLOCKED || state == INTENT_WAITING;
 }
 
 static void publish(struct intent__runner *runner, struct intent__slice *slice, const char *reason,
@@ -117,9 +123,13 @@ static void publish(struct intent__runner *runner, struct intent__slice *slice, 
 void intent__slice_progress(struct intent__runner *runner, struct intent__slice *slice, const json_t *progress)
 {
 	intent_json_auto json_t *detail = json_pack("{sO}", "progress", progress);
+	enum intent_state before = slice->state;
 
+	if (!slice->intent || runner->context->once)
+		return;
 	slice->state = INTENT_CONVERGING;
 	publish(runner, slice, "Working", "", detail);
+	slice->state = before; /* of the last round, until this one is over */
 }
 
 /* ---- when next ---- */
@@ -145,6 +155,18 @@ static int64_t backoff(int attempts)
 	return ms / 2 + random_below(ms / 2);
 }
 
+/* Has other intent come since the round began? */
+static bool is_outdated(const struct intent__slice *slice)
+{
+	return slice->intent && slice->asked != slice->intent;
+}
+
+/* A round that fails may itself have stirred what it watches: then only its backoff counts. */
+static int64_t path_pause(const struct intent__slice *slice)
+{
+	return slice->state == INTENT_FAILING ? PATH_PAUSE_FAILING_MS : PATH_PAUSE_MS;
+}
+
 static void set_next(struct intent__runner *runner, struct intent__slice *slice, int code)
 {
 	int64_t resync = runner->settings->interval_ms + random_below(runner->settings->splay_ms);
@@ -159,10 +181,14 @@ static void set_next(struct intent__runner *runner, struct intent__slice *slice,
 		wait = again;
 	if (wait > resync)
 		wait = resync;
-	if (slice->woken)
-		wait = 0;
+	if (slice->woken && slice->state != INTENT_FAILING && wait > PATH_PAUSE_MS)
+		wait = PATH_PAUSE_MS;
 	slice->woken = false;
-	slice->due_ms = runner->context->once ? INT64_MAX : intent_time_monotonic() + wait;
+	slice->heard_ms = intent_time_monotonic();
+	if (is_outdated(slice))
+		slice->due_ms = 0;
+	else
+		slice->due_ms = runner->context->once ? INT64_MAX : slice->heard_ms + wait;
 }
 
 /* ---- rounds end ---- */
@@ -203,7 +229,7 @@ static void log_outcome(const struct intent__slice *slice, enum intent_state bef
 
 void intent__slice_finish(struct intent__runner *runner, struct intent__slice *slice, int status)
 {
-	bool absent = json_is_true(json_object_get(slice->intent, "absent"));
+	bool absent = json_is_true(json_object_get(slice->asked, "absent"));
 	enum intent_state before = slice->state;
 	struct intent_error err, ignored;
 
@@ -214,13 +240,14 @@ void intent__slice_finish(struct intent__runner *runner, struct intent__slice *s
 	runner->counters.actions += (uint64_t)intent_json_integer(slice->result, "actions", 0);
 	runner->counters.failures += err.code != 0;
 	slice->state = err.code ? intent_error_state(err.code) : INTENT_CONVERGED;
+	runner->counters.rounds[slice->state]++;
 	slice->attempts = err.code ? slice->attempts + 1 : 0;
 	log_outcome(slice, before, &err);
 	intent__paths_set(runner, slice, json_object_get(slice->result, "watch"));
 	set_next(runner, slice, err.code);
 	if (err.code == INTENT_ESTALE && runner->watch)
 		intent_watch_refresh(runner->watch);
-	if (absent && !err.code && !slice->work && !runner->context->dry_run) {
+	if (absent && !err.code && !slice->work && slice->asked == slice->intent && !runner->context->dry_run) {
 		intent__memory_forget(runner->memory, slice->name, &ignored);
 		drop_slice(runner, slice);
 		return;
@@ -238,12 +265,14 @@ void intent__slice_finish(struct intent__runner *runner, struct intent__slice *s
 
 void intent__slice_wake(struct intent__runner *runner, struct intent__slice *slice)
 {
-	if (slice->round || !slice->intent) {
-		slice->woken = slice->round != 0;
-		return;
+	int64_t due = slice->heard_ms + path_pause(slice);
+
+	if (slice->round)
+		slice->woken = true;
+	else if (slice->intent && due < slice->due_ms) {
+		slice->due_ms = due;
+		intent__runner_wake(runner);
 	}
-	slice->due_ms = 0;
-	intent__runner_wake(runner);
 }
 
 /* ---- intent comes in ---- */
@@ -256,6 +285,7 @@ static void refuse(struct intent__runner *runner, struct intent__slice *slice, c
 	json_decref(slice->intent);
 	slice->intent = NULL;
 	slice->ran = true;
+	slice->attempts = 0;
 	slice->due_ms = INT64_MAX;
 	if (slice->trouble.code == code && !strcmp(slice->trouble.msg, message))
 		return;
@@ -266,7 +296,7 @@ static void refuse(struct intent__runner *runner, struct intent__slice *slice, c
 	publish(runner, slice, intent_error_reason(code), slice->trouble.msg, NULL);
 }
 
-static void take_intent(struct intent__slice *slice, json_t *intent)
+static void take_intent(struct intent__runner *runner, struct intent__slice *slice, json_t *intent)
 {
 	if (slice->intent && json_equal(slice->intent, intent))
 		return;
@@ -276,10 +306,10 @@ static void take_intent(struct intent__slice *slice, json_t *intent)
 	slice->attempts = 0;
 	slice->announce = true;
 	slice->ran = false;
+	slice->due_ms = 0;
+	/* The newest intent is taken when the round is over; work of it that nobody wants any more may end sooner. */
 	if (slice->round)
-		slice->woken = true; /* the newest intent is taken when the round is over */
-	else
-		slice->due_ms = 0;
+		intent__helper_signal(runner->helper, slice->round, SIGUSR1, false);
 }
 
 /* Remembered before their first round, so that a slice that vanishes while we are down is still undone. */
@@ -296,8 +326,7 @@ static void remember(struct intent__runner *runner)
 	for (struct intent__slice *slice = runner->slices; names && slice; slice = slice->next)
 		if (slice->intent)
 			names[count++] = slice->name;
-	if (names && !runner->context->dry_run &&
-	    intent__memory_know(runner->memory, names, count, &err) < 0)
+	if (names && intent__memory_know(runner->memory, names, count, &err) < 0)
 		intent_log(INTENT_WARN, NULL, "The slices could not be remembered: %s", err.msg);
 	free(names);
 }
@@ -345,7 +374,7 @@ void intent__runner_reslice(struct intent__runner *runner)
 		if (!slice)
 			continue;
 		if (json_object_get(row, "intent"))
-			take_intent(slice, json_object_get(row, "intent"));
+			take_intent(runner, slice, json_object_get(row, "intent"));
 		else
 			refuse(runner, slice, json_object_get(row, "error"));
 	}
@@ -444,23 +473,30 @@ static void on_status_done(void *data)
 	uv_stop(&runner->loop);
 }
 
+static void on_finish_over(uv_timer_t *timer)
+{
+	on_status_done(timer->data);
+}
+
 void intent__runner_maybe_end(struct intent__runner *runner)
 {
 	if (!runner->stopping || runner->finishing || (runner->running && !runner->helper_gone))
 		return;
 	runner->finishing = true;
-	if (runner->status && !runner->context->dry_run)
-		intent__status_finish(runner->status, on_status_done, runner);
-	else
+	if (!runner->status || runner->context->dry_run) {
 		runner->ended = true;
+		return;
+	}
+	/* A store that does not answer holds up nobody's end: leases run out by themselves. */
+	uv_timer_start(&runner->timer, on_finish_over, FINISH_MS, 0);
+	intent__status_finish(runner->status, on_status_done, runner);
 }
 
 void intent__runner_stop(struct intent__runner *runner, int exit_status)
 {
-	if (runner->stopping)
-		return;
+	if (!runner->stopping)
+		runner->exit_status = exit_status;
 	runner->stopping = true;
-	runner->exit_status = exit_status;
 	intent__runner_maybe_end(runner);
 }
 
@@ -478,13 +514,9 @@ static void drop_strangers(struct intent__runner *runner)
 
 void intent__runner_pass_done(struct intent__runner *runner)
 {
-	if (runner->context->once) {
+	if (!runner->context->once)
+		return;
+	if (!runner->context->dry_run)
 		drop_strangers(runner);
-		intent__runner_stop(runner, once_status(runner));
-		return;
-	}
-	if (runner->ready)
-		return;
-	runner->ready = true;
-	intent__notify("READY=1");
+	intent__runner_stop(runner, once_status(runner));
 }

@@ -18,18 +18,19 @@ struct intent__slice {
 	struct intent__slice *next;
 	char *name;
 	json_t *intent;             /* NULL: `trouble` says why there is none */
+	json_t *asked;              /* the intent of the round under way, or of the last one */
 	char digest[65];            /* of the intent of the last round: libcrypto stays out of the runner */
 	struct intent_error trouble;
 	unsigned round;             /* id of the round under way; 0: none */
 	int64_t due_ms;             /* next round (monotonic); INT64_MAX: when woken */
-	int64_t heard_ms;           /* last word of the round under way */
+	int64_t heard_ms;           /* last word of the round under way, or when it ended */
 	int stop_signal;            /* what ends that round */
 	json_t *result;             /* what that round said; owned */
 	struct intent__paths *paths;
 	enum intent_state state;
 	int64_t since_ms;           /* wall clock, of state and reason */
 	int attempts, owned, actions;
-	bool woken;                 /* something happened while the round ran */
+	bool woken;                 /* a path it watches changed, or SIGUSR1 came, while the round ran */
 	bool announce, killed, ran, work;
 };
 
@@ -51,6 +52,8 @@ struct intent__runner {
 	uv_loop_t loop;
 	uv_timer_t timer, resync, watchdog;
 	uv_signal_t signals[RUNNER_SIGNALS];
+	char *store_identity;       /* URL and prefix: whose snapshot is kept */
+	bool deaf;                  /* it was said that a path cannot be watched */
 	bool have_snapshot, store_failed, stopping, finishing, ended, ready, helper_gone;
 	int exit_status;
 };
@@ -60,6 +63,8 @@ struct intent__runner {
 /* Run the schedule soon. */
 void intent__runner_wake(struct intent__runner *runner);
 int intent__runner_watch(struct intent__runner *runner, struct intent_error *err);
+/* Tell the supervisor, once, that intent is known, or known to be out of reach. */
+void intent__runner_ready(struct intent__runner *runner);
 void intent__runner_fail(struct intent__runner *runner, const struct intent_error *err);
 
 /* ---- slice.c ---- */
@@ -85,7 +90,7 @@ struct intent__slice *intent__slice_by_round(struct intent__runner *runner, unsi
 void intent__slice_progress(struct intent__runner *runner, struct intent__slice *slice, const json_t *progress);
 /* The round has ended with slice->result (NULL: it said nothing): state, status, when next. */
 void intent__slice_finish(struct intent__runner *runner, struct intent__slice *slice, int status);
-/* Something it watches changed. */
+/* A path it watches changed. */
 void intent__slice_wake(struct intent__runner *runner, struct intent__slice *slice);
 
 /* ---- paths.c ---- */

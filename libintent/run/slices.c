@@ -2,6 +2,7 @@
  * The applications of a node as slices: from nodes/<node>/ and
  * clusters/<app>/<cluster>/ to one intent document each. Pure.
  */
+#include <errno.h>
 #include <intent/agent.h>
 #include <intent/documents.h>
 
@@ -76,11 +77,13 @@ static int application(const struct intent_snapshot *snapshot, const struct inte
 	    cluster_document(snapshot, app, cluster, "deploy_config", &deploy, err) < 0)
 		return err->code;
 	/* Targets without a base directory (containers) have none here either. */
-	basedir = intent_deploy_basedir(deploy, node);
-	*ret_new = json_pack("{ss ss ss ss* sO sO sO}", "app", app, "node", node, "cluster", cluster,
+	if (json_object_get(deploy, "basedir"))
+		basedir = intent_deploy_basedir(deploy, node);
+	*ret_new = json_pack("{ss ss ss ss* sO sO sO*}", "app", app, "node", node, "cluster", cluster,
 			     "basedir", basedir, "config", config, "deploy", deploy,
 			     "options", json_object_get(options, "own"));
-	return 0;
+	/* Without this a slice would be missing, and what is missing gets removed. */
+	return *ret_new ? 0 : intent_fail(err, -ENOMEM, "%s: out of memory", app);
 }
 
 /* Two applications in one directory would take turns destroying each other. */
@@ -137,7 +140,7 @@ static void add_absent(json_t *slices, const json_t *known, const json_t *option
 		if (!node_is_meant)
 			slice_error(slices, json_string_value(name), &err);
 		else
-			json_object_set_new(slices, json_string_value(name), json_pack("{s{sO ss sb sb sO}}",
+			json_object_set_new(slices, json_string_value(name), json_pack("{s{sO ss sb sb sO*}}",
 				"intent", "app", name, "node", node, "absent", 1, "retired", retired,
 				"options", json_object_get(options, "own")));
 	}

@@ -4,12 +4,15 @@
  * agent stops renewing. --once publishes without a lease.
  */
 #include <errno.h>
+#include <intent/documents.h>
 #include "run.h"
 
 #define LEASE_TTL_MS 60000
 #define LEASE_BEAT_MS 20000
 #define RETRY_MS 2000
 #define BATCH_MAX 32
+#define BATCH_BYTES (256u << 10)  /* Consul takes 512 KiB in one transaction */
+#define DETAIL_BYTES (64u << 10)  /* a longer document goes without its detail */
 
 struct intent__status {
 	const struct intent__context *context;
@@ -20,6 +23,7 @@ struct intent__status {
 	json_t *in_flight;           /* slices of the batch under way, or NULL */
 	json_t *leased;              /* --once: slices whose document a running agent keeps */
 	char *session;               /* owned; NULL: none yet */
+	int trouble;                 /* the code that was logged last; 0: it works */
 	int64_t renewed_at;
 	bool opening, finishing, closing_session;
 	unsigned epoch;              /* answers to questions asked before a move are dropped */
@@ -83,6 +87,15 @@ static void owe_everything(struct intent__status *status)
 		json_object_set_new(status->owed, slice, json_true());
 }
 
+/* Once a cause: the store's being away is said elsewhere. */
+static void note_outcome(struct intent__status *status, const struct intent_error *err)
+{
+	if (err->code && err->code != status->trouble && err->code != INTENT_EUNAVAILABLE &&
+	    err->code != INTENT_EABSENT)
+		intent_log(INTENT_WARN, NULL, "Status could not be published: %s", err->msg);
+	status->trouble = err->code;
+}
+
 static void on_session(struct intent_store *store, uint64_t revision, const char *session,
 		       const struct intent_error *err, void *data)
 {
@@ -93,6 +106,7 @@ static void on_session(struct intent_store *store, uint64_t revision, const char
 	if (!status)
 		return;
 	status->opening = false;
+	note_outcome(status, err);
 	if (err->code) {
 		flush_soon(status, RETRY_MS);
 		return;
@@ -115,12 +129,13 @@ static void on_batch(struct intent_store *store, uint64_t revision, const char *
 	(void)session;
 	if (!status)
 		return;
+	note_outcome(status, err);
 	if (err->code)
 		json_object_foreach(status->in_flight, slice, item)
 			json_object_set_new(status->owed, slice, json_true());
 	json_decref(status->in_flight);
 	status->in_flight = NULL;
-	if (err->code && err->code == INTENT_EABSENT) { /* the lease is gone */
+	if (err->code == INTENT_EABSENT) { /* the lease is gone */
 		free(status->session);
 		status->session = NULL;
 	}
@@ -132,45 +147,83 @@ static void on_batch(struct intent_store *store, uint64_t revision, const char *
 		maybe_done(status);
 }
 
+struct batch {
+	struct intent_op ops[BATCH_MAX];
+	char *keys[BATCH_MAX], *values[BATCH_MAX]; /* owned */
+	size_t count, bytes;
+};
+
+/* The document as it is written; owned. What an agent says must not hold up what others say. */
+static char *document_text(const json_t *document)
+{
+	char *text = intent_json_canonical(document);
+
+	if (text && strlen(text) > DETAIL_BYTES) {
+		intent_json_auto json_t *shorter = json_copy((json_t *)(uintptr_t)document);
+
+		free(text);
+		json_object_set_new(shorter, "detail", json_pack("{ss}", "omitted", "it is too long for the store"));
+		text = intent_json_canonical(shorter);
+	}
+	return text;
+}
+
+/* False when it is full. A slice whose name makes no key is served on --listen only. */
+static bool add_to_batch(struct intent__status *status, struct batch *batch, const char *slice)
+{
+	const json_t *document = json_object_get(status->documents, slice);
+	intent_free_auto char *key = status_key(status, slice), *text = NULL;
+	size_t i = batch->count;
+
+	if (i == BATCH_MAX || batch->bytes >= BATCH_BYTES)
+		return false;
+	if (!key || !intent_document_find(key))
+		return true;
+	text = document ? document_text(document) : NULL;
+	if (document && !text)
+		return true;
+	batch->ops[i] = (struct intent_op){
+		.kind = document ? INTENT_OP_PUT : INTENT_OP_DELETE, .key = key,
+		.value = text, .length = text ? strlen(text) : 0, .session = document ? status->session : NULL,
+	};
+	batch->bytes += batch->ops[i].length;
+	batch->keys[i] = key;
+	batch->values[i] = text;
+	key = text = NULL;
+	batch->count++;
+	return true;
+}
+
 /* One batch: puts and deletes of what is owed. */
 static void send_batch(struct intent__status *status)
 {
-	struct intent_op ops[BATCH_MAX] = {{0}};
-	char *keys[BATCH_MAX] = {NULL}, *values[BATCH_MAX] = {NULL};
-	struct question *question = ask(status);
+	struct batch batch = {.count = 0};
+	struct question *question;
 	struct intent_error err;
-	size_t count = 0;
 	const char *slice;
 	json_t *item;
 	void *next;
 
 	status->in_flight = json_object();
 	json_object_foreach_safe(status->owed, next, slice, item) {
-		json_t *document = json_object_get(status->documents, slice);
-
-		if (count == BATCH_MAX)
+		if (!add_to_batch(status, &batch, slice))
 			break;
-		keys[count] = status_key(status, slice);
-		values[count] = document ? intent_json_canonical(document) : NULL;
-		ops[count] = (struct intent_op){
-			.kind = document ? INTENT_OP_PUT : INTENT_OP_DELETE, .key = keys[count],
-			.value = values[count], .length = values[count] ? strlen(values[count]) : 0,
-			.session = document ? status->session : NULL,
-		};
-		count++;
 		json_object_set_new(status->in_flight, slice, json_true());
 		json_object_del(status->owed, slice);
 	}
-	if (!question || intent_store_txn_start(status->store, ops, count, on_batch, question, &err) < 0) {
-		json_object_update(status->owed, status->in_flight);
+	question = batch.count ? ask(status) : NULL;
+	if (!question || intent_store_txn_start(status->store, batch.ops, batch.count, on_batch, question, &err) < 0) {
+		if (batch.count) {
+			json_object_update(status->owed, status->in_flight);
+			flush_soon(status, RETRY_MS);
+		}
 		json_decref(status->in_flight);
 		status->in_flight = NULL;
 		free(question);
-		flush_soon(status, RETRY_MS);
 	}
-	for (size_t i = 0; i < count; i++) {
-		free(keys[i]);
-		free(values[i]);
+	for (size_t i = 0; i < batch.count; i++) {
+		free(batch.keys[i]);
+		free(batch.values[i]);
 	}
 }
 

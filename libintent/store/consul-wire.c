@@ -249,10 +249,11 @@ char **intent__consul_merge(const char *const *prefixes, size_t count, size_t mo
 	for (size_t i = 0; i < count; i++)
 		room += strlen(prefixes[i]) + 1;
 	char **merged = malloc(room);
-	char *at = (char *)(merged + count + 1);
 
 	if (!merged)
 		return NULL;
+	char *at = (char *)(merged + count + 1);
+
 	for (size_t i = 0; i < count; i++) {
 		merged[i] = memcpy(at, prefixes[i], strlen(prefixes[i]) + 1);
 		at += strlen(at) + 1;

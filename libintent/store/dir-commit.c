@@ -8,7 +8,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <sys/fsuid.h>
 #include <intent/file.h>
 
@@ -76,157 +75,6 @@ void intent__dir_stage_sweep(int meta)
 		close(fd);
 }
 
-/* ---- places ---- */
-
-/* Open all components of path (cut up) but the last one. No link is followed. */
-static int open_parent(int root, char *path, int *ret_fd, const char **ret_last)
-{
-	intent_close_auto int fd = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	char *slash;
-
-	if (fd < 0)
-		return -errno;
-	while ((slash = strchr(path, '/'))) {
-		int next;
-
-		*slash = 0;
-		next = openat(fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (next < 0)
-			return errno == ENOTDIR || errno == ELOOP ? -ENOENT : -errno;
-		close(fd);
-		fd = next;
-		path = slash + 1;
-	}
-	*ret_last = path;
-	*ret_fd = fd;
-	fd = -1;
-	return 0;
-}
-
-int intent__dir_locate(int root, const char *key, char path[INTENT__DIR_PATH_MAX],
-		       int *ret_directory, const char **ret_name)
-{
-	struct stat st;
-	int fd, self, rc;
-
-	intent__dir_path(key, path);
-	rc = open_parent(root, path, &fd, ret_name);
-	if (rc < 0)
-		return rc;
-	*ret_directory = fd;
-	if (fstatat(fd, *ret_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		rc = -errno;
-	if (rc < 0 || !S_ISDIR(st.st_mode)) {
-		if (rc < 0)
-			close(fd);
-		return rc;
-	}
-	self = openat(fd, *ret_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	rc = self < 0 ? -errno : 0;
-	close(fd);
-	if (rc == 0 && fstatat(self, INTENT__DIR_SELF, &st, AT_SYMLINK_NOFOLLOW) < 0) {
-		rc = -errno;
-		close(self);
-	}
-	*ret_directory = self;
-	*ret_name = INTENT__DIR_SELF;
-	return rc;
-}
-
-/* Remove the directories on the way to a path that hold nothing any more. */
-static void prune(int root, const char *key)
-{
-	char whole[INTENT__DIR_PATH_MAX], path[INTENT__DIR_PATH_MAX], *slash;
-	const char *last;
-
-	intent__dir_path(key, whole);
-	/* First the directory of the key's own name, where "%self" was. */
-	for (;;) {
-		int fd, gone;
-
-		memcpy(path, whole, strlen(whole) + 1);
-		if (open_parent(root, path, &fd, &last) == 0) {
-			gone = unlinkat(fd, last, AT_REMOVEDIR) == 0 || errno == ENOENT ||
-			       errno == ENOTDIR;
-			close(fd);
-			if (!gone)
-				return;
-		}
-		slash = strrchr(whole, '/');
-		if (!slash)
-			return;
-		*slash = 0;
-	}
-}
-
-int intent__dir_unlink(int root, const char *key, bool durably)
-{
-	char path[INTENT__DIR_PATH_MAX];
-	const char *name;
-	int fd, rc = intent__dir_locate(root, key, path, &fd, &name);
-
-	if (rc < 0)
-		return rc == -ENOENT ? 0 : rc;
-	if (unlinkat(fd, name, 0) < 0 && errno != ENOENT)
-		rc = -errno;
-	else if (durably && fsync(fd) < 0)
-		rc = -errno;
-	close(fd);
-	if (rc == 0)
-		prune(root, key);
-	return rc;
-}
-
-/* A directory like its parent, durably. What is in its way goes: it is staged already. */
-static int make_directory(int parent, const char *name, bool force)
-{
-	intent_close_auto int fd = -1;
-	struct stat st;
-	int rc = mkdirat(parent, name, 0755);
-
-	if (rc < 0 && errno == EEXIST && force && unlinkat(parent, name, 0) == 0)
-		rc = mkdirat(parent, name, 0755);
-	if (rc < 0)
-		return -errno;
-	fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 || fstat(parent, &st) < 0 || fchmod(fd, st.st_mode & 07777) < 0 ||
-	    fsync(parent) < 0)
-		return -errno;
-	return 0;
-}
-
-/* As open_parent(), making what is missing; `force`: also where a file is in the way. */
-static int make_parent(int root, char *path, bool force, int *ret_fd, const char **ret_last)
-{
-	intent_close_auto int fd = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	char *slash;
-
-	if (fd < 0)
-		return -errno;
-	while ((slash = strchr(path, '/'))) {
-		int next, flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-
-		*slash = 0;
-		next = openat(fd, path, flags);
-		if (next < 0 && (errno == ENOENT || (force && errno != EACCES))) {
-			int rc = make_directory(fd, path, force);
-
-			if (rc < 0)
-				return rc;
-			next = openat(fd, path, flags);
-		}
-		if (next < 0)
-			return -errno;
-		close(fd);
-		fd = next;
-		path = slash + 1;
-	}
-	*ret_last = path;
-	*ret_fd = fd;
-	fd = -1;
-	return 0;
-}
-
 /* ---- what has to give way ---- */
 
 /*
@@ -243,7 +91,7 @@ static int stage_blocker(int root, int meta, struct intent__dir_changes *changes
 	int fd, rc;
 
 	intent__dir_path(key, path);
-	rc = open_parent(root, path, &fd, &last);
+	rc = intent__dir_open_parent(root, path, &fd, &last);
 	if (rc < 0)
 		return 0;
 	rc = fstatat(fd, last, &st, AT_SYMLINK_NOFOLLOW);
@@ -347,7 +195,7 @@ static int place(int root, int meta, const struct intent__dir_change *change,
 	if (!S_ISREG(st.st_mode))
 		return -EINVAL;
 	intent__dir_path(change->key, path);
-	rc = make_parent(root, path, true, &fd, &last);
+	rc = intent__dir_make_parent(root, path, true, &fd, &last);
 	if (rc < 0)
 		return rc;
 	/* A directory of this name that is empty makes room, any other takes the file in. */
@@ -520,7 +368,7 @@ static void undo_stage(int root, int meta, const struct intent__dir_changes *cha
 		if (!changes->list[i].stage[0])
 			continue;
 		unlinkat(meta, changes->list[i].stage, 0);
-		prune(root, changes->list[i].key);
+		intent__dir_prune(root, changes->list[i].key);
 	}
 }
 
@@ -543,7 +391,7 @@ static int prepare(int root, int meta, struct intent__dir_changes *changes,
 		if (rc)
 			continue;
 		intent__dir_path(changes->list[i].key, path);
-		rc = make_parent(root, path, false, &fd, &last);
+		rc = intent__dir_make_parent(root, path, false, &fd, &last);
 		if (rc < 0) {
 			errno = -rc;
 			return intent__dir_errno(err, "the directory of %s", changes->list[i].key);

@@ -123,7 +123,10 @@ static int read_open_file(struct reader *reader, int fd, const struct stat *st, 
 			  bool loose)
 {
 	struct intent__dir_document document;
-	ssize_t count = intent__dir_slurp(fd, reader->buffer, INTENT__DIR_FILE_MAX + 1);
+	/* Not on to the end of the file: who lengthens it by hand will be heard of. */
+	size_t room = st->st_size > INTENT__DIR_FILE_MAX ? INTENT__DIR_FILE_MAX + 1 :
+							   (size_t)st->st_size;
+	ssize_t count = intent__dir_slurp(fd, reader->buffer, room);
 
 	if (count < 0) {
 		errno = (int)-count;
@@ -138,31 +141,41 @@ static int read_open_file(struct reader *reader, int fd, const struct stat *st, 
 		   reader->judge && (loose || is_loose_file(st)) && is_powerful(reader, key));
 }
 
-/* The file `name` in `directory` as `key`; *ret_directory: it is a directory (nothing added). */
-static int read_file(struct reader *reader, int directory, const char *name, const char *key,
-		     bool loose, bool *ret_directory)
+/*
+ * The file `name` in `directory` as `key`; *ret_directory: it is a directory (nothing added).
+ * `type` is readdir()'s, or DT_UNKNOWN.
+ */
+static int read_file(struct reader *reader, int directory, const char *name, unsigned char type,
+		     const char *key, bool loose, bool *ret_directory)
 {
 	struct stat st;
 	intent_close_auto int fd = -1;
 
 	/* Looked at first: opening a device could do anything. */
-	if (fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
-		if (errno == ENOENT || errno == ENOTDIR)
+	if (type != DT_REG) {
+		if (fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+			if (errno == ENOENT || errno == ENOTDIR)
+				return 0;
+			return intent__dir_errno(reader->err, "%s", key);
+		}
+		*ret_directory = S_ISDIR(st.st_mode);
+		if (*ret_directory)
 			return 0;
-		return intent__dir_errno(reader->err, "%s", key);
+		if (!S_ISREG(st.st_mode))
+			return add_broken(reader, key, &st, "not a regular file");
 	}
-	*ret_directory = S_ISDIR(st.st_mode);
-	if (*ret_directory)
-		return 0;
-	if (!S_ISREG(st.st_mode))
-		return add_broken(reader, key, &st, "not a regular file");
 	fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT)
 		return 0;
-	if (fd < 0 && (errno == EACCES || errno == ELOOP))
-		return add_broken(reader, key, &st, "the file may not be read");
+	if (fd < 0 && (errno == EACCES || errno == ELOOP || errno == ENXIO))
+		return add_broken(reader, key,
+				  fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ? NULL :
+											   &st,
+				  "the file may not be read");
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return intent__dir_errno(reader->err, "%s", key);
+	if (!S_ISREG(st.st_mode))
+		return add_broken(reader, key, &st, "not a regular file");
 	return read_open_file(reader, fd, &st, key, loose);
 }
 
@@ -208,7 +221,8 @@ static int visit(struct reader *reader, int directory, const struct dirent *entr
 		if (top || !length || reader->key[length - 1] != '/')
 			return 0;
 		reader->key[length - 1] = 0;
-		rc = read_file(reader, directory, entry->d_name, reader->key, loose, &is_directory);
+		rc = read_file(reader, directory, entry->d_name, entry->d_type, reader->key,
+			       loose, &is_directory);
 		reader->key[length - 1] = '/';
 		return rc;
 	}
@@ -221,7 +235,8 @@ static int visit(struct reader *reader, int directory, const struct dirent *entr
 	if (!continues && !is_canonical(reader, entry->d_name))
 		return 0;
 	if (!continues && entry->d_type != DT_DIR && length) {
-		rc = read_file(reader, directory, entry->d_name, reader->key, loose, &is_directory);
+		rc = read_file(reader, directory, entry->d_name, entry->d_type, reader->key,
+			       loose, &is_directory);
 		if (rc < 0 || !is_directory)
 			return rc;
 	}
@@ -315,13 +330,13 @@ static int collect_one(struct reader *reader, const char *key)
 		return reader->err->code;
 	if (fd < 0)
 		return 0;
-	if (read_file(reader, fd, last, key, loose, &is_directory) < 0 || !is_directory)
+	if (read_file(reader, fd, last, DT_UNKNOWN, key, loose, &is_directory) < 0 || !is_directory)
 		return reader->err->code;
 	self = openat(fd, last, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (self < 0 || fstat(self, &st) < 0)
 		return errno == ENOENT ? 0 : intent__dir_errno(reader->err, "%s", key);
-	return read_file(reader, self, INTENT__DIR_SELF, key, loose || is_loose_directory(&st),
-			 &is_directory);
+	return read_file(reader, self, INTENT__DIR_SELF, DT_UNKNOWN, key,
+			 loose || is_loose_directory(&st), &is_directory);
 }
 
 static int collect_all(struct reader *reader, const char *prefix)

@@ -3,9 +3,6 @@
  * under the store's lock. Directories are armed before they are read, from the store's own
  * parents down, so nothing that happens later goes unheard; whatever cannot be armed is
  * looked at once a second instead.
- *
- * An arm is one inotify watch; its refs say which prefixes it serves, so that a change makes
- * only those be read again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +12,7 @@
 
 #include "dir.h"
 
+#define PARENT (IN_DELETE_SELF | IN_MOVE_SELF) /* no IN_ATTRIB: it would tell of all in /tmp */
 #define SELF (IN_DELETE_SELF | IN_MOVE_SELF | IN_ATTRIB)
 #define LAST (SELF | IN_CREATE | IN_MOVED_TO)
 #define CONTENT (LAST | IN_MOVED_FROM | IN_DELETE | IN_CLOSE_WRITE)
@@ -25,21 +23,9 @@
 #define RETRY_LOCK_MS 5
 #define POLL_MS 1000      /* where inotify does not reach */
 
-#define EVERY SIZE_MAX    /* ref of all prefixes: the store's parents */
+#define EVERY INTENT__DIR_EVERY
 
 enum { DIRTY = 1, RECHECK = 2 };
-
-struct ref {
-	size_t part;
-	uint32_t mask;
-};
-
-struct arm {
-	int wd;
-	uint32_t mask;     /* as the kernel has it */
-	struct ref *refs;  /* owned */
-	size_t count;
-};
 
 struct watch {
 	struct intent__watch_sink sink;
@@ -47,7 +33,7 @@ struct watch {
 	size_t skip;
 	struct intent__parts *parts;
 	unsigned char *flags;        /* one a part */
-	int inotify;                 /* -1: none to be had */
+	struct intent__dir_arms arms;
 	bool deaf;                   /* something could not be armed */
 	bool parents;                /* the store's parents must be armed again */
 	bool stopped;
@@ -56,8 +42,6 @@ struct watch {
 	int64_t busy_since;          /* somebody else has held the lock, 0: no */
 	int rechecks;
 	size_t reading;              /* the part that is being read */
-	struct arm *arms;            /* owned; sorted by wd, which only grow */
-	size_t arm_count, arm_room;
 	uv_poll_t poll;
 	uv_timer_t timer;
 	int handles;                 /* to be closed before the memory goes */
@@ -84,117 +68,10 @@ static void mark(struct watch *watch, size_t part, unsigned char flags)
 
 /* ---- arms ---- */
 
-static struct arm *find_arm(const struct watch *watch, int wd)
+static void arm(struct watch *watch, const char *path, size_t part, uint32_t mask)
 {
-	size_t low = 0, high = watch->arm_count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (watch->arms[middle].wd == wd)
-			return &watch->arms[middle];
-		if (watch->arms[middle].wd < wd)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
-}
-
-static struct arm *new_arm(struct watch *watch, int wd)
-{
-	size_t at = watch->arm_count;
-
-	if (watch->arm_count == watch->arm_room) {
-		size_t room = watch->arm_room ? watch->arm_room * 2 : 16;
-		struct arm *arms = reallocarray(watch->arms, room, sizeof(*arms));
-
-		if (!arms)
-			return NULL;
-		watch->arms = arms;
-		watch->arm_room = room;
-	}
-	/* The kernel's numbers grow, until they wrap after two thousand million. */
-	while (at && watch->arms[at - 1].wd > wd)
-		at--;
-	memmove(&watch->arms[at + 1], &watch->arms[at],
-		(watch->arm_count - at) * sizeof(*watch->arms));
-	watch->arms[at] = (struct arm){.wd = wd};
-	watch->arm_count++;
-	return &watch->arms[at];
-}
-
-static void remove_arm(struct watch *watch, struct arm *arm)
-{
-	size_t at = (size_t)(arm - watch->arms);
-
-	free(arm->refs);
-	watch->arm_count--;
-	memmove(arm, arm + 1, (watch->arm_count - at) * sizeof(*arm));
-}
-
-static bool add_ref(struct arm *arm, size_t part, uint32_t mask)
-{
-	struct ref *refs;
-
-	for (size_t i = 0; i < arm->count; i++) {
-		if (arm->refs[i].part == part) {
-			arm->refs[i].mask |= mask;
-			return true;
-		}
-	}
-	refs = reallocarray(arm->refs, arm->count + 1, sizeof(*refs));
-	if (!refs)
-		return false;
-	arm->refs = refs;
-	arm->refs[arm->count++] = (struct ref){.part = part, .mask = mask};
-	return true;
-}
-
-static void arm_path(struct watch *watch, const char *path, size_t part, uint32_t mask)
-{
-	int wd = watch->inotify < 0 ? -1 :
-		inotify_add_watch(watch->inotify, path, mask | IN_MASK_ADD);
-	struct arm *arm = wd < 0 ? NULL : find_arm(watch, wd);
-	uint32_t wanted = 0;
-
-	if (wd >= 0 && !arm)
-		arm = new_arm(watch, wd);
-	if (!arm || !add_ref(arm, part, mask)) {
+	if (!intent__dir_arms_add(&watch->arms, path, part, mask))
 		watch->deaf = true;
-		return;
-	}
-	for (size_t i = 0; i < arm->count; i++)
-		wanted |= arm->refs[i].mask;
-	arm->mask |= mask;
-	/* Narrower than before, so that a chain is not woken by what it once waited for. */
-	if (arm->mask != wanted && inotify_add_watch(watch->inotify, path, wanted) == wd)
-		arm->mask = wanted;
-}
-
-static void drop_refs(struct watch *watch, size_t part)
-{
-	for (size_t i = 0; i < watch->arm_count; i++) {
-		struct arm *arm = &watch->arms[i];
-		size_t kept = 0;
-
-		for (size_t j = 0; j < arm->count; j++) {
-			if (arm->refs[j].part != part)
-				arm->refs[kept++] = arm->refs[j];
-		}
-		arm->count = kept;
-	}
-}
-
-/* Arms that serve nobody any more. */
-static void sweep_arms(struct watch *watch)
-{
-	for (size_t i = watch->arm_count; i-- > 0;) {
-		if (watch->arms[i].count)
-			continue;
-		inotify_rm_watch(watch->inotify, watch->arms[i].wd);
-		remove_arm(watch, &watch->arms[i]);
-	}
 }
 
 static void on_directory(int fd, enum intent__dir_role role, void *data)
@@ -209,7 +86,7 @@ static void on_directory(int fd, enum intent__dir_role role, void *data)
 
 	/* By descriptor: the very directory that is read, whatever its path means by now. */
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	arm_path(watch, path, watch->reading, masks[role]);
+	arm(watch, path, watch->reading, masks[role]);
 }
 
 static void on_session(int root, const char *session, void *data)
@@ -221,33 +98,28 @@ static void on_session(int root, const char *session, void *data)
 		 session);
 	/* A session without a file is over; its documents are not there. */
 	if (access(path, F_OK) == 0)
-		arm_path(watch, path, watch->reading, SESSION);
+		arm(watch, path, watch->reading, SESSION);
 }
 
-/* The store's path from the root directory down: any of them may be moved away. */
+/* The store's path, upwards: any of these directories may be moved away. */
 static void arm_parents(struct watch *watch)
 {
 	char path[PATH_MAX];
 	size_t length = strlen(watch->path);
+	uint32_t mask = SELF;
 
-	drop_refs(watch, EVERY);
-	if (watch->inotify < 0 || length >= sizeof(path))
+	intent__dir_arms_drop(&watch->arms, EVERY);
+	if (watch->arms.inotify < 0 || length >= sizeof(path))
 		return;
 	memcpy(path, watch->path, length + 1);
-	for (;;) {
-		int wd = inotify_add_watch(watch->inotify, path, SELF | IN_MASK_ADD);
-		struct arm *arm = wd < 0 ? NULL : find_arm(watch, wd);
-
+	while (length) {
 		/* Not readable for us: then its moving is met by the next resync. */
-		if (wd >= 0 && !arm)
-			arm = new_arm(watch, wd);
-		if (arm && add_ref(arm, EVERY, SELF))
-			arm->mask |= SELF;
+		if (access(path, R_OK) == 0)
+			arm(watch, path, EVERY, mask);
 		while (length && path[length] != '/')
 			length--;
-		if (!length)
-			break;
 		path[length] = 0;
+		mask = PARENT;
 	}
 	watch->parents = false;
 }
@@ -256,7 +128,8 @@ static void arm_parents(struct watch *watch)
 
 static void on_event(struct watch *watch, const struct inotify_event *event)
 {
-	struct arm *arm = event->wd < 0 ? NULL : find_arm(watch, event->wd);
+	struct intent__dir_arm *arm =
+		event->wd < 0 ? NULL : intent__dir_arms_find(&watch->arms, event->wd);
 	bool named = event->len && event->name[0];
 
 	if (event->mask & IN_Q_OVERFLOW) {
@@ -267,12 +140,12 @@ static void on_event(struct watch *watch, const struct inotify_event *event)
 	if (!arm || (named && event->name[0] == '.'))
 		return;
 	for (size_t i = 0; i < arm->count; i++) {
-		const struct ref *ref = &arm->refs[i];
+		const struct intent__dir_ref *ref = &arm->refs[i];
 
 		if (!(event->mask & (ref->mask | IN_IGNORED | IN_UNMOUNT)))
 			continue;
 		/* For a directory on the way, what happens to others in it is no news. */
-		if (named && ref->mask == SELF)
+		if (named && (ref->mask == SELF || ref->mask == PARENT))
 			continue;
 		mark(watch, ref->part, DIRTY);
 		if (ref->mask == SESSION) {
@@ -284,7 +157,7 @@ static void on_event(struct watch *watch, const struct inotify_event *event)
 			 UNFINISHED_MS : BURST_MS);
 	}
 	if (event->mask & IN_IGNORED)
-		remove_arm(watch, arm);
+		intent__dir_arms_forget(&watch->arms, arm);
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
@@ -295,7 +168,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 
 	(void)status;
 	(void)events;
-	while ((count = read(watch->inotify, buffer, sizeof(buffer))) > 0) {
+	while ((count = read(watch->arms.inotify, buffer, sizeof(buffer))) > 0) {
 		const struct inotify_event *event;
 
 		for (char *at = buffer; at < buffer + count; at += sizeof(*event) + event->len) {
@@ -334,7 +207,7 @@ static int read_part(struct watch *watch, int root, size_t part, struct intent_e
 	struct intent_snapshot *snapshot;
 
 	watch->reading = part;
-	drop_refs(watch, part);
+	intent__dir_arms_drop(&watch->arms, part);
 	if (intent__dir_collect(root, intent__parts_prefix(watch->parts, part), false, watch->skip,
 				&observer, &snapshot, err) < 0)
 		return err->code;
@@ -363,7 +236,7 @@ static int read_dirty(struct watch *watch, struct intent_error *err)
 		if ((watch->flags[i] & DIRTY) && read_part(watch, root, i, err) < 0)
 			last = *err;
 	}
-	sweep_arms(watch);
+	intent__dir_arms_sweep(&watch->arms);
 	if (last.code)
 		*err = last;
 	return last.code;
@@ -404,7 +277,7 @@ static void on_timer(uv_timer_t *timer)
 	struct watch *watch = timer->data;
 	struct intent_snapshot *snapshot;
 
-	watch->deaf = watch->inotify < 0;
+	watch->deaf = watch->arms.inotify < 0;
 	if (!look(watch) || watch->stopped)
 		return;
 	if (watch->rechecks) {
@@ -432,11 +305,7 @@ static void on_closed(uv_handle_t *handle)
 
 	if (--watch->handles > 0)
 		return;
-	if (watch->inotify >= 0)
-		close(watch->inotify);
-	for (size_t i = 0; i < watch->arm_count; i++)
-		free(watch->arms[i].refs);
-	free(watch->arms);
+	intent__dir_arms_release(&watch->arms);
 	free(watch->flags);
 	free(watch->path);
 	intent__parts_free(watch->parts);
@@ -445,12 +314,12 @@ static void on_closed(uv_handle_t *handle)
 
 static void listen_on(struct watch *watch, uv_loop_t *loop)
 {
-	watch->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	if (watch->inotify < 0)
+	watch->arms.inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	if (watch->arms.inotify < 0)
 		return;
-	if (uv_poll_init(loop, &watch->poll, watch->inotify) < 0) {
-		close(watch->inotify);
-		watch->inotify = -1;
+	if (uv_poll_init(loop, &watch->poll, watch->arms.inotify) < 0) {
+		close(watch->arms.inotify);
+		watch->arms.inotify = -1;
 		return;
 	}
 	watch->handles++;
@@ -471,7 +340,7 @@ int intent__dir_watch_start(struct intent_store *store, const char *const *prefi
 	}
 	watch->handles = 1;
 	watch->timer.data = watch;
-	watch->inotify = -1;
+	watch->arms.inotify = -1;
 	watch->sink = *sink;
 	watch->skip = strlen(store->prefix);
 	watch->path = strdup(intent__dir_store_path(store));
@@ -497,34 +366,19 @@ static size_t index_of(const struct intent__parts *parts, const char *prefix)
 }
 
 /* Flags and refs under the parts' new numbers. `names` are the old parts' prefixes. */
-static void renumber(struct watch *watch, char *const *names, size_t count, unsigned char *flags)
+static void renumber(struct watch *watch, char *const *names, size_t count, unsigned char *flags,
+		     size_t *to)
 {
 	size_t fresh = intent__parts_count(watch->parts);
 
 	for (size_t i = 0; i < fresh; i++)
 		flags[i] = intent__parts_get(watch->parts, i) ? 0 : DIRTY;
 	for (size_t i = 0; i < count; i++) {
-		size_t to = index_of(watch->parts, names[i]);
-
-		if (to != EVERY)
-			flags[to] |= watch->flags[i];
+		to[i] = index_of(watch->parts, names[i]);
+		if (to[i] != EVERY)
+			flags[to[i]] |= watch->flags[i];
 	}
-	for (size_t i = 0; i < watch->arm_count; i++) {
-		struct arm *arm = &watch->arms[i];
-		size_t kept = 0;
-
-		for (size_t j = 0; j < arm->count; j++) {
-			struct ref ref = arm->refs[j];
-
-			if (ref.part != EVERY) {
-				ref.part = index_of(watch->parts, names[ref.part]);
-				if (ref.part == EVERY)
-					continue;
-			}
-			arm->refs[kept++] = ref;
-		}
-		arm->count = kept;
-	}
+	intent__dir_arms_renumber(&watch->arms, to);
 }
 
 static void free_names(char **names, size_t count)
@@ -539,8 +393,9 @@ int intent__dir_watch_set(void *data, const char *const *prefixes, struct intent
 	struct watch *watch = data;
 	size_t count = intent__parts_count(watch->parts), most = 0;
 	char **names = calloc(count + 1, sizeof(*names));
+	intent_free_auto size_t *to = calloc(count + 1, sizeof(*to));
 	unsigned char *flags;
-	bool whole = names;
+	bool whole = names && to;
 
 	while (prefixes[most])
 		most++;
@@ -554,7 +409,7 @@ int intent__dir_watch_set(void *data, const char *const *prefixes, struct intent
 		free(flags);
 		return intent_fail(err, -ENOMEM, "out of memory");
 	}
-	renumber(watch, names, count, flags);
+	renumber(watch, names, count, flags, to);
 	free_names(names, count);
 	free(watch->flags);
 	watch->flags = flags;

@@ -110,6 +110,26 @@ uint64_t intent__dir_last_revision(int root);
 int intent__dir_next_revision(int root, int meta, uint64_t floor, uint64_t *ret_revision,
 			      struct intent_error *err);
 
+/* ---- dir-place.c; 0 or -errno; no link is followed ---- */
+
+/*
+ * Open all components of path (which is cut up) but the last one; *ret_last is borrowed from
+ * path. make_parent: what is missing is made, durably and like its parent; `force`: also
+ * where something that is no directory is in the way.
+ */
+int intent__dir_open_parent(int root, char *path, int *ret_fd, const char **ret_last);
+int intent__dir_make_parent(int root, char *path, bool force, int *ret_fd, const char **ret_last);
+/* Remove the directories on the way to a key that hold nothing any more. */
+void intent__dir_prune(int root, const char *key);
+/*
+ * The file of a key: *ret_directory (to be closed) and its name there, borrowed from path
+ * (filled from key). -errno: absent is -ENOENT.
+ */
+int intent__dir_locate(int root, const char *key, char path[INTENT__DIR_PATH_MAX],
+		       int *ret_directory, const char **ret_name);
+/* Remove a key's file and the directories that are empty without it; -errno. */
+int intent__dir_unlink(int root, const char *key, bool durably);
+
 /* ---- dir-commit.c ---- */
 
 /* One file to be, already staged with its header ("stage-..." in meta), or gone. */
@@ -134,15 +154,6 @@ void intent__dir_stage_sweep(int meta);
 /* A journal was left / complete it, under LOCK_EX. */
 bool intent__dir_journal_waits(int root);
 int intent__dir_replay(int root, struct intent_error *err);
-/*
- * The file of a key: *ret_directory (to be closed) and its name there, borrowed from path
- * (filled from key). -errno: absent is -ENOENT.
- */
-int intent__dir_locate(int root, const char *key, char path[INTENT__DIR_PATH_MAX],
-		       int *ret_directory, const char **ret_name);
-/* Remove a key's file and the directories that are empty without it; -errno. */
-int intent__dir_unlink(int root, const char *key, bool durably);
-
 /* ---- dir-write.c ---- */
 
 /* Under LOCK_EX. Leftovers and dead sessions are swept first. */
@@ -150,6 +161,42 @@ int intent__dir_transact(int root, const struct intent_op *ops, size_t count,
 			 uint64_t *ret_revision, struct intent_error *err);
 /* Delete what is bound to a session, and its file. Under LOCK_EX. */
 void intent__dir_session_sweep(int root, int meta, const char *session);
+
+/* ---- dir-arm.c ---- */
+
+/*
+ * An arm is one inotify watch; its refs say which of a watch's prefixes it serves and with what
+ * mask, so that a change makes only those be read again.
+ */
+#define INTENT__DIR_EVERY SIZE_MAX /* a part: all of them */
+struct intent__dir_ref {
+	size_t part;
+	uint32_t mask;
+};
+struct intent__dir_arm {
+	int wd;
+	uint32_t mask;                 /* as the kernel has it */
+	struct intent__dir_ref *refs;  /* owned */
+	size_t count;
+};
+struct intent__dir_arms {
+	int inotify;                   /* -1: none to be had */
+	struct intent__dir_arm *list;  /* owned; sorted by wd */
+	size_t count, room;
+};
+void intent__dir_arms_release(struct intent__dir_arms *arms);
+/* Borrowed until the next change; NULL when there is none. */
+struct intent__dir_arm *intent__dir_arms_find(const struct intent__dir_arms *arms, int wd);
+/* false: the path could not be armed. */
+bool intent__dir_arms_add(struct intent__dir_arms *arms, const char *path, size_t part,
+			  uint32_t mask);
+/* Drop the refs of a part; sweep then disarms what serves nobody any more. */
+void intent__dir_arms_drop(struct intent__dir_arms *arms, size_t part);
+void intent__dir_arms_sweep(struct intent__dir_arms *arms);
+/* to[old part]: its new number, or EVERY for none. */
+void intent__dir_arms_renumber(struct intent__dir_arms *arms, const size_t *to);
+/* Remove one that the kernel has dropped. */
+void intent__dir_arms_forget(struct intent__dir_arms *arms, struct intent__dir_arm *arm);
 
 /* ---- dir-watch.c ---- */
 

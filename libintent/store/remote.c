@@ -60,10 +60,11 @@ struct intent_op *intent__ops_copy(const struct intent_op *ops, size_t count)
 		room += strlen(ops[i].key) + 1 + ops[i].length +
 			(ops[i].session ? strlen(ops[i].session) + 1 : 0);
 	struct intent_op *copies = malloc(room ? room : 1);
-	char *at = (char *)(copies + count);
 
 	if (!copies)
 		return NULL;
+	char *at = (char *)(copies + count);
+
 	for (size_t i = 0; i < count; i++) {
 		copies[i] = ops[i];
 		copies[i].key = memcpy(at, ops[i].key, strlen(ops[i].key) + 1);

@@ -1,7 +1,7 @@
 #include <errno.h>
 #include <intent/fetch.h>
 
-enum { REDIRECTS = 5, FRUITLESS_MAX = 4, PAUSE_MS = 200 };
+enum { REDIRECTS = 5, FRUITLESS_MAX = 4, PAUSE_MS = 100, PROGRESS_PAUSE_MS = 20 };
 
 struct fetching {
 	const struct intent_fetch *fetch;
@@ -220,7 +220,7 @@ int intent_fetch_run(const struct intent_fetch *fetch, struct intent_error *err)
 		fruitless = f.got > before ? 0 : fruitless + 1;
 		if (!code || !again || fruitless > FRUITLESS_MAX)
 			break;
-		pause = (long)PAUSE_MS << fruitless;
+		pause = fruitless ? (long)PAUSE_MS << fruitless : PROGRESS_PAUSE_MS;
 		nanosleep(&(struct timespec){pause / 1000, pause % 1000 * 1000000}, NULL);
 		code = 0;
 	}

@@ -47,7 +47,8 @@ static int remove_entry(int dirfd, const char *name, const struct mounted *where
 	if (errno != EISDIR)
 		return intent_fail_errno(err, "%s: cannot remove", name);
 	if (depth > DEPTH_MAX)
-		return intent_fail(err, INTENT_ETOOBIG, "%s: nested deeper than %d; remove it by hand", name, DEPTH_MAX);
+		return intent_fail(err, INTENT_ETOOBIG, "%s: nested deeper than %d; remove it by hand",
+				name, DEPTH_MAX);
 	fd = open_directory(dirfd, name);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return intent_fail_errno(err, "%s: cannot remove", name);

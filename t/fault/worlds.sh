@@ -7,6 +7,7 @@
 #	leave_NAME    ends what enter_NAME started
 #
 # All of a world is below $W: store, repo, app (the basedir), runit, stage, state.
+# Set STORE for another store than its own.
 # shellcheck shell=bash disable=SC2034 # `command` is read by those who source this
 
 # An array: bash gives names out in no order.
@@ -23,7 +24,7 @@ state_of() {
 		-j since -j installed -j next_attempt -j attempts -j at "$W"
 }
 
-put() { ppctl --store "dir:$W/store" --node n1 put "$@" >/dev/null; }
+put() { ppctl --store "${STORE:-dir:$W/store}" --node n1 put "$@" >/dev/null; }
 
 # config VERSION=STATE...
 config() {
@@ -34,7 +35,7 @@ config() {
 
 store() {
 	mkdir -p "$W/store" "$W/runit"
-	ppctl --node n1 init "dir:$W/store" >/dev/null
+	[ -n "${STORE:-}" ] || ppctl --node n1 init "dir:$W/store" >/dev/null
 	put nodes/n1/ '{}'
 	put nodes/n1/app '{"cluster": "c"}'
 	put clusters/app/c/deploy_config "{\"basedir\": \"$W/app\", \"ports\": [],
@@ -68,7 +69,7 @@ artifact() {
 # ---- pp-preparer ----
 
 preparer() {
-	command=("$BUILD_DIR/bin/pp-preparer" --once --store "dir:$W/store" --node n1 --state-dir "$W/state"
+	command=("$BUILD_DIR/bin/pp-preparer" --once --store "${STORE:-dir:$W/store}" --node n1 --state-dir "$W/state"
 		--repo "file://$W/repo" --keep 1 --max-destroy 20)
 }
 enter_nothing() { :; }
@@ -107,7 +108,7 @@ good_prune() { installed 5; }
 leave_prune() { :; }
 
 # The application is no longer this node's: what is installed stays, nothing else happens.
-world_remove_app() { world_install; preparer; "${command[@]}" || return; ppctl --store "dir:$W/store" rm nodes/n1/app >/dev/null; }
+world_remove_app() { world_install; preparer; "${command[@]}" || return; ppctl --store "${STORE:-dir:$W/store}" rm nodes/n1/app >/dev/null; }
 enter_remove_app() { :; }
 command_remove_app() { preparer; }
 good_remove_app() { installed 1 2; }
@@ -116,7 +117,7 @@ leave_remove_app() { :; }
 # ---- pp-setlive ----
 
 setlive() {
-	command=("$BUILD_DIR/bin/pp-setlive" --once --store "dir:$W/store" --node n1 --state-dir "$W/state"
+	command=("$BUILD_DIR/bin/pp-setlive" --once --store "${STORE:-dir:$W/store}" --node n1 --state-dir "$W/state"
 		--runit "$W/runit" --runit-stage "$W/stage" --stop-timeout 10s --supervise-timeout 20s)
 }
 
@@ -125,6 +126,8 @@ running() {
 	local pid
 	{ read -r pid <"$W/stage/$1/supervise/pid"; } 2>/dev/null && [ -n "$pid" ] && readlink "/proc/$pid/cwd"
 }
+
+runs_in() { [ "$(running "$1")" = "$2" ]; }
 
 supervise() {
 	"$scan" "$W/runit" >>"$W.scan.log" 2>&1 </dev/null &
@@ -153,8 +156,9 @@ live() {
 	found=$(readlink "$W/app/current")
 	[ "$found" = "$W/app/installs/app_$version" ] || echo "current leads to '$found', not to version $version"
 	for service; do
-		found=$(running "$service")
-		[ "$found" = "$W/app/installs/app_$version" ] || echo "$service runs in '$found', not in version $version"
+		# Its shell may still be on the way there.
+		wait_for 5 runs_in "$service" "$W/app/installs/app_$version" ||
+			echo "$service runs in '$(running "$service")', not in version $version"
 	done
 	for found in "$W"/stage/*; do
 		[ ! -e "$found" ] || [[ " $* " == *" ${found##*/} "* ]] || echo "$found should not be there"
@@ -203,7 +207,7 @@ good_reshape() { live 2 app-web; }
 leave_reshape() { unsupervise; }
 
 # The application is no longer this node's: its service goes, its files stay.
-world_stop() { world_launch; settled && ppctl --store "dir:$W/store" rm nodes/n1/app >/dev/null; }
+world_stop() { world_launch; settled && ppctl --store "${STORE:-dir:$W/store}" rm nodes/n1/app >/dev/null; }
 enter_stop() { supervise; await_old app; }
 command_stop() { setlive; }
 nothing_runs() { ! grep -qsaF "$W/app/" /proc/[0-9]*/cmdline; }

@@ -29,6 +29,7 @@ enum how {
 	DRIP,          /* these bytes, one every 200 ms */
 	HUGE_HEADER,
 	STREAM,        /* etcd's watch: these lines after "created" */
+	STREAM_DEAF,   /* and no events after them */
 	STREAM_CLOSE,  /* and a clean end */
 	STREAM_CUT,    /* and a cut connection */
 	LONG_LINE,     /* a watch's line of 20 MiB */
@@ -45,8 +46,9 @@ struct fault {
 /* "@@" becomes the body's length. */
 #define SIZED(status, length, body) "HTTP/1.1 " status "\r\nContent-Length: " length "\r\n\r\n" body
 #define PLAIN(status, body) SIZED(status, "@@", body)
-#define CONSUL(status, index, known, contact, length, body) "HTTP/1.1 " status "\r\nX-Consul-Index: " index \
-	"\r\nX-Consul-KnownLeader: " known "\r\nX-Consul-LastContact: " contact "\r\nContent-Length: " length "\r\n\r\n" body
+#define CONSUL(status, index, known, contact, length, body) \
+	"HTTP/1.1 " status "\r\nX-Consul-Index: " index "\r\nX-Consul-KnownLeader: " known \
+	"\r\nX-Consul-LastContact: " contact "\r\nContent-Length: " length "\r\n\r\n" body
 
 /* ---- the server ---- */
 
@@ -157,7 +159,8 @@ static void etcd_watch(int fd, const char *request, const struct fault *fault)
 
 	say(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
 	for (const char *at = request; (at = strstr(at, "create_request")); at++, watches++) {
-		(void)snprintf(line, sizeof line, "{\"result\":{\"header\":{\"cluster_id\":\"%s\",\"revision\":\"%ld\"},"
+		(void)snprintf(line, sizeof line, "{\"result\":{\"header\":{\"cluster_id\":\"%s\","
+			"\"revision\":\"%ld\"},"
 			       "\"watch_id\":\"%u\",\"created\":true}}\n", server.cluster, known, watches);
 		chunk(fd, line);
 	}
@@ -176,12 +179,15 @@ static void etcd_watch(int fd, const char *request, const struct fault *fault)
 	}
 	if (fault && fault->how == STREAM_CLOSE)
 		say(fd, "0\r\n\r\n");
+	while (fault && fault->how == STREAM_DEAF && await_change(fd, server.revision))
+		;
 	if (fault && fault->how != STREAM)
 		return;
 	while (await_change(fd, known)) {
 		known = server.revision;
 		put_kv(kv, sizeof kv);
-		(void)snprintf(line, sizeof line, "{\"result\":{\"header\":{\"cluster_id\":\"%s\",\"revision\":\"%ld\"},"
+		(void)snprintf(line, sizeof line, "{\"result\":{\"header\":{\"cluster_id\":\"%s\","
+			"\"revision\":\"%ld\"},"
 			       "\"events\":[{%s\"kv\":%s}]}}\n", server.cluster, known,
 			       server.value[0] ? "" : "\"type\":\"DELETE\",", kv);
 		chunk(fd, line);
@@ -296,6 +302,7 @@ static bool misbehave(int fd, const char *request, const struct fault *fault)
 		say(fd, "\r\n");
 		return true;
 	case STREAM:
+	case STREAM_DEAF:
 	case STREAM_CLOSE:
 	case STREAM_CUT:
 	case LONG_LINE:
@@ -508,12 +515,17 @@ static const struct call_row {
 		INTENT_EUNKNOWN, 0},
 	{"etcd get: garbage", ETCD, get, {"kv/range", ANSWER_CLOSE, "SSH-2.0-x\r\n", 0}, INTENT_EUNAVAILABLE, 0},
 	{"etcd get: huge header", ETCD, get, {"kv/range", HUGE_HEADER, NULL, 0}, INTENT_ETOOBIG, 0},
-	{"etcd get: redirect", ETCD, get, {"kv/range", ANSWER, "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n", 0},
+	{"etcd get: redirect", ETCD, get, {"kv/range", ANSWER,
+		"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n", 0},
 		INTENT_EUNAVAILABLE, 0},
-	{"etcd get: 204", ETCD, get, {"kv/range", ANSWER, "HTTP/1.1 204 No Content\r\n\r\n", 0}, INTENT_EUNAVAILABLE, 0},
-	{"etcd get: 304", ETCD, get, {"kv/range", ANSWER, "HTTP/1.1 304 Not Modified\r\n\r\n", 0}, INTENT_EUNAVAILABLE, 0},
-	{"etcd get: 1xx before the answer", ETCD, list, {"kv/range", ANSWER, "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n"
-		"Content-Length: @@\r\n\r\n{\"header\":{\"revision\":\"100\"},\"kvs\":[{\"key\":\"YS9r\",\"mod_revision\":\"5\",\"value\":\"djE=\"}]}", 0}, 0, 0},
+	{"etcd get: 204", ETCD, get, {"kv/range", ANSWER, "HTTP/1.1 204 No Content\r\n\r\n", 0},
+		INTENT_EUNAVAILABLE, 0},
+	{"etcd get: 304", ETCD, get, {"kv/range", ANSWER, "HTTP/1.1 304 Not Modified\r\n\r\n", 0},
+		INTENT_EUNAVAILABLE, 0},
+	{"etcd get: 1xx before the answer", ETCD, list, {"kv/range", ANSWER,
+		"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n"
+		"Content-Length: @@\r\n\r\n{\"header\":{\"revision\":\"100\"},\"kvs\":[{\"key\":\"YS9r\","
+			"\"mod_revision\":\"5\",\"value\":\"djE=\"}]}", 0}, 0, 0},
 	{"etcd get: permission denied", ETCD, get, {"kv/range", ANSWER, PLAIN("403 Forbidden",
 		"{\"error\":\"etcdserver: permission denied\",\"code\":7}"), 0}, INTENT_EREFUSED, 0},
 	{"etcd put: too large", ETCD, put, {"kv/txn", ANSWER, PLAIN("400 Bad Request",
@@ -534,23 +546,30 @@ static const struct call_row {
 	{"consul put: refused is not unknown", CONSUL, put, {.how = REFUSE}, INTENT_EUNAVAILABLE, 0},
 	{"consul get: reset", CONSUL, get, {"/v1/kv", RESET, NULL, 0}, INTENT_EUNAVAILABLE, 0},
 	{"consul put: reset after it was sent", CONSUL, put, {"/v1/txn", RESET, NULL, 0}, INTENT_EUNKNOWN, 0},
-	{"consul put: cut after it was sent, not sent twice", CONSUL, put, {"/v1/txn", CLOSE, NULL, 1}, INTENT_EUNKNOWN, 0},
-	{"consul put: no leader is nothing done", CONSUL, put, {"/v1/txn", ANSWER, PLAIN("500 Oh", "No cluster leader"), 0},
+	{"consul put: cut after it was sent, not sent twice", CONSUL, put, {"/v1/txn", CLOSE, NULL, 1},
+		INTENT_EUNKNOWN, 0},
+	{"consul put: no leader is nothing done", CONSUL, put, {"/v1/txn", ANSWER, PLAIN("500 Oh",
+		"No cluster leader"), 0},
 		INTENT_EUNAVAILABLE, 0},
 	{"consul put: another 500 is unknown", CONSUL, put, {"/v1/txn", ANSWER, PLAIN("500 Oh", "rpc error: EOF\n"), 0},
 		INTENT_EUNKNOWN, 0},
 	{"consul put: 502 of a proxy is unknown", CONSUL, put, {"/v1/txn", ANSWER, REPLY_502, 0}, INTENT_EUNKNOWN, 0},
-	{"consul put: 200 without a document is unknown", CONSUL, put, {"/v1/txn", ANSWER, HTML, 0}, INTENT_EUNKNOWN, 0},
+	{"consul put: 200 without a document is unknown", CONSUL, put, {"/v1/txn", ANSWER, HTML, 0},
+		INTENT_EUNKNOWN, 0},
 	{"consul put: 429", CONSUL, put, {"/v1/txn", ANSWER, PLAIN("429 Too Many", ""), 0}, INTENT_EUNAVAILABLE, 0},
 	{"consul cas: conflict", CONSUL, cas, {"/v1/txn", ANSWER, PLAIN("409 Conflict",
-		"{\"Results\":null,\"Errors\":[{\"OpIndex\":0,\"What\":\"failed index check for key \\\"a/k\\\"\"}]}"), 0},
+		"{\"Results\":null,\"Errors\":[{\"OpIndex\":0,"
+			"\"What\":\"failed index check for key \\\"a/k\\\"\"}]}"), 0},
 		INTENT_ECONFLICT, 0},
 	{"consul bound put: session gone", CONSUL, bound, {"/v1/txn", ANSWER, PLAIN("409 Conflict",
-		"{\"Results\":null,\"Errors\":[{\"OpIndex\":0,\"What\":\"invalid session \\\"1\\\"\"}]}"), 0}, INTENT_EABSENT, 0},
-	{"consul put: too large", CONSUL, put, {"/v1/txn", ANSWER, PLAIN("413 Too Large", "Big\n"), 0}, INTENT_ETOOBIG, 0},
+		"{\"Results\":null,\"Errors\":[{\"OpIndex\":0,\"What\":\"invalid session \\\"1\\\"\"}]}"), 0},
+			INTENT_EABSENT, 0},
+	{"consul put: too large", CONSUL, put, {"/v1/txn", ANSWER, PLAIN("413 Too Large", "Big\n"), 0},
+		INTENT_ETOOBIG, 0},
 	{"consul put: forbidden", CONSUL, put, {"/v1/txn", ANSWER, PLAIN("403 Forbidden", "Permission denied\n"), 0},
 		INTENT_EREFUSED, 0},
-	{"consul get: really absent", CONSUL, get, {"/v1/kv", ANSWER, CONSUL("404 Not Found", "7", "true", "0", "0", ""), 0},
+	{"consul get: really absent", CONSUL, get, {"/v1/kv", ANSWER, CONSUL("404 Not Found", "7", "true", "0",
+		"0", ""), 0},
 		INTENT_EABSENT, 0},
 	{"consul get: a stale 404 is not absence", CONSUL, get, {"/v1/kv", ANSWER,
 		CONSUL("404 Not Found", "1", "true", "6", "0", ""), 0}, INTENT_EUNAVAILABLE, 0},
@@ -558,20 +577,28 @@ static const struct call_row {
 		CONSUL("404 Not Found", "9", "false", "0", "0", ""), 0}, INTENT_EUNAVAILABLE, 0},
 	{"consul get: a 404 of something else is not absence", CONSUL, get, {"/v1/kv", ANSWER,
 		PLAIN("404 Not Found", "not found"), 0}, INTENT_EUNAVAILABLE, 0},
-	{"consul get: truncated", CONSUL, get, {"/v1/kv", ANSWER_CLOSE, CONSUL("200 OK", "9", "true", "0", "900", "[{"), 0},
+	{"consul get: truncated", CONSUL, get, {"/v1/kv", ANSWER_CLOSE, CONSUL("200 OK", "9", "true", "0",
+		"900", "[{"), 0},
 		INTENT_EUNAVAILABLE, 0},
-	{"consul get: wrong length", CONSUL, get, {"/v1/kv", ANSWER_CLOSE, CONSUL("200 OK", "9", "true", "0", "2", "[{}]"), 0},
+	{"consul get: wrong length", CONSUL, get, {"/v1/kv", ANSWER_CLOSE, CONSUL("200 OK", "9", "true", "0",
+		"2", "[{}]"), 0},
 		INTENT_EUNAVAILABLE, 0},
-	{"consul get: garbage", CONSUL, get, {"/v1/kv", ANSWER_CLOSE, "\x16\x03\x01 no\r\n\r\n", 0}, INTENT_EUNAVAILABLE, 0},
+	{"consul get: garbage", CONSUL, get, {"/v1/kv", ANSWER_CLOSE, "\x16\x03\x01 no\r\n\r\n", 0},
+		INTENT_EUNAVAILABLE, 0},
 	{"consul get: huge header", CONSUL, get, {"/v1/kv", HUGE_HEADER, NULL, 0}, INTENT_ETOOBIG, 0},
-	{"consul get: redirect", CONSUL, get, {"/v1/kv", ANSWER, "HTTP/1.1 301 Moved\r\nLocation: /\r\nContent-Length: 0\r\n\r\n", 0},
+	{"consul get: redirect", CONSUL, get, {"/v1/kv", ANSWER,
+		"HTTP/1.1 301 Moved\r\nLocation: /\r\nContent-Length: 0\r\n\r\n", 0},
 		INTENT_EUNAVAILABLE, 0},
-	{"consul get: 204", CONSUL, get, {"/v1/kv", ANSWER, "HTTP/1.1 204 No Content\r\n\r\n", 0}, INTENT_EUNAVAILABLE, 0},
-	{"consul get: 304", CONSUL, get, {"/v1/kv", ANSWER, "HTTP/1.1 304 Not Modified\r\n\r\n", 0}, INTENT_EUNAVAILABLE, 0},
+	{"consul get: 204", CONSUL, get, {"/v1/kv", ANSWER, "HTTP/1.1 204 No Content\r\n\r\n", 0},
+		INTENT_EUNAVAILABLE, 0},
+	{"consul get: 304", CONSUL, get, {"/v1/kv", ANSWER, "HTTP/1.1 304 Not Modified\r\n\r\n", 0},
+		INTENT_EUNAVAILABLE, 0},
 	{"consul list: html", CONSUL, list, {"/v1/kv", ANSWER, HTML, 0}, INTENT_EUNAVAILABLE, 0},
-	{"consul renew: gone", CONSUL, session_renew, {"/renew/", ANSWER, PLAIN("404 Not Found", "Session not found"), 0},
+	{"consul renew: gone", CONSUL, session_renew, {"/renew/", ANSWER, PLAIN("404 Not Found",
+		"Session not found"), 0},
 		INTENT_EABSENT, 0},
-	{"consul renew: cut is unavailable", CONSUL, session_renew, {"/renew/", CLOSE, NULL, 0}, INTENT_EUNAVAILABLE, 0},
+	{"consul renew: cut is unavailable", CONSUL, session_renew, {"/renew/", CLOSE, NULL, 0},
+		INTENT_EUNAVAILABLE, 0},
 	{"consul open: garbage", CONSUL, session_open, {"/create", ANSWER, HTML, 0}, INTENT_EUNAVAILABLE, 0},
 	{"consul close: fine", CONSUL, session_close, {0}, 0, 0},
 };
@@ -638,11 +665,13 @@ static const struct watch_row {
 	 .fault_ms = 3000, .trouble = true},
 	{.name = "etcd watch: connections reset", .engine = ETCD, .connections = CUT_RESET, .fault_ms = 100,
 	 .trouble = true, .most = 3},
-	{.name = "etcd watch: reads are reset", .engine = ETCD, .fault = {"kv/range", RESET, NULL, 0}, .connections = CUT,
+	{.name = "etcd watch: reads are reset", .engine = ETCD, .fault = {"kv/range", RESET, NULL, 0},
+		.connections = CUT,
 	 .fault_ms = 3000, .trouble = true, .most = 4},
 	{.name = "etcd watch: reads hang", .engine = ETCD, .fault = {"kv/range", HOLD, NULL, 0}, .connections = CUT,
 	 .fault_ms = 3000, .trouble = true, .most = 4},
-	{.name = "etcd watch: reads drip", .engine = ETCD, .fault = {"kv/range", DRIP, "HTTP/1.1 200 OK\r\nContent-Length: 9", 0},
+	{.name = "etcd watch: reads drip", .engine = ETCD, .fault = {"kv/range", DRIP,
+		"HTTP/1.1 200 OK\r\nContent-Length: 9", 0},
 	 .connections = CUT, .fault_ms = 3000, .trouble = true, .most = 4},
 	{.name = "etcd watch: truncated reads", .engine = ETCD, .fault = {"kv/range", ANSWER_CLOSE,
 	 SIZED("200 OK", "500", "{\"header\":{"), 0}, .connections = CUT, .fault_ms = 2500, .trouble = true, .most = 4},
@@ -656,31 +685,37 @@ static const struct watch_row {
 	 "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n", 0}, .from_start = true, .fault_ms = 2500,
 	 .trouble = true, .most = 5},
 	{.name = "etcd watch: no leader", .engine = ETCD, .fault = {"/v3/", ANSWER, PLAIN("503 Service Unavailable",
-	 "{\"error\":\"etcdserver: no leader\",\"code\":14}"), 0}, .connections = CUT, .fault_ms = 3000, .trouble = true,
+	 "{\"error\":\"etcdserver: no leader\",\"code\":14}"), 0}, .connections = CUT, .fault_ms = 3000,
+		.trouble = true,
 	 .most = 4},
-	{.name = "etcd watch: the stream does not open", .engine = ETCD, .fault = {"/v3/watch", HOLD, NULL, 0}, .connections = CUT,
-	 .fault_ms = 3000, .trouble = true, .most = 9},
-	{.name = "etcd watch: the stream is refused", .engine = ETCD, .fault = {"/v3/watch", ANSWER_CLOSE, REPLY_502, 0},
+	{.name = "etcd watch: the stream does not open once", .engine = ETCD, .fault = {"/v3/watch", HOLD, NULL, 1},
+	 .connections = CUT, .fault_ms = 7000, .trouble = true, .most = 6},
+	{.name = "etcd watch: the stream is refused", .engine = ETCD, .fault = {"/v3/watch", ANSWER_CLOSE,
+		REPLY_502, 0},
 	 .connections = CUT, .fault_ms = 3000, .trouble = true, .most = 12},
 	{.name = "etcd watch: stream cut at once", .engine = ETCD, .fault = {"/v3/watch", STREAM_CUT, "", 0},
 	 .connections = CUT, .fault_ms = 3000, .trouble = true, .most = 12},
 	{.name = "etcd watch: clean ends", .engine = ETCD, .fault = {"/v3/watch", STREAM_CLOSE, "", 0},
 	 .connections = CUT, .fault_ms = 3000, .trouble = true, .most = 12},
-	{.name = "etcd watch: compacted, stream left open", .engine = ETCD, .fault = {"/v3/watch", STREAM,
-	 "{\"result\":{\"header\":{\"revision\":\"100\"},\"canceled\":true,\"compact_revision\":\"8\"}}\n", 2}, .connections = CUT,
+	{.name = "etcd watch: compacted, stream left open", .engine = ETCD, .fault = {"/v3/watch", STREAM_DEAF,
+	 "{\"result\":{\"header\":{\"revision\":\"100\"},\"canceled\":true,\"compact_revision\":\"8\"}}\n", 2},
+		.connections = CUT,
 	 .fault_ms = 3000, .trouble = true, .most = 12},
-	{.name = "etcd watch: canceled, stream left open", .engine = ETCD, .fault = {"/v3/watch", STREAM,
+	{.name = "etcd watch: canceled, stream left open", .engine = ETCD, .fault = {"/v3/watch", STREAM_DEAF,
 	 "{\"result\":{\"canceled\":true,\"cancel_reason\":\"because\"}}\n", 1}, .connections = CUT, .fault_ms = 2000,
 	 .trouble = true, .most = 8},
 	{.name = "etcd watch: error in the stream", .engine = ETCD, .fault = {"/v3/watch", STREAM,
-	 "{\"error\":{\"grpc_code\":14,\"http_code\":503,\"message\":\"etcdserver: no leader\"}}\n", 0}, .connections = CUT,
+	 "{\"error\":{\"grpc_code\":14,\"http_code\":503,\"message\":\"etcdserver: no leader\"}}\n", 0},
+		.connections = CUT,
 	 .fault_ms = 3000, .trouble = true, .most = 12},
 	{.name = "etcd watch: garbage in the stream", .engine = ETCD, .fault = {"/v3/watch", STREAM, "nonsense\n", 0},
 	 .connections = CUT, .fault_ms = 2500, .trouble = true, .most = 12},
 	{.name = "etcd watch: events of an unknown watch", .engine = ETCD, .fault = {"/v3/watch", STREAM,
-	 "{\"result\":{\"watch_id\":\"9\",\"events\":[{\"kv\":{\"key\":\"YS9r\"}}]}}\n", 1}, .connections = CUT, .fault_ms = 2000,
+	 "{\"result\":{\"watch_id\":\"9\",\"events\":[{\"kv\":{\"key\":\"YS9r\"}}]}}\n", 1},
+		.connections = CUT, .fault_ms = 2000,
 	 .trouble = true, .most = 8},
-	{.name = "etcd watch: a line of 20 MiB", .engine = ETCD, .fault = {"/v3/watch", LONG_LINE, NULL, 1}, .connections = CUT,
+	{.name = "etcd watch: a line of 20 MiB", .engine = ETCD, .fault = {"/v3/watch", LONG_LINE, NULL, 1},
+		.connections = CUT,
 	 .fault_ms = 2000, .trouble = true, .most = 8},
 	{.name = "etcd watch: lines split in many pieces", .engine = ETCD, .split = true, .connections = CUT,
 	 .fault_ms = 1500, .trouble = true, .most = 5},
@@ -708,44 +743,59 @@ static const struct watch_row {
 	{.name = "consul watch: fine", .engine = CONSUL, .fault_ms = 500, .most = 0},
 	{.name = "consul watch: refused from the start", .engine = CONSUL, .fault = {.how = REFUSE}, .from_start = true,
 	 .fault_ms = 3000, .trouble = true},
-	{.name = "consul watch: server gone for a while", .engine = CONSUL, .fault = {.how = REFUSE}, .connections = CUT,
+	{.name = "consul watch: server gone for a while", .engine = CONSUL, .fault = {.how = REFUSE},
+		.connections = CUT,
 	 .fault_ms = 3000, .trouble = true},
 	{.name = "consul watch: connections reset", .engine = CONSUL, .connections = CUT_RESET, .fault_ms = 100,
 	 .trouble = true, .most = 2},
 	{.name = "consul watch: server back with a lower index", .engine = CONSUL, .connections = CUT, .heal = LOWER,
 	 .fault = {.how = REFUSE}, .fault_ms = 1500, .trouble = true},
-	{.name = "consul watch: the index falls under a waiting query", .engine = CONSUL, .heal = LOWER, .fault_ms = 500},
+	{.name = "consul watch: the index falls under a waiting query", .engine = CONSUL, .heal = LOWER,
+		.fault_ms = 500},
 	{.name = "consul watch: the key is deleted meanwhile", .engine = CONSUL, .connections = CUT, .heal = ABSENT,
 	 .fault = {.how = REFUSE}, .fault_ms = 1500, .trouble = true},
-	{.name = "consul watch: reads are reset", .engine = CONSUL, .fault = {"/v1/kv", RESET, NULL, 0}, .connections = CUT,
+	{.name = "consul watch: reads are reset", .engine = CONSUL, .fault = {"/v1/kv", RESET, NULL, 0},
+		.connections = CUT,
 	 .fault_ms = 3000, .trouble = true, .most = 4},
 	{.name = "consul watch: truncated", .engine = CONSUL, .fault = {"/v1/kv", ANSWER_CLOSE,
-	 CONSUL("200 OK", "9", "true", "0", "900", "[{"), 0}, .connections = CUT, .fault_ms = 3000, .trouble = true, .most = 4},
-	{.name = "consul watch: garbage", .engine = CONSUL, .fault = {"/v1/kv", ANSWER_CLOSE, "\x01\x02\r\n", 0}, .connections = CUT,
+	 CONSUL("200 OK", "9", "true", "0", "900", "[{"), 0}, .connections = CUT, .fault_ms = 3000,
+		.trouble = true, .most = 4},
+	{.name = "consul watch: garbage", .engine = CONSUL, .fault = {"/v1/kv", ANSWER_CLOSE, "\x01\x02\r\n",
+		0}, .connections = CUT,
 	 .fault_ms = 3000, .trouble = true, .most = 4},
 	{.name = "consul watch: html", .engine = CONSUL, .fault = {"/v1/kv", ANSWER, HTML, 0}, .connections = CUT,
 	 .fault_ms = 3000, .trouble = true, .most = 4},
-	{.name = "consul watch: huge header", .engine = CONSUL, .fault = {"/v1/kv", HUGE_HEADER, NULL, 0}, .connections = CUT,
+	{.name = "consul watch: huge header", .engine = CONSUL, .fault = {"/v1/kv", HUGE_HEADER, NULL, 0},
+		.connections = CUT,
 	 .fault_ms = 3000, .trouble = true, .most = 4},
 	{.name = "consul watch: redirected", .engine = CONSUL, .fault = {"/v1/kv", ANSWER,
 	 "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n", 0}, .connections = CUT, .fault_ms = 3000,
 	 .trouble = true, .most = 4},
-	{.name = "consul watch: 204", .engine = CONSUL, .fault = {"/v1/kv", ANSWER, "HTTP/1.1 204 No Content\r\n\r\n", 0},
+	{.name = "consul watch: 204", .engine = CONSUL, .fault = {"/v1/kv", ANSWER,
+		"HTTP/1.1 204 No Content\r\n\r\n", 0},
 	 .connections = CUT, .fault_ms = 3000, .trouble = true, .most = 4},
 	{.name = "consul watch: no cluster leader", .engine = CONSUL, .fault = {"/v1/kv", ANSWER,
 	 PLAIN("500 Oh", "No cluster leader"), 0}, .connections = CUT, .fault_ms = 3000, .trouble = true, .most = 4},
 	{.name = "consul watch: 429", .engine = CONSUL, .fault = {"/v1/kv", ANSWER, PLAIN("429 Too Many", ""), 0},
 	 .connections = CUT, .fault_ms = 3000, .trouble = true, .most = 4},
 	{.name = "consul watch: forbidden", .engine = CONSUL, .fault = {"/v1/kv", ANSWER,
-	 PLAIN("403 Forbidden", "Permission denied\n"), 0}, .connections = CUT, .fault_ms = 3000, .trouble = true, .most = 4},
+	 PLAIN("403 Forbidden", "Permission denied\n"), 0}, .connections = CUT, .fault_ms = 3000,
+		.trouble = true, .most = 4},
 	{.name = "consul watch: a stale 404 empties nothing", .engine = CONSUL, .fault = {"/v1/kv", ANSWER,
-	 CONSUL("404 Not Found", "1", "true", "6", "0", ""), 0}, .connections = CUT, .fault_ms = 3000, .trouble = true, .most = 4},
+	 CONSUL("404 Not Found", "1", "true", "6", "0", ""), 0}, .connections = CUT, .fault_ms = 3000,
+		.trouble = true, .most = 4},
 	{.name = "consul watch: a leaderless 404 empties nothing", .engine = CONSUL, .fault = {"/v1/kv", ANSWER,
-	 CONSUL("404 Not Found", "200", "false", "10490", "0", ""), 0}, .connections = CUT, .fault_ms = 3000, .trouble = true, .most = 4},
+	 CONSUL("404 Not Found", "200", "false", "10490", "0", ""), 0}, .connections = CUT, .fault_ms = 3000,
+		.trouble = true, .most = 4},
 	{.name = "consul watch: a proxy's 404 empties nothing", .engine = CONSUL, .fault = {"/v1/kv", ANSWER,
 	 PLAIN("404 Not Found", "not found"), 0}, .connections = CUT, .fault_ms = 3000, .trouble = true, .most = 4},
-	{.name = "consul watch: index 0 makes no storm", .engine = CONSUL, .fault = {"/v1/kv", ANSWER, CONSUL("200 OK", "0",
-	 "true", "0", "@@", "[{\"Key\":\"a/k\",\"Flags\":0,\"Value\":\"djE=\",\"ModifyIndex\":100}]                "), 0},
+	{.name = "consul watch: a lower index is not believed at once", .engine = CONSUL, .fault = {"index=", ANSWER,
+	 CONSUL("404 Not Found", "5", "true", "0", "0", ""), 1}, .connections = CUT, .fault_ms = 3000, .trouble = true,
+	 .most = 6},
+	{.name = "consul watch: index 0 makes no storm", .engine = CONSUL, .fault = {"/v1/kv", ANSWER,
+		CONSUL("200 OK", "0",
+	 "true", "0", "@@", "[{\"Key\":\"a/k\",\"Flags\":0,\"Value\":\"djE=\","
+		"\"ModifyIndex\":100}]                "), 0},
 	 .connections = CUT, .fault_ms = 3000, .trouble = true, .most = 6},
 	{.name = "consul watch: idle wakes make no storm", .engine = CONSUL, .idle_wakes = true, .connections = CUT,
 	 .fault_ms = 3000, .trouble = true, .most = 6},
@@ -870,7 +920,8 @@ static void run_watch(const struct watch_row *row)
 	run_for(&loop, 2000, &seen, value);
 	expect(seen.snapshots > before && !strcmp(seen.value, value), "not converged 2 s after healing: %d, \"%s\"",
 	       seen.snapshots, seen.value);
-	printf("# %s: %lld ms after healing, %d requests\n", row->name, (long long)(intent_time_monotonic() - healed), requests);
+	printf("# %s: %lld ms after healing, %d requests\n", row->name,
+		(long long)(intent_time_monotonic() - healed), requests);
 	run_for(&loop, 500, &seen, NULL);
 	expect(!seen.standing, "trouble is not over");
 	int settled = seen.snapshots;
@@ -886,7 +937,8 @@ static void run_watch(const struct watch_row *row)
 
 /* ---- all rows, side by side ---- */
 
-enum { CALLS = sizeof call_rows / sizeof call_rows[0], WATCHES = sizeof watch_rows / sizeof watch_rows[0], SIDE_BY_SIDE = 24 };
+enum { CALLS = sizeof call_rows / sizeof call_rows[0], WATCHES = sizeof watch_rows / sizeof watch_rows[0],
+	SIDE_BY_SIDE = 24 };
 
 static const char *name_of(int index)
 {

@@ -115,7 +115,8 @@ START_TEST(large_values)
 END_TEST
 
 static const struct { int64_t ttl; const char *text; } ttls[] = {
-	{60000, "\"TTL\":\"60s\""}, {1000, "\"TTL\":\"10s\""}, {10001, "\"TTL\":\"11s\""}, {INT64_C(90000000), "\"TTL\":\"86400s\""},
+	{60000, "\"TTL\":\"60s\""}, {1000, "\"TTL\":\"10s\""}, {10001, "\"TTL\":\"11s\""}, {INT64_C(90000000),
+		"\"TTL\":\"86400s\""},
 };
 
 START_TEST(session_request)
@@ -288,7 +289,8 @@ END_TEST
 START_TEST(recorded_puts)
 {
 	static const struct { const char *name; int code; } rows[] = {
-		{"02-put", 0}, {"09-cas-ok", 0}, {"10-cas-stale", INTENT_ECONFLICT}, {"11-cas0-exists", INTENT_ECONFLICT},
+		{"02-put", 0}, {"09-cas-ok", 0}, {"10-cas-stale", INTENT_ECONFLICT}, {"11-cas0-exists",
+			INTENT_ECONFLICT},
 		{"20-session-ttl-too-short", INTENT_EUNKNOWN}, {"34-value-too-large", INTENT_ETOOBIG},
 	};
 	const struct intent_op two[] = {{.kind = INTENT_OP_CHECK, .key = "a"}, {.kind = INTENT_OP_PUT, .key = "a"}};
@@ -323,14 +325,17 @@ END_TEST
 START_TEST(transaction_outcomes)
 {
 	static const struct { int status; const char *body; int code; uint64_t held, bound, gone; } rows[] = {
-		{409, "{\"Errors\":[{\"OpIndex\":5,\"What\":\"failed to lock key \\\"d\\\", lock is already held\"}]}", 0, 8, 0, 0},
-		{409, "{\"Errors\":[{\"OpIndex\":5,\"What\":\"lock is already held\"},{\"OpIndex\":0,\"What\":\"failed index check\"}]}",
+		{409, "{\"Errors\":[{\"OpIndex\":5,\"What\":\"failed to lock key \\\"d\\\","
+			" lock is already held\"}]}", 0, 8, 0, 0},
+		{409, "{\"Errors\":[{\"OpIndex\":5,\"What\":\"lock is already held\"},{\"OpIndex\":0,"
+			"\"What\":\"failed index check\"}]}",
 		 INTENT_ECONFLICT, 8, 0, 0},
 		{409, "{\"Errors\":[{\"OpIndex\":5,\"What\":\"invalid session \\\"s\\\"\"}]}", INTENT_EABSENT, 0, 0, 0},
 		{409, "{\"Errors\":[{\"OpIndex\":99,\"What\":\"?\"}]}", INTENT_EUNAVAILABLE, 0, 0, 0},
 		{409, "{\"Errors\":[]}", INTENT_EUNAVAILABLE, 0, 0, 0},
 		{409, "{\"Errors\":[{\"OpIndex\":2,\"What\":\"Permission denied\"}]}", INTENT_EREFUSED, 0, 0, 0},
-		{200, "{\"Results\":[{\"KV\":{\"Key\":\"a\\\"\\\\\",\"Session\":\"x\",\"ModifyIndex\":9}}]}", 0, 0, 1, 0},
+		{200, "{\"Results\":[{\"KV\":{\"Key\":\"a\\\"\\\\\",\"Session\":\"x\",\"ModifyIndex\":9}}]}",
+			0, 0, 1, 0},
 		{200, "{\"Results\":[{\"KV\":{\"Key\":\"d\",\"Session\":\"s\",\"ModifyIndex\":9}}]}", 0, 0, 0, 0},
 		{200, "[]", INTENT_EUNKNOWN, 0, 0, 0},
 		{500, "rpc error making call: EOF", INTENT_EUNKNOWN, 0, 0, 0},

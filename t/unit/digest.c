@@ -42,7 +42,7 @@ START_TEST(test_document)
 {
 	static const char *const same[] = {"{\"a\": 1, \"b\": [1, 2]}", "{\"b\":[1,2],\"a\":1}", " { \"b\" : [ 1 , 2 ],\n\"a\":1 } "};
 	static const char *const others[] = {"{\"a\": 1, \"b\": [2, 1]}", "{\"a\": 1.0, \"b\": [1, 2]}", "{\"a\": 1}", "{}"};
-	char first[65], hex[65];
+	char first[65] = "", hex[65] = "";
 	struct intent_error err;
 
 	for (size_t i = 0; i < 7; i++) {

@@ -1,6 +1,6 @@
 /* The pure half of the etcd engine: requests as text, answers, the stream. */
 #include <check.h>
-#include "../../libintent/store/etcd-wire.h"
+#include "../../libintent/store/etcd.h"
 
 static struct intent_error error;
 
@@ -125,19 +125,28 @@ static const struct {
 	{200, "{}", true, INTENT__ETCD_FINE, 0},
 	{503, "{\"error\":\"etcdserver: no leader\",\"code\":14}", true, INTENT__ETCD_ELSEWHERE, INTENT_EUNAVAILABLE},
 	{503, "{\"error\":\"etcdserver: leader changed\",\"code\":14}", true, INTENT__ETCD_FAILED, INTENT_EUNKNOWN},
-	{503, "{\"error\":\"etcdserver: leader changed\",\"code\":14}", false, INTENT__ETCD_ELSEWHERE, INTENT_EUNAVAILABLE},
+	{503, "{\"error\":\"etcdserver: leader changed\",\"code\":14}", false, INTENT__ETCD_ELSEWHERE,
+		INTENT_EUNAVAILABLE},
 	{504, "{\"error\":\"context deadline exceeded\",\"code\":4}", true, INTENT__ETCD_FAILED, INTENT_EUNKNOWN},
-	{401, "{\"error\":\"etcdserver: invalid auth token\",\"code\":16}", true, INTENT__ETCD_AUTHENTICATE, INTENT_EREFUSED},
-	{400, "{\"error\":\"etcdserver: revision of auth store is old\",\"code\":3}", true, INTENT__ETCD_AUTHENTICATE, INTENT_EREFUSED},
-	{400, "{\"error\":\"etcdserver: user name is empty\",\"code\":3}", false, INTENT__ETCD_AUTHENTICATE, INTENT_EREFUSED},
+	{401, "{\"error\":\"etcdserver: invalid auth token\",\"code\":16}", true, INTENT__ETCD_AUTHENTICATE,
+		INTENT_EREFUSED},
+	{400, "{\"error\":\"etcdserver: revision of auth store is old\",\"code\":3}", true,
+		INTENT__ETCD_AUTHENTICATE, INTENT_EREFUSED},
+	{400, "{\"error\":\"etcdserver: user name is empty\",\"code\":3}", false, INTENT__ETCD_AUTHENTICATE,
+		INTENT_EREFUSED},
 	{403, "{\"error\":\"etcdserver: permission denied\",\"code\":7}", true, INTENT__ETCD_FAILED, INTENT_EREFUSED},
 	{400, "{\"error\":\"etcdserver: request is too large\",\"code\":3}", true, INTENT__ETCD_FAILED, INTENT_ETOOBIG},
-	{429, "{\"error\":\"grpc: received message larger than max (9 vs. 4)\",\"code\":8}", false, INTENT__ETCD_TOO_LARGE, INTENT_ETOOBIG},
-	{400, "{\"error\":\"etcdserver: mvcc: required revision has been compacted\",\"code\":11}", false, INTENT__ETCD_COMPACTED, INTENT_EUNAVAILABLE},
-	{400, "{\"error\":\"etcdserver: mvcc: required revision is a future revision\",\"code\":11}Grpc-Trailer-Content-Type: application/grpc\r\n",
+	{429, "{\"error\":\"grpc: received message larger than max (9 vs. 4)\",\"code\":8}", false,
+		INTENT__ETCD_TOO_LARGE, INTENT_ETOOBIG},
+	{400, "{\"error\":\"etcdserver: mvcc: required revision has been compacted\",\"code\":11}", false,
+		INTENT__ETCD_COMPACTED, INTENT_EUNAVAILABLE},
+	{400, "{\"error\":\"etcdserver: mvcc: required revision is a future revision\","
+		"\"code\":11}Grpc-Trailer-Content-Type: application/grpc\r\n",
 	 false, INTENT__ETCD_ELSEWHERE, INTENT_EUNAVAILABLE},
-	{404, "{\"error\":\"etcdserver: requested lease not found\",\"code\":5}", true, INTENT__ETCD_FAILED, INTENT_EABSENT},
-	{429, "{\"error\":\"etcdserver: mvcc: database space exceeded\",\"code\":8}", true, INTENT__ETCD_FAILED, INTENT_EUNAVAILABLE},
+	{404, "{\"error\":\"etcdserver: requested lease not found\",\"code\":5}", true, INTENT__ETCD_FAILED,
+		INTENT_EABSENT},
+	{429, "{\"error\":\"etcdserver: mvcc: database space exceeded\",\"code\":8}", true,
+		INTENT__ETCD_FAILED, INTENT_EUNAVAILABLE},
 	{200, "{\"error\":{\"grpc_code\":14,\"http_code\":503,\"message\":\"etcdserver: no leader\"}}", false,
 	 INTENT__ETCD_ELSEWHERE, INTENT_EUNAVAILABLE},
 	{404, "404 page not found", false, INTENT__ETCD_PROBE, INTENT_EUNAVAILABLE},
@@ -233,7 +242,8 @@ END_TEST
 
 START_TEST(lease_answers)
 {
-	json_t *kept = document("{\"result\":{\"ID\":\"42\",\"TTL\":\"10\"}}"), *gone = document("{\"result\":{\"ID\":\"42\"}}");
+	json_t *kept = document("{\"result\":{\"ID\":\"42\",\"TTL\":\"10\"}}"),
+		*gone = document("{\"result\":{\"ID\":\"42\"}}");
 	char *id = NULL;
 
 	ck_assert_int_eq(intent__etcd_read_keepalive(kept, "42", &error), 0);
@@ -268,7 +278,8 @@ START_TEST(lines_however_cut)
 		for (size_t at = 0; at < sizeof stream - 1; at += step) {
 			size_t left = sizeof stream - 1 - at;
 
-			ck_assert_int_eq(intent__lines_feed(&lines, stream + at, left < step ? left : step, collect, &all), 0);
+			ck_assert_int_eq(intent__lines_feed(&lines, stream + at, left < step ? left : step,
+				collect, &all), 0);
 		}
 		ck_assert_str_eq(intent_text_str(&all), "one|two|three|");
 		ck_assert_int_eq(intent__lines_feed(&lines, "of it", 5, collect, &all), INTENT_ETOOBIG);
@@ -344,6 +355,50 @@ START_TEST(events_applied)
 }
 END_TEST
 
+/* ---- whom to believe ---- */
+
+static bool trusts(struct intent__etcd *etcd, size_t at, const char *cluster, uint64_t revision)
+{
+	struct intent__etcd_header header = {.revision = revision};
+
+	(void)snprintf(header.cluster, sizeof header.cluster, "%s", cluster);
+	etcd->remote.at = at;
+	return intent__etcd_trust(etcd, &header, etcd->highest, &error);
+}
+
+START_TEST(one_behind_is_not_believed)
+{
+	char name[] = "host:1";
+	struct intent__etcd etcd = {.remote = {.count = 2, .endpoints = {name, name}}};
+
+	ck_assert(trusts(&etcd, 0, "7", 10));
+	ck_assert(!trusts(&etcd, 1, "7", 9));
+	ck_assert_int_eq(error.code, INTENT_EUNAVAILABLE);
+	ck_assert(!trusts(&etcd, 1, "7", 9)); /* however often it says so */
+	ck_assert(!trusts(&etcd, 1, "8", 11));
+	ck_assert(trusts(&etcd, 0, "7", 10));
+	ck_assert_uint_eq(etcd.highest, 10);
+	ck_assert(!trusts(&etcd, 0, "7", 3)); /* now both have: it was restored */
+	ck_assert(trusts(&etcd, 1, "7", 3));
+	ck_assert_uint_eq(etcd.highest, 3);
+}
+END_TEST
+
+START_TEST(the_only_one_is_believed_the_second_time)
+{
+	char name[] = "host:1";
+	struct intent__etcd etcd = {.remote = {.count = 1, .endpoints = {name}}};
+
+	ck_assert(trusts(&etcd, 0, "7", 10));
+	ck_assert(!trusts(&etcd, 0, "8", 3));
+	ck_assert(trusts(&etcd, 0, "8", 3));
+	ck_assert_str_eq(etcd.cluster, "8");
+	/* What was asked before a newer answer came may be older than that. */
+	etcd.highest = 20;
+	ck_assert(intent__etcd_trust(&etcd, &(struct intent__etcd_header){.cluster = "8", .revision = 5}, 4, &error));
+}
+END_TEST
+
 #define ROWS(table) (int)(sizeof table / sizeof table[0])
 
 int main(void)
@@ -363,6 +418,8 @@ int main(void)
 	tcase_add_test(tests, lines_however_cut);
 	tcase_add_loop_test(tests, message_table, 0, ROWS(messages));
 	tcase_add_test(tests, events_applied);
+	tcase_add_test(tests, one_behind_is_not_believed);
+	tcase_add_test(tests, the_only_one_is_believed_the_second_time);
 	suite_add_tcase(suite, tests);
 	SRunner *runner = srunner_create(suite);
 

@@ -133,7 +133,7 @@ END_TEST
 START_TEST(bad_keys)
 {
 	static const char *const bad[] = {
-		"", "untrusted comment: only\n", KEY_1 "\nnonsense\n", "RWSvh7pUfNkh3/45\n",
+		"", "untrusted comment: only\n", (KEY_1 "\nnonsense\n"), "RWSvh7pUfNkh3/45\n",
 		"RXSvh7pUfNkh3/45y1wR6zCqW3QkRq6ITME33qp+KwpdtoSF/a4NYjAh\n", NULL,
 	};
 	struct intent_trusted_keys *keys = NULL;

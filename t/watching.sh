@@ -1,0 +1,31 @@
+# For tests that hurt a real store under a watch. After t/lib.sh.
+
+watcher=$BUILD_DIR/t/it/watcher
+
+# watch NAME URL: the snapshots of a/ in $T/NAME.log.
+watch() { start "$1" "$watcher" watch "$2" a/; }
+
+# When NAME first saw VALUE, in ms.
+seen_at() { awk -v value="$2" '$2 == value { print $1; exit }' "$T/$1.log"; }
+saw() { [ -n "$(seen_at "$1" "$2")" ]; }
+
+# begins NAME URL VALUE: the watch sees a first value.
+begins() {
+	"$watcher" heal "$2" a/k "$3" >/dev/null && wait_for 10 saw "$1" "$3"
+}
+
+# heals NAME URL VALUE SECONDS DESC: waits until the store heals, writes, and wants NAME to see it in time.
+heals() {
+	local when seen
+	if ! when=$("$watcher" heal "$2" a/k "$3"); then
+		not_ok "$5" "the store did not heal"
+		return
+	fi
+	wait_for $(($4 + 10)) saw "$1" "$3"
+	seen=$(seen_at "$1" "$3")
+	if [ -n "$seen" ] && [ $((seen - when)) -le $(($4 * 1000)) ]; then
+		ok "$5 ($((seen - when)) ms)"
+	else
+		not_ok "$5" "seen after ${seen:+$((seen - when))} ms" "$(tail -n 8 "$T/$1.log")"
+	fi
+}
