@@ -320,11 +320,7 @@ static int apply_start(struct intent_round *round, const json_t *action, struct 
 	json_array_foreach((json_t *)(uintptr_t)names, i, item)
 		if (!code)
 			code = service_record_start(&site, json_string_value(item),
-<<<<<<< HEAD
 						    json_object_get(args, "wanted"), err);
-=======
-					json_object_get(args, "wanted"), err);
->>>>>>> main
 	group_release(&group);
 	return code;
 }
