@@ -19,6 +19,7 @@ struct intent__memory {
 	char *directory;
 	bool read_only;
 	json_t *slices;       /* array of names */
+	json_t *known;        /* {name: true}, the same: a thousand are looked up at each change */
 	json_t *removed;      /* {"slice\tsubject": Unix ms} */
 	int64_t owned;        /* when the first of them went */
 	struct intent_snapshot *saved;
@@ -47,6 +48,12 @@ static int save(const struct intent__memory *memory, const char *name, const jso
 	return intent_file_write_json(path, json, 0600, err);
 }
 
+static void add_name(struct intent__memory *memory, const char *name)
+{
+	json_array_append_new(memory->slices, json_string(name));
+	json_object_set_new(memory->known, name, json_true());
+}
+
 /* Damaged rows are dropped, not passed on. */
 static void load_records(struct intent__memory *memory)
 {
@@ -57,11 +64,12 @@ static void load_records(struct intent__memory *memory)
 	json_t *item;
 
 	memory->slices = json_array();
+	memory->known = json_object();
 	memory->removed = json_object();
 	memory->owned = intent_json_integer(removals, "owned", 0);
 	json_array_foreach(slices, i, item)
 		if (json_is_string(item))
-			json_array_append(memory->slices, item);
+			add_name(memory, json_string_value(item));
 	json_object_foreach(json_object_get(removals, "removed"), name, item)
 		if (json_is_integer(item))
 			json_object_set(memory->removed, name, item);
@@ -91,6 +99,7 @@ struct intent__memory *intent__memory_free(struct intent__memory *memory)
 	if (!memory)
 		return NULL;
 	json_decref(memory->slices);
+	json_decref(memory->known);
 	json_decref(memory->removed);
 	intent_snapshot_unref(memory->saved);
 	free(memory->directory);
@@ -103,24 +112,13 @@ const json_t *intent__memory_slices(const struct intent__memory *memory)
 	return memory->slices;
 }
 
-static size_t find_name(const json_t *names, const char *name)
-{
-	size_t i;
-	json_t *item;
-
-	json_array_foreach((json_t *)(uintptr_t)names, i, item)
-		if (json_is_string(item) && !strcmp(json_string_value(item), name))
-			return i;
-	return SIZE_MAX;
-}
-
 int intent__memory_know(struct intent__memory *memory, const char *const *names, size_t count, struct intent_error *err)
 {
 	bool changed = false;
 
 	for (size_t i = 0; i < count; i++)
-		if (find_name(memory->slices, names[i]) == SIZE_MAX) {
-			json_array_append_new(memory->slices, json_string(names[i]));
+		if (!json_object_get(memory->known, names[i])) {
+			add_name(memory, names[i]);
 			changed = true;
 		}
 	return changed ? save(memory, "slices.json", memory->slices, err) : 0;
@@ -128,11 +126,15 @@ int intent__memory_know(struct intent__memory *memory, const char *const *names,
 
 int intent__memory_forget(struct intent__memory *memory, const char *name, struct intent_error *err)
 {
-	size_t at = find_name(memory->slices, name);
+	size_t i;
+	json_t *item;
 
-	if (at == SIZE_MAX)
+	if (json_object_del(memory->known, name) < 0)
 		return 0;
-	json_array_remove(memory->slices, at);
+	json_array_foreach(memory->slices, i, item)
+		if (!strcmp(json_string_value(item), name))
+			break;
+	json_array_remove(memory->slices, i);
 	return save(memory, "slices.json", memory->slices, err);
 }
 

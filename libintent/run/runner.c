@@ -214,13 +214,14 @@ static void on_snapshot(struct intent_watch *watch, struct intent_snapshot *snap
 		return;
 	if (runner->context->once && !runner->have_snapshot)
 		intent__status_seen(runner->status, snapshot);
-	if (intent__memory_save(runner->memory, snapshot, runner->store_identity, &err) < 0)
-		intent_log(INTENT_WARN, NULL, "The last good intent could not be kept: %s", err.msg);
 	intent_snapshot_unref(runner->snapshot);
 	runner->snapshot = intent_snapshot_ref(snapshot);
 	runner->have_snapshot = true;
 	intent__runner_reslice(runner);
 	schedule(runner);
+	/* While the rounds are under way. */
+	if (intent__memory_save(runner->memory, snapshot, runner->store_identity, &err) < 0)
+		intent_log(INTENT_WARN, NULL, "The last good intent could not be kept: %s", err.msg);
 	intent__runner_ready(runner);
 }
 

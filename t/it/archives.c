@@ -205,7 +205,8 @@ static const struct row rows[] = {
 	{"good-sparse", {PAX_("GNU.sparse.name=holes\nGNU.sparse.size=1000000\nGNU.sparse.map=4096,4,999000,4\n"),
 			 FILE_("a")}, 0},
 	{"good-255-bytes", {PAX_("path=" NAME_250 "12345\n"), FILE_("x")}, 0},
-	{"good-64-deep", {PAX_("path=" DEEP_8 DEEP_8 DEEP_8 DEEP_8 DEEP_8 DEEP_8 DEEP_8 "d/d/d/d/d/d/d/f\n"), FILE_("x")}, 0},
+	{"good-64-deep", {PAX_("path="
+			       DEEP_8 DEEP_8 DEEP_8 DEEP_8 DEEP_8 DEEP_8 DEEP_8 "d/d/d/d/d/d/d/f\n"), FILE_("x")}, 0},
 
 	/* names */
 	{"bad-dotdot", {FILE_("../evil")}, 0},

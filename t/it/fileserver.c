@@ -90,14 +90,16 @@ static void answer(int fd, const struct request *request, int directory)
 	if (!beside && is(request, "error")) {
 		dprintf(fd, "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n");
 	} else if (!beside && is(request, "moved")) {
-		dprintf(fd, "HTTP/1.1 302 Found\r\nLocation: /plain/%s\r\nContent-Length: 0\r\n\r\n", request->file);
+		dprintf(fd, "HTTP/1.1 302 Found\r\nLocation: /plain/%s\r\nContent-Length: 0\r\n\r\n",
+			request->file);
 	} else if (!beside && is(request, "page")) {
 		dprintf(fd, "HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n<html>no</html>");
 	} else if (file < 0 || fstat(file, &st) < 0) {
 		dprintf(fd, "HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nnone\n");
 	} else {
 		if (!beside) {
-			cut = is(request, "cut") || is(request, "modified") || is(request, "bare") || is(request, "lying") ||
+			cut = is(request, "cut") || is(request, "modified") || is(request, "bare") ||
+				is(request, "lying") ||
 				(first && (is(request, "norange") || is(request, "changed") || is(request, "stall")));
 			ranged = ranged && !is(request, "norange") && !is(request, "changed");
 			if (is(request, "modified"))
