@@ -75,7 +75,10 @@ struct intent_http *intent_http_free(struct intent_http *http); /* ends what is 
 int intent_http_perform(struct intent_http *http, const struct intent_http_request *request,
 			struct intent_http_response *ret, bool *ret_sent, struct intent_error *err);
 
-/* ---- on a loop: no thread, no wakeup while nothing happens ---- */
+/*
+ * ---- on a loop: no wakeup while nothing happens, and no thread but
+ * libcurl's short-lived one that resolves a host name ----
+ */
 
 /* Once, before the first start; the loop is borrowed until intent_http_free(). */
 int intent_http_attach(struct intent_http *http, uv_loop_t *loop, struct intent_error *err);

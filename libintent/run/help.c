@@ -77,12 +77,11 @@ static void describe(const struct intent_option *option, int group, void *data)
 
 void intent__help_write(const struct intent_option_program *program, struct intent_text *out)
 {
-	struct help help = {.out = out, .column = 0, .group = 0};
+	struct help help = {.out = out, .column = 0, .group = -1};
 
 	intent_text_printf(out, "Usage: %s %s\n", program->name, program->usage ? program->usage : "[OPTION]...");
 	if (program->summary)
 		wrap(out, program->summary, 0);
-	intent_text_puts(out, "\n");
 	intent__option_each(program, measure, &help);
 	intent__option_each(program, describe, &help);
 	intent_text_puts(out, "\n");

@@ -17,7 +17,7 @@
 
 struct intent__memory {
 	char *directory;
-	bool read_only;
+	bool read_only, owes;  /* owes: counts changed since slices.json was written */
 	json_t *slices;       /* {name: count} */
 	json_t *removed;      /* {"slice\tsubject": Unix ms} */
 	int64_t owned;        /* when the first of them went */
@@ -124,11 +124,21 @@ int intent__memory_owned(const struct intent__memory *memory, const char *name)
 	return (int)intent_json_integer(memory->slices, name, 0);
 }
 
-int intent__memory_set_owned(struct intent__memory *memory, const char *name, int count, struct intent_error *err)
+void intent__memory_set_owned(struct intent__memory *memory, const char *name, int count)
 {
-	if (!json_object_get(memory->slices, name) || intent__memory_owned(memory, name) == count)
+	json_t *known = json_object_get(memory->slices, name);
+
+	if (!known || json_integer_value(known) == count)
+		return;
+	json_integer_set(known, count);
+	memory->owes = true;
+}
+
+int intent__memory_flush(struct intent__memory *memory, struct intent_error *err)
+{
+	if (!memory->owes)
 		return 0;
-	json_object_set_new(memory->slices, name, json_integer(count));
+	memory->owes = false;
 	return save(memory, "slices.json", memory->slices, err);
 }
 

@@ -75,7 +75,9 @@ const json_t *intent__memory_slices(const struct intent__memory *memory);
 int intent__memory_know(struct intent__memory *memory, const char *const *names, size_t count, struct intent_error *err);
 /* So that after a restart it is known how much there is, before every slice has been looked at. */
 int intent__memory_owned(const struct intent__memory *memory, const char *name);
-int intent__memory_set_owned(struct intent__memory *memory, const char *name, int count, struct intent_error *err);
+void intent__memory_set_owned(struct intent__memory *memory, const char *name, int count);
+/* Write the counts, if any changed: when all rounds are over, since each may change one. */
+int intent__memory_flush(struct intent__memory *memory, struct intent_error *err);
 int intent__memory_forget(struct intent__memory *memory, const char *name, struct intent_error *err);
 /* `store`: which one, with its prefix. What hangs on a lease, and status, is not kept. */
 int intent__memory_save(struct intent__memory *memory, const struct intent_snapshot *snapshot, const char *store,

@@ -145,6 +145,15 @@ static void on_timer(uv_timer_t *timer)
 	schedule(timer->data);
 }
 
+/* Lost, they only make the agent more careful. */
+static void keep_counts(struct intent__runner *runner)
+{
+	struct intent_error err;
+
+	if (runner->memory && intent__memory_flush(runner->memory, &err) < 0)
+		intent_log(INTENT_WARN, NULL, "What there is could not be kept: %s", err.msg);
+}
+
 /* Start what is due, then sleep until the next is. */
 static void schedule(struct intent__runner *runner)
 {
@@ -168,6 +177,8 @@ static void schedule(struct intent__runner *runner)
 		if (at > now && at < next)
 			next = at;
 	}
+	if (idle)
+		keep_counts(runner);
 	if (idle && runner->have_snapshot)
 		intent__runner_pass_done(runner);
 	if (runner->stopping)
@@ -220,13 +231,14 @@ static void on_snapshot(struct intent_watch *watch, struct intent_snapshot *snap
 		return;
 	if (runner->context->once && !runner->have_snapshot)
 		intent__status_seen(runner->status, snapshot);
-	if (intent__memory_save(runner->memory, snapshot, runner->store_identity, &err) < 0)
-		intent_log(INTENT_WARN, NULL, "The last good intent could not be kept: %s", err.msg);
 	intent_snapshot_unref(runner->snapshot);
 	runner->snapshot = intent_snapshot_ref(snapshot);
 	runner->have_snapshot = true;
 	intent__runner_reslice(runner);
 	schedule(runner);
+	/* While the rounds are under way. */
+	if (intent__memory_save(runner->memory, snapshot, runner->store_identity, &err) < 0)
+		intent_log(INTENT_WARN, NULL, "The last good intent could not be kept: %s", err.msg);
 	intent__runner_ready(runner);
 }
 
@@ -318,6 +330,7 @@ static void on_resync(uv_timer_t *timer)
 {
 	struct intent__runner *runner = timer->data;
 
+	keep_counts(runner);
 	intent__runner_discover(runner);
 	if (runner->watch)
 		intent_watch_refresh(runner->watch);
@@ -453,6 +466,7 @@ static void close_leftover(uv_handle_t *handle, void *data)
 
 static void tear_down(struct intent__runner *runner)
 {
+	keep_counts(runner);
 	if (runner->watch)
 		intent_watch_stop(runner->watch);
 	intent__runner_drop_slices(runner);

@@ -238,7 +238,7 @@ void intent__slice_finish(struct intent__runner *runner, struct intent__slice *s
 	slice->work = json_array_size(json_object_get(slice->result, "plan")) > 0;
 	slice->ran = true;
 	slice->owned = (int)intent_json_integer(slice->result, "owned", slice->owned);
-	intent__memory_set_owned(runner->memory, slice->name, slice->owned, &ignored);
+	intent__memory_set_owned(runner->memory, slice->name, slice->owned);
 	runner->counters.actions += (uint64_t)intent_json_integer(slice->result, "actions", 0);
 	runner->counters.failures += err.code != 0;
 	slice->state = err.code ? intent_error_state(err.code) : INTENT_CONVERGED;

@@ -12,6 +12,7 @@
 
 #define LINE_MAX_BYTES (16u << 20) /* longer: read again in pages */
 #define GATHER_MS 10               /* a burst is one snapshot */
+#define OPENING_MS 5000            /* for the stream; a busy server needs a second */
 
 struct slot {
 	char *prefix;      /* owned */
@@ -66,8 +67,8 @@ static void deliver(struct watch *watch, uint64_t after_ms)
 
 /*
  * A member whose leader has just died takes a read and answers 7 s later, long after the
- * next leader is there. So the look is small and impatient, as is the opening of
- * the stream, and patient only where that does not help.
+ * next leader is there. So the look is small and impatient, and patient only where
+ * that does not help.
  */
 static int64_t patience(const struct watch *watch)
 {
@@ -225,7 +226,7 @@ static void open_stream(struct watch *watch)
 		fail(watch, &err);
 		return;
 	}
-	uv_timer_start(&watch->pause, on_opening_late, (uint64_t)patience(watch), 0);
+	uv_timer_start(&watch->pause, on_opening_late, OPENING_MS, 0);
 }
 
 /* ---- looking and listing ---- */

@@ -29,6 +29,7 @@ enum how {
 	DRIP,          /* these bytes, one every 200 ms */
 	HUGE_HEADER,
 	STREAM,        /* etcd's watch: these lines after "created" */
+	STREAM_DEAF,   /* and no events after them */
 	STREAM_CLOSE,  /* and a clean end */
 	STREAM_CUT,    /* and a cut connection */
 	LONG_LINE,     /* a watch's line of 20 MiB */
@@ -178,6 +179,8 @@ static void etcd_watch(int fd, const char *request, const struct fault *fault)
 	}
 	if (fault && fault->how == STREAM_CLOSE)
 		say(fd, "0\r\n\r\n");
+	while (fault && fault->how == STREAM_DEAF && await_change(fd, server.revision))
+		;
 	if (fault && fault->how != STREAM)
 		return;
 	while (await_change(fd, known)) {
@@ -299,6 +302,7 @@ static bool misbehave(int fd, const char *request, const struct fault *fault)
 		say(fd, "\r\n");
 		return true;
 	case STREAM:
+	case STREAM_DEAF:
 	case STREAM_CLOSE:
 	case STREAM_CUT:
 	case LONG_LINE:
@@ -684,9 +688,8 @@ static const struct watch_row {
 	 "{\"error\":\"etcdserver: no leader\",\"code\":14}"), 0}, .connections = CUT, .fault_ms = 3000,
 		.trouble = true,
 	 .most = 4},
-	{.name = "etcd watch: the stream does not open", .engine = ETCD, .fault = {"/v3/watch", HOLD, NULL, 0},
-		.connections = CUT,
-	 .fault_ms = 3000, .trouble = true, .most = 9},
+	{.name = "etcd watch: the stream does not open once", .engine = ETCD, .fault = {"/v3/watch", HOLD, NULL, 1},
+	 .connections = CUT, .fault_ms = 7000, .trouble = true, .most = 6},
 	{.name = "etcd watch: the stream is refused", .engine = ETCD, .fault = {"/v3/watch", ANSWER_CLOSE,
 		REPLY_502, 0},
 	 .connections = CUT, .fault_ms = 3000, .trouble = true, .most = 12},
@@ -694,11 +697,11 @@ static const struct watch_row {
 	 .connections = CUT, .fault_ms = 3000, .trouble = true, .most = 12},
 	{.name = "etcd watch: clean ends", .engine = ETCD, .fault = {"/v3/watch", STREAM_CLOSE, "", 0},
 	 .connections = CUT, .fault_ms = 3000, .trouble = true, .most = 12},
-	{.name = "etcd watch: compacted, stream left open", .engine = ETCD, .fault = {"/v3/watch", STREAM,
+	{.name = "etcd watch: compacted, stream left open", .engine = ETCD, .fault = {"/v3/watch", STREAM_DEAF,
 	 "{\"result\":{\"header\":{\"revision\":\"100\"},\"canceled\":true,\"compact_revision\":\"8\"}}\n", 2},
 		.connections = CUT,
 	 .fault_ms = 3000, .trouble = true, .most = 12},
-	{.name = "etcd watch: canceled, stream left open", .engine = ETCD, .fault = {"/v3/watch", STREAM,
+	{.name = "etcd watch: canceled, stream left open", .engine = ETCD, .fault = {"/v3/watch", STREAM_DEAF,
 	 "{\"result\":{\"canceled\":true,\"cancel_reason\":\"because\"}}\n", 1}, .connections = CUT, .fault_ms = 2000,
 	 .trouble = true, .most = 8},
 	{.name = "etcd watch: error in the stream", .engine = ETCD, .fault = {"/v3/watch", STREAM,
@@ -786,6 +789,9 @@ static const struct watch_row {
 		.trouble = true, .most = 4},
 	{.name = "consul watch: a proxy's 404 empties nothing", .engine = CONSUL, .fault = {"/v1/kv", ANSWER,
 	 PLAIN("404 Not Found", "not found"), 0}, .connections = CUT, .fault_ms = 3000, .trouble = true, .most = 4},
+	{.name = "consul watch: a lower index is not believed at once", .engine = CONSUL, .fault = {"index=", ANSWER,
+	 CONSUL("404 Not Found", "5", "true", "0", "0", ""), 1}, .connections = CUT, .fault_ms = 3000, .trouble = true,
+	 .most = 6},
 	{.name = "consul watch: index 0 makes no storm", .engine = CONSUL, .fault = {"/v1/kv", ANSWER,
 		CONSUL("200 OK", "0",
 	 "true", "0", "@@", "[{\"Key\":\"a/k\",\"Flags\":0,\"Value\":\"djE=\","

@@ -1,6 +1,6 @@
 /* The pure half of the etcd engine: requests as text, answers, the stream. */
 #include <check.h>
-#include "../../libintent/store/etcd-wire.h"
+#include "../../libintent/store/etcd.h"
 
 static struct intent_error error;
 
@@ -355,6 +355,50 @@ START_TEST(events_applied)
 }
 END_TEST
 
+/* ---- whom to believe ---- */
+
+static bool trusts(struct intent__etcd *etcd, size_t at, const char *cluster, uint64_t revision)
+{
+	struct intent__etcd_header header = {.revision = revision};
+
+	(void)snprintf(header.cluster, sizeof header.cluster, "%s", cluster);
+	etcd->remote.at = at;
+	return intent__etcd_trust(etcd, &header, etcd->highest, &error);
+}
+
+START_TEST(one_behind_is_not_believed)
+{
+	char name[] = "host:1";
+	struct intent__etcd etcd = {.remote = {.count = 2, .endpoints = {name, name}}};
+
+	ck_assert(trusts(&etcd, 0, "7", 10));
+	ck_assert(!trusts(&etcd, 1, "7", 9));
+	ck_assert_int_eq(error.code, INTENT_EUNAVAILABLE);
+	ck_assert(!trusts(&etcd, 1, "7", 9)); /* however often it says so */
+	ck_assert(!trusts(&etcd, 1, "8", 11));
+	ck_assert(trusts(&etcd, 0, "7", 10));
+	ck_assert_uint_eq(etcd.highest, 10);
+	ck_assert(!trusts(&etcd, 0, "7", 3)); /* now both have: it was restored */
+	ck_assert(trusts(&etcd, 1, "7", 3));
+	ck_assert_uint_eq(etcd.highest, 3);
+}
+END_TEST
+
+START_TEST(the_only_one_is_believed_the_second_time)
+{
+	char name[] = "host:1";
+	struct intent__etcd etcd = {.remote = {.count = 1, .endpoints = {name}}};
+
+	ck_assert(trusts(&etcd, 0, "7", 10));
+	ck_assert(!trusts(&etcd, 0, "8", 3));
+	ck_assert(trusts(&etcd, 0, "8", 3));
+	ck_assert_str_eq(etcd.cluster, "8");
+	/* What was asked before a newer answer came may be older than that. */
+	etcd.highest = 20;
+	ck_assert(intent__etcd_trust(&etcd, &(struct intent__etcd_header){.cluster = "8", .revision = 5}, 4, &error));
+}
+END_TEST
+
 #define ROWS(table) (int)(sizeof table / sizeof table[0])
 
 int main(void)
@@ -374,6 +418,8 @@ int main(void)
 	tcase_add_test(tests, lines_however_cut);
 	tcase_add_loop_test(tests, message_table, 0, ROWS(messages));
 	tcase_add_test(tests, events_applied);
+	tcase_add_test(tests, one_behind_is_not_believed);
+	tcase_add_test(tests, the_only_one_is_believed_the_second_time);
 	suite_add_tcase(suite, tests);
 	SRunner *runner = srunner_create(suite);
 

@@ -143,9 +143,15 @@ START_TEST(test_slices)
 	ck_assert_uint_eq(json_object_size(intent__memory_slices(memory)), 1);
 	ck_assert_ptr_nonnull(json_object_get(intent__memory_slices(memory), "web"));
 	ck_assert_int_eq(intent__memory_owned(memory, "web"), 0);
-	ck_assert_int_eq(intent__memory_set_owned(memory, "web", 3, &err), 0);
+	intent__memory_set_owned(memory, "web", 3);
+	intent__memory_set_owned(memory, "never", 3);
 	ck_assert_int_eq(intent__memory_know(memory, names + 1, 1, &err), 0);
-	ck_assert_int_eq(intent__memory_set_owned(memory, "never", 3, &err), 0);
+	ck_assert_int_eq(intent__memory_flush(memory, &err), 0);
+	ck_assert_int_eq(stat(path, &before), 0);
+	intent__memory_set_owned(memory, "web", 3);
+	ck_assert_int_eq(intent__memory_flush(memory, &err), 0);
+	ck_assert_int_eq(stat(path, &after), 0);
+	ck_assert_int_eq((long)before.st_ino, (long)after.st_ino);
 	reopen();
 	ck_assert_int_eq(intent__memory_owned(memory, "web"), 3);
 	ck_assert_int_eq(intent__memory_owned(memory, "never"), 0);
