@@ -19,7 +19,7 @@ documents() {
 }
 
 world() {
-	local i version base
+	local i base
 	ppctl --node n1 init "$store" || return
 	mkdir -p "$T/runit" "$T/stage"
 	seq 1 "$count" | awk -v base="$T/base" -v slow="$slow" -v patience="$patience" '{
