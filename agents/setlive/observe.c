@@ -11,6 +11,7 @@
 #include "service.h"
 #include "setlive.h"
 
+#define HEALTH_AGAIN_MS 5000   /* while it is not well */
 #define LAST_WORDS 300         /* of the log, in a message */
 
 /* Held from the first look at the active install to the end of the round (DESIGN section 4). */
@@ -305,8 +306,18 @@ void setlive__health(const struct site *site, const json_t *intent, const json_t
 	}
 }
 
+/* A service that ends or is told to stop wakes us: runsv writes its status anew. */
+static void watch_service(struct intent_round *round, const struct site *site, const char *name)
+{
+	intent_free_auto char *path = intent_format("%s/%s/supervise", site->stage, name);
+
+	if (path)
+		intent_round_watch(round, path);
+}
+
 /* Only when all that should run was started as intent says; else it is started again anyway. */
-static void observe_health(const struct site *site, const json_t *intent, json_t *observed)
+static void observe_health(struct intent_round *round, const struct site *site,
+			   const json_t *intent, json_t *observed)
 {
 	const char *active = intent_config_active(json_object_get(intent, "config"));
 	const json_t *names =
@@ -328,8 +339,12 @@ static void observe_health(const struct site *site, const json_t *intent, json_t
 		if (!started || !json_equal(started, wanted))
 			return;
 		started_ms = ms < started_ms ? ms : started_ms;
+		watch_service(round, site, json_string_value(item));
 	}
 	setlive__health(site, intent, names, &health);
+	/* Getting well is seen by nobody but who asks again. */
+	if (health.length)
+		intent_round_again(round, HEALTH_AGAIN_MS);
 	json_object_set_new(observed, "started_ms", json_integer(started_ms));
 	json_object_set_new(observed, "health", json_string(intent_text_str(&health)));
 }
@@ -357,7 +372,7 @@ int setlive__observe(struct intent_round *round, const json_t *intent, json_t **
 		return err->code;
 	json_object_set_new(observed, "services", services);
 	json_object_set_new(observed, "strays", observe_strays(&site, services));
-	observe_health(&site, intent, observed);
+	observe_health(round, &site, intent, observed);
 	intent_round_owned(round, (int)json_object_size(services));
 	if (json_object_get(observed, "current"))
 		intent_round_detail(round, "current",

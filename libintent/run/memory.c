@@ -1,7 +1,7 @@
 /*
  * What an agent remembers across restarts, in its state directory:
  *	snapshot.json   the last good content of the store
- *	slices.json     the slices it has had
+ *	slices.json     {slice it has had: how many things of ours there are in it}
  *	removals.json   {"owned": what there was before, "removed": {"slice\tsubject": Unix ms}}
  *	                in the last ten minutes
  */
@@ -17,9 +17,8 @@
 
 struct intent__memory {
 	char *directory;
-	bool read_only;
-	json_t *slices;       /* array of names */
-	json_t *known;        /* {name: true}, the same: a thousand are looked up at each change */
+	bool read_only, owes;  /* owes: counts changed since slices.json was written */
+	json_t *slices;       /* {name: count} */
 	json_t *removed;      /* {"slice\tsubject": Unix ms} */
 	int64_t owned;        /* when the first of them went */
 	struct intent_snapshot *saved;
@@ -48,28 +47,20 @@ static int save(const struct intent__memory *memory, const char *name, const jso
 	return intent_file_write_json(path, json, 0600, err);
 }
 
-static void add_name(struct intent__memory *memory, const char *name)
-{
-	json_array_append_new(memory->slices, json_string(name));
-	json_object_set_new(memory->known, name, json_true());
-}
-
 /* Damaged rows are dropped, not passed on. */
 static void load_records(struct intent__memory *memory)
 {
 	intent_json_auto json_t *slices = load(memory, "slices.json", RECORD_MAX);
 	intent_json_auto json_t *removals = load(memory, "removals.json", RECORD_MAX);
 	const char *name;
-	size_t i;
 	json_t *item;
 
-	memory->slices = json_array();
-	memory->known = json_object();
+	memory->slices = json_object();
 	memory->removed = json_object();
 	memory->owned = intent_json_integer(removals, "owned", 0);
-	json_array_foreach(slices, i, item)
-		if (json_is_string(item))
-			add_name(memory, json_string_value(item));
+	json_object_foreach(slices, name, item)
+		if (json_is_integer(item))
+			json_object_set(memory->slices, name, item);
 	json_object_foreach(json_object_get(removals, "removed"), name, item)
 		if (json_is_integer(item))
 			json_object_set(memory->removed, name, item);
@@ -99,7 +90,6 @@ struct intent__memory *intent__memory_free(struct intent__memory *memory)
 	if (!memory)
 		return NULL;
 	json_decref(memory->slices);
-	json_decref(memory->known);
 	json_decref(memory->removed);
 	intent_snapshot_unref(memory->saved);
 	free(memory->directory);
@@ -117,8 +107,8 @@ int intent__memory_know(struct intent__memory *memory, const char *const *names,
 	bool changed = false;
 
 	for (size_t i = 0; i < count; i++)
-		if (!json_object_get(memory->known, names[i])) {
-			add_name(memory, names[i]);
+		if (!json_object_get(memory->slices, names[i])) {
+			json_object_set_new(memory->slices, names[i], json_integer(0));
 			changed = true;
 		}
 	return changed ? save(memory, "slices.json", memory->slices, err) : 0;
@@ -126,15 +116,29 @@ int intent__memory_know(struct intent__memory *memory, const char *const *names,
 
 int intent__memory_forget(struct intent__memory *memory, const char *name, struct intent_error *err)
 {
-	size_t i;
-	json_t *item;
+	return json_object_del(memory->slices, name) < 0 ? 0 : save(memory, "slices.json", memory->slices, err);
+}
 
-	if (json_object_del(memory->known, name) < 0)
+int intent__memory_owned(const struct intent__memory *memory, const char *name)
+{
+	return (int)intent_json_integer(memory->slices, name, 0);
+}
+
+void intent__memory_set_owned(struct intent__memory *memory, const char *name, int count)
+{
+	json_t *known = json_object_get(memory->slices, name);
+
+	if (!known || json_integer_value(known) == count)
+		return;
+	json_integer_set(known, count);
+	memory->owes = true;
+}
+
+int intent__memory_flush(struct intent__memory *memory, struct intent_error *err)
+{
+	if (!memory->owes)
 		return 0;
-	json_array_foreach(memory->slices, i, item)
-		if (!strcmp(json_string_value(item), name))
-			break;
-	json_array_remove(memory->slices, i);
+	memory->owes = false;
 	return save(memory, "slices.json", memory->slices, err);
 }
 
