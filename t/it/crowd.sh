@@ -43,7 +43,7 @@ world() {
 # How many services run in version $1.
 running() {
 	local pid links=()
-	for pid in $(cat "$T"/stage/*/supervise/pid 2>/dev/null); do links+=("/proc/$pid/cwd"); done
+	while read -r pid; do links+=("/proc/$pid/cwd"); done < <(cat "$T"/stage/*/supervise/pid 2>/dev/null)
 	[ ${#links[@]} = 0 ] && { echo 0; return; }
 	readlink "${links[@]}" 2>/dev/null | grep -c "_$1\$"
 }
