@@ -20,14 +20,16 @@ static int setlive_discover(const json_t *options, json_t **ret_new_names, struc
 		return intent_fail_errno(err, "%s: cannot list it", stage);
 	}
 	while (listing && (entry = readdir(listing))) {
-		intent_free_auto char *path = intent_format("%s/%s/" SERVICE_OWNER, stage, entry->d_name);
+		intent_free_auto char *path =
+			intent_format("%s/%s/" SERVICE_OWNER, stage, entry->d_name);
 		intent_json_auto json_t *record = NULL;
 		struct intent_error ignored;
 		bool known = false;
 		size_t i;
 		json_t *item;
 
-		if (*entry->d_name == '.' || !path || intent_file_read_json(path, 4096, &record, &ignored) ||
+		if (*entry->d_name == '.' || !path ||
+		    intent_file_read_json(path, 4096, &record, &ignored) ||
 		    strcmp(intent_json_string(record, "agent", ""), "setlive"))
 			continue;
 		const char *app = intent_json_string(record, "app", "");
@@ -44,7 +46,8 @@ static int setlive_discover(const json_t *options, json_t **ret_new_names, struc
 
 static const struct intent_option options[] = {
 	{ "runit", INTENT_OPTION_PATH, "DIR", NULL, "SVDIR", 0, 0,
-	  "directory that runsvdir watches (default: /var/service, or /etc/service where only that exists)" },
+	  "directory that runsvdir watches (default: /var/service, or /etc/service where only that "
+	  "exists)" },
 	{ "runit-stage", INTENT_OPTION_PATH, "DIR", "/var/service-stage", NULL, 0, 0,
 	  "where service directories are built; on the same machine, not below --runit" },
 	{ "servicebuilder", INTENT_OPTION_STRING, "COMMAND", NULL, NULL, 0, 0,

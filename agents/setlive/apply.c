@@ -39,7 +39,9 @@ static void group_init(struct group *group, struct intent_round *round, const st
 
 	*group = (struct group){ .round = round, .what = what, .told = intent_time_monotonic() };
 	json_array_foreach((json_t *)(uintptr_t)names, i, item) {
-		char *path = group->count < LAUNCH_MAX ? service_path(site, json_string_value(item), NULL) : NULL;
+		char *path = group->count < LAUNCH_MAX ?
+				     service_path(site, json_string_value(item), NULL) :
+				     NULL;
 
 		if (path)
 			group->paths[group->count++] = path;
@@ -109,7 +111,8 @@ static bool none_supervised(void *data)
 static int tell_all(const struct group *group, const char *commands, struct intent_error *err)
 {
 	for (size_t i = 0; i < group->count; i++)
-		if (runit_control(group->paths[i], commands, err) && err->code != INTENT_EUNSUPERVISED)
+		if (runit_control(group->paths[i], commands, err) &&
+		    err->code != INTENT_EUNSUPERVISED)
 			return err->code;
 	return 0;
 }
@@ -123,7 +126,8 @@ static int tell_down(const struct group *group, struct intent_error *err)
 		bool told = !runit_status_read(group->paths[i], &status, err) && !status.want_up &&
 			    (status.got_term || status.state != RUNIT_RUN);
 
-		if (!told && runit_control(group->paths[i], "d", err) && err->code != INTENT_EUNSUPERVISED)
+		if (!told && runit_control(group->paths[i], "d", err) &&
+		    err->code != INTENT_EUNSUPERVISED)
 			return err->code;
 	}
 	return 0;
@@ -135,7 +139,8 @@ static int64_t stop_timeout(const json_t *intent)
 	struct intent_error ignored;
 	int64_t ms;
 
-	if (json_is_integer(own) && json_integer_value(own) >= 0 && json_integer_value(own) < INT32_MAX)
+	if (json_is_integer(own) && json_integer_value(own) >= 0 &&
+	    json_integer_value(own) < INT32_MAX)
 		return json_integer_value(own) * 1000;
 	if (json_is_string(own) && !intent_duration_parse(json_string_value(own), &ms, &ignored))
 		return ms;
@@ -162,8 +167,11 @@ static int await_down(struct group *group, int64_t timeout_ms, struct intent_err
 	code = runit_wait(intent_time_monotonic() + KILL_WAIT_MS, all_down,
 			  should_stop, group, err);
 	if (code == INTENT_ETIMEOUT)
-		return intent_fail(err, code, "%s did not end after SIGKILL; its process is stuck in the kernel, "
-				   "or its finish script hangs", group->paths[0]);
+		return intent_fail(
+			err, code,
+			"%s did not end after SIGKILL; its process is stuck in the kernel, "
+			"or its finish script hangs",
+			group->paths[0]);
 	return code;
 }
 
@@ -171,7 +179,8 @@ static int remove_in(const char *directory, const char *name, struct intent_erro
 {
 	intent_free_auto char *path = intent_format("%s/%s", directory, name);
 
-	return path ? intent_file_remove(path, err) : intent_fail(err, -ENOMEM, "%s: out of memory", directory);
+	return path ? intent_file_remove(path, err) :
+		      intent_fail(err, -ENOMEM, "%s: out of memory", directory);
 }
 
 static int put_down_file(const char *directory, struct intent_error *err)
@@ -209,7 +218,8 @@ static int forget_start(const char *directory, struct intent_error *err)
 	intent_free_auto char *path = intent_format("%s/" SERVICE_STARTED, directory);
 
 	if (!path || (unlink(path) && errno != ENOENT))
-		return intent_fail_errno(err, "%s/" SERVICE_STARTED ": cannot be removed", directory);
+		return intent_fail_errno(err, "%s/" SERVICE_STARTED ": cannot be removed",
+					 directory);
 	return 0;
 }
 
@@ -240,12 +250,14 @@ static int apply_stop(struct intent_round *round, const json_t *action, struct i
 	return code;
 }
 
-static int apply_configure(struct intent_round *round, const json_t *action, struct intent_error *err)
+static int apply_configure(struct intent_round *round, const json_t *action,
+			   struct intent_error *err)
 {
 	struct site site;
 
 	site_init(intent_round_intent(round), &site);
-	return service_configure(&site, intent_round_intent(round), intent_json_string(action, "subject", ""), err);
+	return service_configure(&site, intent_round_intent(round),
+				 intent_json_string(action, "subject", ""), err);
 }
 
 static int apply_symlink(struct intent_round *round, const json_t *action, struct intent_error *err)
@@ -264,15 +276,19 @@ static int apply_symlink(struct intent_round *round, const json_t *action, struc
 	return intent_link_set(target, current, NULL, err);
 }
 
-static int start_group(struct group *group, const struct site *site, const json_t *intent, struct intent_error *err)
+static int start_group(struct group *group, const struct site *site, const json_t *intent,
+		       struct intent_error *err)
 {
-	int64_t patience = intent_json_integer(json_object_get(intent, "options"), "supervise-timeout", 10000);
+	int64_t patience =
+		intent_json_integer(json_object_get(intent, "options"), "supervise-timeout", 10000);
 
 	int code = runit_wait(intent_time_monotonic() + patience, all_supervised,
 			      should_stop, group, err);
 	if (code == INTENT_ETIMEOUT)
-		return intent_fail(err, INTENT_EUNSUPERVISED, "no supervisor has taken %s; is runsvdir running on %s? "
-				   "Start it, or name its directory with --runit", group->paths[0], site->runit);
+		return intent_fail(err, INTENT_EUNSUPERVISED,
+				   "no supervisor has taken %s; is runsvdir running on %s? "
+				   "Start it, or name its directory with --runit",
+				   group->paths[0], site->runit);
 	/* Not before: a supervisor that comes later would start it without us. */
 	for (size_t i = 0; i < group->count && !code; i++)
 		code = remove_in(group->paths[i], "down", err);
@@ -281,13 +297,15 @@ static int start_group(struct group *group, const struct site *site, const json_
 	code = runit_wait(intent_time_monotonic() + EXIT_WAIT_MS, all_told_up,
 			  should_stop, group, err);
 	if (code == INTENT_ETIMEOUT)
-		return intent_fail(err, code, "the supervisor of %s does not answer", group->paths[0]);
+		return intent_fail(err, code, "the supervisor of %s does not answer",
+				   group->paths[0]);
 	return code;
 }
 
 static int apply_start(struct intent_round *round, const json_t *action, struct intent_error *err)
 {
-	const json_t *args = json_object_get(action, "args"), *names = json_object_get(args, "services");
+	const json_t *args = json_object_get(action, "args"),
+		     *names = json_object_get(args, "services");
 	struct group group;
 	struct site site;
 	size_t i;
@@ -302,7 +320,7 @@ static int apply_start(struct intent_round *round, const json_t *action, struct 
 	json_array_foreach((json_t *)(uintptr_t)names, i, item)
 		if (!code)
 			code = service_record_start(&site, json_string_value(item),
-					json_object_get(args, "wanted"), err);
+						    json_object_get(args, "wanted"), err);
 	group_release(&group);
 	return code;
 }
@@ -330,18 +348,20 @@ static int apply_await(struct intent_round *round, const json_t *action, struct 
 		if (intent_time_monotonic() >= deadline)
 			break;
 		if (should_stop(&group))
-			return intent_fail(err, INTENT_ESTALE, "stopped waiting until %s is healthy", active);
+			return intent_fail(err, INTENT_ESTALE,
+					   "stopped waiting until %s is healthy", active);
 		usleep((useconds_t)(pause * 1000));
 		pause = pause * 2 < AWAIT_MAX_MS ? pause * 2 : AWAIT_MAX_MS;
 	}
-	intent_duration_format(intent_health_deadline(intent_json_at(intent, "/deploy/health")), words);
-	return intent_fail(err, INTENT_EUNHEALTHY, "%s was not healthy within %s: %.400s", active, words,
-			   intent_text_str(&health));
+	intent_duration_format(intent_health_deadline(intent_json_at(intent, "/deploy/health")),
+			       words);
+	return intent_fail(err, INTENT_EUNHEALTHY, "%s was not healthy within %s: %.400s", active,
+			   words, intent_text_str(&health));
 }
 
 /*
- * Link first, so that no supervisor starts it again; then stop, tell runsv to leave and wait for it,
- * and only then take the directory away.
+ * Link first, so that no supervisor starts it again; then stop, tell runsv to leave and wait for
+ * it, and only then take the directory away.
  */
 static int apply_remove(struct intent_round *round, const json_t *action, struct intent_error *err)
 {
@@ -368,7 +388,8 @@ static int apply_remove(struct intent_round *round, const json_t *action, struct
 		code = runit_wait(intent_time_monotonic() + EXIT_WAIT_MS, none_supervised,
 				  should_stop, &group, err);
 	if (code == INTENT_ETIMEOUT)
-		intent_fail(err, code, "the supervisor of %s/%s does not leave it", site.stage, name);
+		intent_fail(err, code, "the supervisor of %s/%s does not leave it", site.stage,
+			    name);
 	if (!code)
 		code = intent_tree_retire(group.paths[0], err);
 	group_release(&group);

@@ -11,6 +11,7 @@
 #include "service.h"
 #include "setlive.h"
 
+#define HEALTH_AGAIN_MS 5000   /* while it is not well */
 #define LAST_WORDS 300         /* of the log, in a message */
 
 /* Held from the first look at the active install to the end of the round (DESIGN section 4). */
@@ -79,29 +80,36 @@ json_t *setlive__install(const struct site *site, const char *version, bool acti
 	intent_free_auto char *launch = path ? intent_format("%s/bin/launch", path) : NULL;
 	struct stat seen;
 
-	if (!launch || lstat(path, &seen) || !S_ISDIR(seen.st_mode) || (active && !lock_install(path)))
+	if (!launch || lstat(path, &seen) || !S_ISDIR(seen.st_mode) ||
+	    (active && !lock_install(path)))
 		return NULL;
 	if (stat(launch, &seen))
-		return json_pack("{so}", "error", json_sprintf(
-			"%s cannot be run: it has no bin/launch, a program or a directory of programs", path));
+		return json_pack("{so}", "error",
+				 json_sprintf("%s cannot be run: it has no bin/launch, a program "
+					      "or a directory of programs",
+					      path));
 	if (S_ISREG(seen.st_mode) && seen.st_mode & 0111)
 		return json_pack("[s]", site->app);
 	json_t *names = S_ISDIR(seen.st_mode) ? launch_directory(site->app, launch) : NULL;
 	if (json_array_size(names))
 		return names;
 	json_decref(names);
-	return json_pack("{so}", "error", json_sprintf("%s cannot be run: %s", launch, S_ISDIR(seen.st_mode) ?
-						       "no program is in it" : "it is not executable"));
+	return json_pack("{so}", "error",
+			 json_sprintf("%s cannot be run: %s", launch,
+				      S_ISDIR(seen.st_mode) ? "no program is in it" :
+							      "it is not executable"));
 }
 
-static json_t *observe_installs(struct intent_round *round, const struct site *site, const json_t *intent)
+static json_t *observe_installs(struct intent_round *round, const struct site *site,
+				const json_t *intent)
 {
 	const char *active = intent_config_active(json_object_get(intent, "config")), *version;
 	json_t *installs = json_object(), *state;
 	bool missing = false;
 
 	json_object_foreach(intent_json_at(intent, "/config/versions"), version, state) {
-		json_t *install = setlive__install(site, version, active && !strcmp(version, active));
+		json_t *install =
+			setlive__install(site, version, active && !strcmp(version, active));
 
 		if (install)
 			json_object_set_new(installs, version, install);
@@ -129,8 +137,9 @@ static void observe_current(const struct site *site, json_t *observed)
 	if (code == INTENT_EABSENT)
 		return;
 	if (code)
-		json_object_set_new(observed, "current_foreign",
-				    json_sprintf("%s is not a link; move it away", link ? link : "current"));
+		json_object_set_new(
+			observed, "current_foreign",
+			json_sprintf("%s is not a link; move it away", link ? link : "current"));
 	else if (intent_starts_with(target, prefix) && !strchr(target + strlen(prefix), '/'))
 		json_object_set_new(observed, "current", json_string(target + strlen(prefix)));
 	else
@@ -227,14 +236,19 @@ static void add_last_words(const struct site *site, const char *service, struct 
 	int code = 0, number = 0;
 	size_t count;
 
-	if (exit_path && !intent_file_read(AT_FDCWD, exit_path, 64, &exit_words, &count, &ignored) &&
+	if (exit_path &&
+	    !intent_file_read(AT_FDCWD, exit_path, 64, &exit_words, &count, &ignored) &&
 	    sscanf(exit_words, "%d %d", &code, &number) == 2)
-		intent_text_printf(text, code < 0 ? "; it last ended by signal %d" : "; it last ended with status %d",
+		intent_text_printf(text,
+				   code < 0 ? "; it last ended by signal %d" :
+					      "; it last ended with status %d",
 				   code < 0 ? number : code);
 	intent_close_auto int fd = log && !site->builder ?
 		open(log, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1;
 	off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
-	ssize_t got = size <= 0 ? 0 : pread(fd, tail, LAST_WORDS, size > LAST_WORDS ? size - LAST_WORDS : 0);
+	ssize_t got =
+		size <= 0 ? 0 :
+			    pread(fd, tail, LAST_WORDS, size > LAST_WORDS ? size - LAST_WORDS : 0);
 	if (got <= 0)
 		return;
 	tail[got] = '\0';
@@ -253,10 +267,13 @@ void setlive__health(const struct site *site, const json_t *intent, const json_t
 {
 	const char *active = intent_config_active(json_object_get(intent, "config"));
 	const char *first = json_string_value(json_array_get(names, 0)), *worst = first;
-	intent_json_auto json_t *list = service_environment(site, intent, first ? first : site->app);
+	intent_json_auto json_t *list =
+		service_environment(site, intent, first ? first : site->app);
 	intent_free_auto char *install = active ? setlive__install_path(site, active) : NULL;
 	const char *env[1024] = { NULL };
-	struct intent_health_subject subject = { .install = install, .env = env, .up_ms = INT64_MAX };
+	struct intent_health_subject subject = { .install = install,
+						 .env = env,
+						 .up_ms = INT64_MAX };
 	struct intent_error err;
 	size_t i;
 	json_t *item;
@@ -282,17 +299,29 @@ void setlive__health(const struct site *site, const json_t *intent, const json_t
 		}
 	}
 	intent_text_clear(ret);
-	if (intent_health_check(json_object_get(json_object_get(intent, "deploy"), "health"), &subject, &err)) {
+	if (intent_health_check(json_object_get(json_object_get(intent, "deploy"), "health"),
+				&subject, &err)) {
 		intent_text_printf(ret, "%s: %s", worst ? worst : site->app, err.msg);
 		add_last_words(site, worst ? worst : site->app, ret);
 	}
 }
 
-/* Only when all that should run was started as intent now says; else it will be started again anyway. */
-static void observe_health(const struct site *site, const json_t *intent, json_t *observed)
+/* A service that ends or is told to stop wakes us: runsv writes its status anew. */
+static void watch_service(struct intent_round *round, const struct site *site, const char *name)
+{
+	intent_free_auto char *path = intent_format("%s/%s/supervise", site->stage, name);
+
+	if (path)
+		intent_round_watch(round, path);
+}
+
+/* Only when all that should run was started as intent says; else it is started again anyway. */
+static void observe_health(struct intent_round *round, const struct site *site,
+			   const json_t *intent, json_t *observed)
 {
 	const char *active = intent_config_active(json_object_get(intent, "config"));
-	const json_t *names = active ? json_object_get(json_object_get(observed, "installs"), active) : NULL;
+	const json_t *names =
+		active ? json_object_get(json_object_get(observed, "installs"), active) : NULL;
 	intent_json_auto json_t *wanted = active ? setlive__wanted(intent, active) : NULL;
 	intent_text_auto struct intent_text health = INTENT_TEXT_INIT;
 	int64_t started_ms = INT64_MAX;
@@ -302,15 +331,20 @@ static void observe_health(const struct site *site, const json_t *intent, json_t
 	if (!json_is_array(names))
 		return;
 	json_array_foreach((json_t *)(uintptr_t)names, i, item) {
-		json_t *service = json_object_get(json_object_get(observed, "services"), json_string_value(item));
+		json_t *service = json_object_get(json_object_get(observed, "services"),
+						  json_string_value(item));
 		int64_t ms = intent_json_integer(service, "started_ms", 0);
 		const json_t *started = json_object_get(service, "started");
 
 		if (!started || !json_equal(started, wanted))
 			return;
 		started_ms = ms < started_ms ? ms : started_ms;
+		watch_service(round, site, json_string_value(item));
 	}
 	setlive__health(site, intent, names, &health);
+	/* Getting well is seen by nobody but who asks again. */
+	if (health.length)
+		intent_round_again(round, HEALTH_AGAIN_MS);
 	json_object_set_new(observed, "started_ms", json_integer(started_ms));
 	json_object_set_new(observed, "health", json_string(intent_text_str(&health)));
 }
@@ -338,10 +372,11 @@ int setlive__observe(struct intent_round *round, const json_t *intent, json_t **
 		return err->code;
 	json_object_set_new(observed, "services", services);
 	json_object_set_new(observed, "strays", observe_strays(&site, services));
-	observe_health(&site, intent, observed);
+	observe_health(round, &site, intent, observed);
 	intent_round_owned(round, (int)json_object_size(services));
 	if (json_object_get(observed, "current"))
-		intent_round_detail(round, "current", json_incref(json_object_get(observed, "current")));
+		intent_round_detail(round, "current",
+				    json_incref(json_object_get(observed, "current")));
 	*ret_new_observed = json_incref(observed);
 	return 0;
 }

@@ -1,8 +1,9 @@
 /*
  * What setlive would do: pure, from intent and what was observed (setlive.h) alone.
  *
- * The order of an update is stop, configure, symlink, start: the reasons begin with the words that the
- * seed's transcript has. Nothing is stopped before everything that starting needs is known to be there.
+ * The order of an update is stop, configure, symlink, start: the reasons begin with the words that
+ * the seed's transcript has. Nothing is stopped before everything that starting needs is known to
+ * be there.
  */
 #include <errno.h>
 #include <intent/documents.h>
@@ -49,9 +50,11 @@ json_t *setlive__wanted(const json_t *intent, const char *version)
 {
 	const json_t *deploy = json_object_get(intent, "deploy");
 
-	return json_pack("{ss ss* sO* sO* sO*}", "version", version,
-			 "basedir", intent_json_string(intent, "basedir", NULL),
-			 "user_config", json_object_get(json_object_get(intent, "config"), "user_config"),
+	const json_t *config = json_object_get(intent, "config");
+
+	return json_pack("{ss sO* sO* sO* sO*}", "version", version,
+			 "basedir", json_object_get(intent, "basedir"),
+			 "user_config", json_object_get(config, "user_config"),
 			 "environment", json_object_get(deploy, "environment"),
 			 "runas", json_object_get(deploy, "runas"));
 }
@@ -155,7 +158,8 @@ static int plan_symlink(struct look *look)
 
 	if (current && !strcmp(current, look->active))
 		return 0;
-	snprintf(found, sizeof found, "%s%s", current ? "current points at " : "there is no current link",
+	snprintf(found, sizeof found, "%s%s",
+		 current ? "current points at " : "there is no current link",
 		 current ? current : "");
 	return intent_plan_add(look->plan, "symlink", look->active,
 			       json_pack("{ss}", "version", look->active),
@@ -176,8 +180,8 @@ static int plan_start(struct look *look, json_t *names)
 	json_object_set_new(effect, "started_ms", json_integer(0));
 	json_object_set_new(effect, "health", json_null());
 	return intent_plan_add(look->plan, "start", intent_text_str(&list),
-			       json_pack("{sO sO}", "services", names, "wanted", look->wanted), effect,
-			       "Starting: %s", look->active);
+			       json_pack("{sO sO}", "services", names, "wanted", look->wanted),
+			       effect, "Starting: %s", look->active);
 }
 
 static int plan_await(struct look *look, bool starts)
@@ -193,17 +197,18 @@ static int plan_await(struct look *look, bool starts)
 				    health ? health : "not checked");
 		return 0;
 	}
-	return intent_plan_add(look->plan, "await", look->active,
-			       json_pack("{sI}", "within_ms", (json_int_t)(starts ? deadline : deadline - ago)),
-			       json_pack("{ss}", "health", ""),
-			       "Checking: %s %s", look->active, starts ? "is started" : "is not healthy yet");
+	return intent_plan_add(
+		look->plan, "await", look->active,
+		json_pack("{sI}", "within_ms", (json_int_t)(starts ? deadline : deadline - ago)),
+		json_pack("{ss}", "health", ""), "Checking: %s %s", look->active,
+		starts ? "is started" : "is not healthy yet");
 }
 
 /* A service of ours that nothing asks for any more. */
 static int plan_remove(struct look *look, const char *verb, const char *name, const char *why)
 {
-	return intent_plan_add(look->plan, verb, name, NULL,
-			       json_pack("{s{sn}}", "services", name), "Removing %s: %s", name, why);
+	return intent_plan_add(look->plan, verb, name, NULL, json_pack("{s{sn}}", "services", name),
+			       "Removing %s: %s", name, why);
 }
 
 /* ---- the cases ---- */
@@ -285,7 +290,8 @@ static int configure_idle(struct look *look, const json_t *kept, bool all_stoppe
 	json_array_foreach((json_t *)(uintptr_t)kept, i, item) {
 		const json_t *service = service_of(look, json_string_value(item));
 
-		if ((all_stopped || !is_up(service)) && plan_configure(look, json_string_value(item)))
+		if ((all_stopped || !is_up(service)) &&
+		    plan_configure(look, json_string_value(item)))
 			return -ENOMEM;
 	}
 	return 0;
@@ -306,7 +312,8 @@ static int drop_obsolete(struct look *look, const json_t *kept)
 /* The active version is there: stop, configure, symlink, start, check. */
 static int plan_live(struct look *look, const json_t *kept)
 {
-	intent_json_auto json_t *restart = json_array(), *leave = json_array(), *start = json_array();
+	intent_json_auto json_t *restart = json_array(), *leave = json_array(),
+				*start = json_array();
 	char why[512] = "", this[512];
 	const char *name;
 	json_t *service, *item;
@@ -324,10 +331,12 @@ static int plan_live(struct look *look, const json_t *kept)
 		else
 			continue;
 		if (!*why)
-			snprintf(why, sizeof why, "%s", reason ? reason : "the active version has no such service");
+			snprintf(why, sizeof why, "%s",
+				 reason ? reason : "the active version has no such service");
 	}
 	json_array_foreach((json_t *)(uintptr_t)look->run, i, item)
-		if (has(restart, json_string_value(item)) || !is_live(service_of(look, json_string_value(item))))
+		if (has(restart, json_string_value(item)) ||
+		    !is_live(service_of(look, json_string_value(item))))
 			add(start, json_string_value(item));
 	if (plan_stop(look, restart, false, why) || plan_stop(look, leave, true, why) ||
 	    configure_idle(look, kept, true) || plan_symlink(look) || plan_start(look, start) ||
@@ -349,7 +358,7 @@ static bool is_blocked(struct look *look, const json_t *kept)
 	if (json_is_string(hold) || json_is_true(hold)) {
 		intent_plan_verdict(look->plan, INTENT_EWAITING, "left as it is, on hold%s%s",
 				    json_is_string(hold) ? ": " : "",
-						json_is_string(hold) ? json_string_value(hold) : "");
+				    json_is_string(hold) ? json_string_value(hold) : "");
 		return true;
 	}
 	problem = intent_json_string(look->observed, "runas_error", NULL);
@@ -358,13 +367,16 @@ static bool is_blocked(struct look *look, const json_t *kept)
 		return true;
 	}
 	if (intent_json_boolean(look->observed, "runit_missing", false)) {
-		intent_plan_verdict(look->plan, INTENT_EUNSUPERVISED,
-				    "%s does not exist: start runsvdir on it, or name the directory that "
-				    "runsvdir watches with --runit", intent_json_string(look->observed, "runit", "?"));
+		intent_plan_verdict(
+			look->plan, INTENT_EUNSUPERVISED,
+			"%s does not exist: start runsvdir on it, or name the directory that "
+			"runsvdir watches with --runit",
+			intent_json_string(look->observed, "runit", "?"));
 		return true;
 	}
 	json_array_foreach((json_t *)(uintptr_t)kept, i, item) {
-		problem = intent_json_string(service_of(look, json_string_value(item)), "foreign", NULL);
+		problem = intent_json_string(service_of(look, json_string_value(item)), "foreign",
+					     NULL);
 		if (problem) {
 			intent_plan_verdict(look->plan, INTENT_ENOTOURS, "%s", problem);
 			return true;
@@ -397,10 +409,9 @@ static int plan_app(struct look *look)
 	if (problem)
 		intent_plan_verdict(look->plan, INTENT_EMALFORMED, "%s", problem);
 	else
-		intent_plan_verdict(look->plan, INTENT_ENOTINSTALLED,
-				    "%s/installs/%s_%s does not exist yet",
-						intent_json_string(look->intent, "basedir", "?"),
-				    look->app, look->active);
+		intent_plan_verdict(
+			look->plan, INTENT_ENOTINSTALLED, "%s/installs/%s_%s does not exist yet",
+			intent_json_string(look->intent, "basedir", "?"), look->app, look->active);
 	return configure_idle(look, kept, false);
 }
 
@@ -412,7 +423,8 @@ static int plan_sweep(struct look *look)
 
 	json_array_foreach((json_t *)(uintptr_t)strays, i, item)
 		if (intent_plan_add(look->plan, "sweep", json_string_value(item), NULL,
-				    json_pack("{s[]}", "strays"), "Sweeping: a killed round left temporaries in %s",
+				    json_pack("{s[]}", "strays"),
+				    "Sweeping: a killed round left temporaries in %s",
 				    json_string_value(item)))
 			return -ENOMEM;
 	return 0;
@@ -430,8 +442,10 @@ int setlive_plan(const json_t *intent, const json_t *observed, struct intent_pla
 
 	if (!absent && !intent_json_string(intent, "basedir", NULL))
 		return intent_fail(err, INTENT_EMALFORMED,
-				   "deploy_config of %s has no basedir: say where it is installed", look.app);
-	int code = plan_sweep(&look) || (absent ? plan_absent(&look) : plan_app(&look)) ? -ENOMEM : 0;
+				   "deploy_config of %s has no basedir: say where it is installed",
+				   look.app);
+	int code =
+		plan_sweep(&look) || (absent ? plan_absent(&look) : plan_app(&look)) ? -ENOMEM : 0;
 	json_decref(look.wanted);
 	return code ? intent_fail(err, code, "%s: out of memory while planning", look.app) : 0;
 }

@@ -33,7 +33,8 @@ static void find_log_user(const json_t *options, struct site *site)
 	site->log_gid = user->pw_gid;
 }
 
-static void refuse_runas(struct site *site, const char *what, const char *runas, const char *way_out)
+static void refuse_runas(struct site *site, const char *what, const char *runas,
+			 const char *way_out)
 {
 	snprintf(site->runas_error, sizeof site->runas_error, "%s cannot run as %.80s: %s; %s",
 		 site->app, runas, what, way_out);
@@ -96,7 +97,8 @@ void site_init(const json_t *intent, struct site *ret)
 		.root = geteuid() == 0,
 	};
 
-	snprintf(site.runit, sizeof site.runit, "%s", intent_json_string(options, "runit", default_runit()));
+	snprintf(site.runit, sizeof site.runit, "%s",
+		 intent_json_string(options, "runit", default_runit()));
 	snprintf(site.stage, sizeof site.stage, "%s",
 		 intent_json_string(options, "runit-stage", "/var/service-stage"));
 	if (logs)
@@ -147,10 +149,12 @@ static void render_run(json_t *files, const struct site *site, const char *servi
 
 	if (!env || !current || !launch)
 		return;
-	intent_text_puts(&text, "#!/bin/sh\n# Made by pp-setlive; changes do not last.\nexec 2>&1\ncd -P ");
+	intent_text_puts(
+		&text, "#!/bin/sh\n# Made by pp-setlive; changes do not last.\nexec 2>&1\ncd -P ");
 	quote(&text, current);
-	intent_text_printf(&text, " || exit 111\nPP_VERSION=${PWD##*/%s_}\nexport PP_VERSION\nexec chpst -e ",
-			   site->app);
+	intent_text_printf(
+		&text, " || exit 111\nPP_VERSION=${PWD##*/%s_}\nexport PP_VERSION\nexec chpst -e ",
+		site->app);
 	quote(&text, env);
 	if (*site->runas) {
 		intent_text_puts(&text, " -u ");
@@ -169,7 +173,8 @@ static void render_log(json_t *files, const struct site *site, const char *servi
 
 	if (!directory || site->builder)
 		return;
-	intent_text_puts(&text, "#!/bin/sh\n# Made by pp-setlive; changes do not last.\nexec 2>&1\nexec ");
+	intent_text_puts(&text,
+			 "#!/bin/sh\n# Made by pp-setlive; changes do not last.\nexec 2>&1\nexec ");
 	if (site->log_user) {
 		intent_text_puts(&text, "chpst -u ");
 		quote(&text, site->log_user);
@@ -189,13 +194,14 @@ static json_t *environment(const struct site *site, const json_t *intent, const 
 				"PP_NODE", site->node, "CONFIG_PATH", config);
 
 	if (*site->user)
-		json_object_update_new(env, json_pack("{ss ss ss}", "HOME", site->home, "USER", site->user,
-						      "LOGNAME", site->user));
+		json_object_update_new(env, json_pack("{ss ss ss}", "HOME", site->home, "USER",
+						      site->user, "LOGNAME", site->user));
 	json_object_update(env, intent_json_at(intent, "/deploy/environment"));
 	return env;
 }
 
-static void render_env(json_t *files, const struct site *site, const json_t *intent, const char *service)
+static void render_env(json_t *files, const struct site *site, const json_t *intent,
+		       const char *service)
 {
 	intent_json_auto json_t *env = environment(site, intent, service);
 	const char *name;
@@ -205,7 +211,8 @@ static void render_env(json_t *files, const struct site *site, const json_t *int
 		intent_free_auto char *file = intent_format("env/%s", name);
 
 		if (file && json_is_string(value))
-			json_object_set_new(files, file, json_sprintf("%s\n", json_string_value(value)));
+			json_object_set_new(files, file,
+					    json_sprintf("%s\n", json_string_value(value)));
 	}
 }
 
@@ -219,7 +226,8 @@ json_t *service_environment(const struct site *site, const json_t *intent, const
 		json_array_append_new(list, json_sprintf("PATH=%s", path ? path : "/usr/bin:/bin"));
 	json_object_foreach(env, name, value)
 		if (json_is_string(value))
-			json_array_append_new(list, json_sprintf("%s=%s", name, json_string_value(value)));
+			json_array_append_new(
+				list, json_sprintf("%s=%s", name, json_string_value(value)));
 	return list;
 }
 
@@ -227,15 +235,17 @@ json_t *service_render(const struct site *site, const json_t *intent, const char
 {
 	const json_t *config = intent_json_at(intent, "/config/user_config");
 	intent_free_auto char *pretty = config ? intent_json_pretty(config) : strdup("{}");
-	intent_json_auto json_t *owner = json_pack("{ss ss ss* ss}", "agent", "setlive", "app", site->app,
-						   "basedir", site->basedir, "service", service);
+	intent_json_auto json_t *owner =
+		json_pack("{ss ss ss* ss}", "agent", "setlive", "app", site->app, "basedir",
+			  site->basedir, "service", service);
 	intent_free_auto char *record = intent_json_canonical(owner);
 	json_t *files = json_object();
 
 	json_object_set_new(files, SERVICE_OWNER, json_sprintf("%s\n", record ? record : ""));
 	json_object_set_new(files, "config.yaml", json_sprintf("%s\n", pretty ? pretty : "{}"));
-	json_object_set_new(files, "finish", json_string("#!/bin/sh\n# Made by pp-setlive; changes do not last.\n"
-							 "echo \"$1 $2\" >exit\n"));
+	json_object_set_new(files, "finish",
+			    json_string("#!/bin/sh\n# Made by pp-setlive; changes do not last.\n"
+					"echo \"$1 $2\" >exit\n"));
 	render_run(files, site, service);
 	render_log(files, site, service);
 	render_env(files, site, intent, service);

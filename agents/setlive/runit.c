@@ -71,12 +71,14 @@ int runit_status_read(const char *service, struct runit_status *ret, struct inte
 	return 0;
 }
 
-static int control(const char *service, const char *fifo, const char *commands, struct intent_error *err)
+static int control(const char *service, const char *fifo, const char *commands,
+		   struct intent_error *err)
 {
 	intent_close_auto int fd = open_fifo(service, fifo);
 
 	if (fd < 0 && (errno == ENXIO || errno == ENOENT))
-		return intent_fail(err, INTENT_EUNSUPERVISED, "%s: no runsv supervises it", service);
+		return intent_fail(err, INTENT_EUNSUPERVISED, "%s: no runsv supervises it",
+				   service);
 	if (fd < 0)
 		return intent_fail_errno(err, "%s/%s", service, fifo);
 	int code = intent_write_all(fd, commands, strlen(commands));
@@ -84,7 +86,8 @@ static int control(const char *service, const char *fifo, const char *commands, 
 		return 0;
 	/* It ended after the FIFO was opened. */
 	if (code == -EPIPE)
-		return intent_fail(err, INTENT_EUNSUPERVISED, "%s: no runsv supervises it", service);
+		return intent_fail(err, INTENT_EUNSUPERVISED, "%s: no runsv supervises it",
+				   service);
 	errno = -code;
 	return intent_fail_errno(err, "%s/%s", service, fifo);
 }
@@ -120,12 +123,13 @@ int64_t runit_uptime(pid_t pid)
 	}
 	if (!rest || sscanf(rest, " %llu", &ticks) != 1)
 		return -1;
-	int64_t up = intent_time_monotonic() - (int64_t)(ticks * 1000 / (unsigned long)sysconf(_SC_CLK_TCK));
+	int64_t up = intent_time_monotonic() -
+		     (int64_t)(ticks * 1000 / (unsigned long)sysconf(_SC_CLK_TCK));
 	return up > 0 ? up : 0;
 }
 
-int runit_wait(int64_t deadline, bool (*done)(void *data), bool (*cancelled)(void *data), void *data,
-	       struct intent_error *err)
+int runit_wait(int64_t deadline, bool (*done)(void *data), bool (*cancelled)(void *data),
+	       void *data, struct intent_error *err)
 {
 	int64_t start = intent_time_monotonic();
 
@@ -136,7 +140,8 @@ int runit_wait(int64_t deadline, bool (*done)(void *data), bool (*cancelled)(voi
 		if (now >= deadline)
 			return intent_fail(err, INTENT_ETIMEOUT, "the time is up");
 		if (cancelled && cancelled(data))
-			return intent_fail(err, INTENT_ESTALE, "stopped waiting: told to end, or intent changed");
+			return intent_fail(err, INTENT_ESTALE,
+					   "stopped waiting: told to end, or intent changed");
 		if (pause_us > (deadline - now) * 1000)
 			pause_us = (deadline - now) * 1000;
 		usleep((useconds_t)(pause_us < POLL_MIN_US ? POLL_MIN_US :

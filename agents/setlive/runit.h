@@ -53,12 +53,12 @@ int runit_control_log(const char *service, const char *commands, struct intent_e
 int64_t runit_uptime(pid_t pid);
 
 /*
- * Wait until done(data) says true, asked at growing intervals: the wait is at most a sixteenth longer
- * than it had to be. (Not inotify: closing its descriptor takes the kernel some 30 ms, which is more
- * than a service needs to stop and start.) INTENT_ETIMEOUT (the caller says what for), or INTENT_ESTALE when
- * cancelled(data) (may be NULL) said so.
+ * Wait until done(data) says true, asked at growing intervals: the wait is at most a sixteenth
+ * longer than it had to be. (Not inotify: closing its descriptor takes the kernel some 30 ms, which
+ * is more than a service needs to stop and start.) INTENT_ETIMEOUT (the caller says what for), or
+ * INTENT_ESTALE when cancelled(data) (may be NULL) said so.
  */
-int runit_wait(int64_t deadline, bool (*done)(void *data), bool (*cancelled)(void *data), void *data,
-	       struct intent_error *err);
+int runit_wait(int64_t deadline, bool (*done)(void *data), bool (*cancelled)(void *data),
+	       void *data, struct intent_error *err);
 
 #endif

@@ -64,18 +64,21 @@ static enum owner owner_of(const struct site *site, const char *service, char wh
 		return OWNER_NONE;
 	if (!S_ISDIR(seen.st_mode) || intent_file_read_json(path, 4096, &record, &ignored) ||
 	    strcmp(intent_json_string(record, "agent", ""), "setlive")) {
-		snprintf(why, 512, "%.300s exists and was not made by pp-setlive; move it away", directory);
+		snprintf(why, 512, "%.300s exists and was not made by pp-setlive; move it away",
+			 directory);
 		return OWNER_FOREIGN;
 	}
 	const char *app = intent_json_string(record, "app", "");
 	if (!strcmp(app, site->app))
 		return OWNER_US;
-	snprintf(why, 512, "%.300s belongs to application %.128s; rename one of the two", directory, app);
+	snprintf(why, 512, "%.300s belongs to application %.128s; rename one of the two", directory,
+		 app);
 	return OWNER_FOREIGN;
 }
 
 /* Does the link in --runit lead here? *ret_linked; false and `why` when it is somebody else's. */
-static bool link_is_ours(const struct site *site, const char *service, bool *ret_linked, char why[512])
+static bool link_is_ours(const struct site *site, const char *service, bool *ret_linked,
+			 char why[512])
 {
 	intent_free_auto char *link = intent_format("%s/%s", site->runit, service);
 	intent_free_auto char *directory = service_path(site, service, NULL);
@@ -91,9 +94,11 @@ static bool link_is_ours(const struct site *site, const char *service, bool *ret
 		return true;
 	}
 	if (code)
-		snprintf(why, 512, "%.400s is not a link made by pp-setlive; move it away", link ? link : "");
+		snprintf(why, 512, "%.400s is not a link made by pp-setlive; move it away",
+			 link ? link : "");
 	else
-		snprintf(why, 512, "%.200s points at %.200s, which is not ours; move it away", link, target);
+		snprintf(why, 512, "%.200s points at %.200s, which is not ours; move it away", link,
+			 target);
 	return false;
 }
 
@@ -167,12 +172,14 @@ static char *log_config(const json_t *intent)
 {
 	const json_t *log = intent_json_at(intent, "/deploy/log");
 
-	return intent_format("s%lld\nn%lld\n", (long long)intent_json_integer(log, "size", LOG_SIZE),
+	return intent_format("s%lld\nn%lld\n",
+			     (long long)intent_json_integer(log, "size", LOG_SIZE),
 			     (long long)intent_json_integer(log, "keep", LOG_KEEP));
 }
 
 /* "logs": the directory; "logs/config": svlogd's settings in it. */
-static void add_stale_log(const struct site *site, const json_t *intent, const char *service, json_t *stale)
+static void add_stale_log(const struct site *site, const json_t *intent, const char *service,
+			  json_t *stale)
 {
 	intent_free_auto char *directory = intent_format("%s/%s", site->logs, service);
 	intent_free_auto char *path = intent_format("%s/%s/config", site->logs, service);
@@ -189,10 +196,12 @@ static void add_stale_log(const struct site *site, const json_t *intent, const c
 		json_array_append_new(stale, json_string("logs/config"));
 }
 
-static json_t *stale_files(const struct site *site, const json_t *intent, const char *service, const json_t *files)
+static json_t *stale_files(const struct site *site, const json_t *intent, const char *service,
+			   const json_t *files)
 {
 	intent_free_auto char *path = service_path(site, service, NULL);
-	intent_close_auto int dir = path ? open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+	intent_close_auto int dir =
+		path ? open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
 	json_t *stale = json_array(), *text;
 	const char *name;
 
@@ -214,7 +223,8 @@ static void boot_id(char out[64])
 	struct intent_error ignored;
 	size_t count;
 
-	if (intent_file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &text, &count, &ignored))
+	if (intent_file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &text, &count,
+			     &ignored))
 		text = NULL;
 	snprintf(out, 64, "%.36s", text ? text : "");
 }
@@ -226,8 +236,9 @@ int service_record_start(const struct site *site, const char *service, const jso
 	char boot[64];
 
 	boot_id(boot);
-	intent_json_auto json_t *record = json_pack("{ss sI sO}", "boot", boot, "at",
-						    (json_int_t)intent_time_monotonic(), "wanted", wanted);
+	intent_json_auto json_t *record =
+		json_pack("{ss sI sO}", "boot", boot, "at", (json_int_t)intent_time_monotonic(),
+			  "wanted", wanted);
 	if (!path || !record)
 		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
 	return intent_file_write_json(path, record, 0600, err);
@@ -255,8 +266,8 @@ static void observe_started(const struct site *site, const char *service, json_t
 	json_object_set_new(object, "started_ms", json_integer(now > at ? now - at : 0));
 }
 
-int service_observe(const struct site *site, const json_t *intent, const char *service, json_t **ret_new,
-		    struct intent_error *err)
+int service_observe(const struct site *site, const json_t *intent, const char *service,
+		    json_t **ret_new, struct intent_error *err)
 {
 	intent_free_auto char *directory = service_path(site, service, NULL);
 	intent_free_auto char *down = service_path(site, service, "down");
@@ -278,12 +289,18 @@ int service_observe(const struct site *site, const json_t *intent, const char *s
 		return 0;
 	bool supervised = runit_is_supervised(directory);
 	bool has_down = !access(down, F_OK);
-	bool want_up = supervised && !runit_status_read(directory, &status, &ignored) ? status.want_up : !has_down;
-	intent_json_auto json_t *files = site->basedir ? service_render(site, intent, service) : json_object();
-	json_t *object = json_pack("{sb ss sb sb}", "linked", linked, "want", want_up ? "up" : "down",
-				   "down", has_down, "supervised", supervised);
+	bool want_up = supervised && !runit_status_read(directory, &status, &ignored) ?
+			       status.want_up :
+			       !has_down;
+	intent_json_auto json_t *files =
+		site->basedir ? service_render(site, intent, service) : json_object();
+	json_t *object =
+		json_pack("{sb ss sb sb}", "linked", linked, "want", want_up ? "up" : "down",
+			  "down", has_down, "supervised", supervised);
 
-	json_object_set_new(object, "stale", site->basedir ? stale_files(site, intent, service, files) : json_array());
+	json_object_set_new(object, "stale",
+			    site->basedir ? stale_files(site, intent, service, files) :
+					    json_array());
 	observe_started(site, service, object);
 	*ret_new = object;
 	return 0;
@@ -335,16 +352,19 @@ static int fill_file(const struct site *site, int dir, const char *name, const c
 
 	if (part < 0)
 		return part;
-	intent_close_auto int fd = openat(part, base, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	intent_close_auto int fd =
+		openat(part, base, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	to_disk(name, &bytes, rendered);
-	if (fd < 0 || intent_write_all(fd, intent_text_str(&bytes), bytes.length) || fchmod(fd, rule->mode) ||
+	if (fd < 0 || intent_write_all(fd, intent_text_str(&bytes), bytes.length) ||
+	    fchmod(fd, rule->mode) ||
 	    (site->root && rule->runas && fchown(fd, site->uid, site->gid)))
 		return intent_fail_errno(err, "%s: cannot write", name);
 	return 0;
 }
 
 /* A new service directory, whole or not at all, and down. */
-static int create(const struct site *site, const json_t *files, const char *service, struct intent_error *err)
+static int create(const struct site *site, const json_t *files, const char *service,
+		  struct intent_error *err)
 {
 	intent_close_auto int stage = -1, dir = -1;
 	const char *name;
@@ -377,7 +397,8 @@ static int create(const struct site *site, const json_t *files, const char *serv
 }
 
 /* svlogd's directory: its owner is right from the moment it has its name. */
-static int make_log_directory(const struct site *site, const char *service, struct intent_error *err)
+static int make_log_directory(const struct site *site, const char *service,
+			      struct intent_error *err)
 {
 	intent_close_auto int logs = -1, dir = -1;
 	char temp[256];
@@ -398,8 +419,8 @@ static int make_log_directory(const struct site *site, const char *service, stru
 	return fsync(logs) ? intent_fail_errno(err, "%s: cannot be synced", site->logs) : 0;
 }
 
-static int configure_log(const struct site *site, const json_t *intent, const char *service, bool make,
-			 struct intent_error *err)
+static int configure_log(const struct site *site, const json_t *intent, const char *service,
+			 bool make, struct intent_error *err)
 {
 	intent_free_auto char *path = intent_format("%s/%s/config", site->logs, service);
 	intent_free_auto char *text = log_config(intent);
@@ -414,9 +435,11 @@ static int configure_log(const struct site *site, const json_t *intent, const ch
 /* An external servicebuilder writes run, log/ and the link from our definition. */
 static int run_builder(const struct site *site, const char *service, struct intent_error *err)
 {
-	intent_free_auto char *definition = intent_format("%s/%s.yaml", site->builder_config, service);
+	intent_free_auto char *definition =
+		intent_format("%s/%s.yaml", site->builder_config, service);
 	intent_free_auto char *launch = service_path(site, service, "launch");
-	const char *argv[] = { site->builder, "-c", site->builder_config, "-d", site->runit, "-s", site->stage, NULL };
+	const char *argv[] = { site->builder, "-c", site->builder_config, "-d",
+			       site->runit,   "-s", site->stage,          NULL };
 	struct intent_child_options options = { .argv = argv, .deadline_ms = BUILDER_DEADLINE_MS };
 	intent_json_auto json_t *document = json_pack("{s{s[s]}}", service, "run", launch);
 
@@ -428,11 +451,12 @@ static int run_builder(const struct site *site, const char *service, struct inte
 	return intent_child_check(&options, err) ? intent_wrap(err, "--servicebuilder") : 0;
 }
 
-static int repair(const struct site *site, const json_t *intent, const json_t *files, const char *service,
-		  const json_t *stale, struct intent_error *err)
+static int repair(const struct site *site, const json_t *intent, const json_t *files,
+		  const char *service, const json_t *stale, struct intent_error *err)
 {
 	intent_free_auto char *path = service_path(site, service, NULL);
-	intent_close_auto int dir = path ? open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+	intent_close_auto int dir =
+		path ? open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
 	struct intent_error ignored;
 	size_t i;
 	json_t *item;
@@ -441,11 +465,13 @@ static int repair(const struct site *site, const json_t *intent, const json_t *f
 	if (dir < 0)
 		return intent_fail_errno(err, "%s", path ? path : service);
 	json_array_foreach((json_t *)(uintptr_t)stale, i, item) {
-		const char *name = json_string_value(item), *text = intent_json_string(files, name, NULL);
+		const char *name = json_string_value(item),
+			   *text = intent_json_string(files, name, NULL);
 
 		if (text)
 			code = write_file(site, dir, name, text, err);
-		else if (intent_starts_with(name, "env/") && unlinkat(dir, name, 0) && errno != ENOENT)
+		else if (intent_starts_with(name, "env/") && unlinkat(dir, name, 0) &&
+			 errno != ENOENT)
 			code = intent_fail_errno(err, "%s: cannot be removed", name);
 		else if (intent_starts_with(name, "logs"))
 			code = configure_log(site, intent, service, !strcmp(name, "logs"), err);

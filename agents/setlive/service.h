@@ -38,7 +38,8 @@ struct site {
 	char runas_error[300];      /* why runas will not do; "": it will */
 };
 
-/* Fills *ret; what it points at is borrowed from intent. A bad user is no error but ret->runas_error. */
+/* Fills *ret; what it points at is borrowed from intent. A bad user is no error but
+ * ret->runas_error. */
 void site_init(const json_t *intent, struct site *ret);
 
 /* The files: {name: text}. New. */
@@ -47,9 +48,10 @@ json_t *service_render(const struct site *site, const json_t *intent, const char
 /* PATH and everything of env/ as NAME=value: an array of strings, new. For bin/check. */
 json_t *service_environment(const struct site *site, const json_t *intent, const char *service);
 
-/* The service's object of the observed document (setlive.h); NULL json when there is nothing. New. */
-int service_observe(const struct site *site, const json_t *intent, const char *service, json_t **ret_new,
-		    struct intent_error *err);
+/* The service's object of the observed document (setlive.h); NULL json when there is nothing. New.
+ */
+int service_observe(const struct site *site, const json_t *intent, const char *service,
+		    json_t **ret_new, struct intent_error *err);
 
 /* Names of services below the stage that are marked as this application's. New. */
 int service_list(const struct site *site, json_t **ret_new, struct intent_error *err);
@@ -59,8 +61,9 @@ int service_configure(const struct site *site, const json_t *intent, const char 
 		      struct intent_error *err);
 
 /*
- * Note, durably, that the service now runs with all this ("applied" is recorded after the action, so
- * that an owed restart is never lost). service_observe() gives it back as "started" and "started_ms".
+ * Note, durably, that the service now runs with all this ("applied" is recorded after the action,
+ * so that an owed restart is never lost). service_observe() gives it back as "started" and
+ * "started_ms".
  */
 int service_record_start(const struct site *site, const char *service, const json_t *wanted,
 			 struct intent_error *err);

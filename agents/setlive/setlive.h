@@ -28,7 +28,8 @@
  *	            "supervised": true,          a runsv holds it
  *	            "want": "up",                what the supervisor is told, or will do at boot
  *	            "down": false,               a down file: stays down at boot
- *	            "started": {...}}}}          what it was last started with, see setlive__wanted()
+ *	            "started": {...}}}}          what it was last started with, see
+ *setlive__wanted()
  */
 #ifndef SETLIVE_H
 #define SETLIVE_H

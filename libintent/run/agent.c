@@ -1,6 +1,7 @@
 /* main() of every agent: options, places, and the first words of the log. */
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <intent/file.h>
 #include "run.h"
 
@@ -168,6 +169,17 @@ static int reload(struct intent__context *context, struct intent__settings *sett
 	return 0;
 }
 
+/* Until the runner has its handlers: who asks to read the configuration again must not end us. */
+static void hold_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 int intent_agent_main(const struct intent_agent *agent, int argc, char **argv)
 {
 	struct intent__context context = {.agent = agent};
@@ -179,6 +191,7 @@ int intent_agent_main(const struct intent_agent *agent, int argc, char **argv)
 	const char *why;
 	int status;
 
+	hold_signals();
 	intent_log_setup(INTENT_INFO, INTENT_LOG_TEXT, agent->name);
 	if (parse(agent, argc, argv, &options, &done, &err) < 0 || (!done && complete(agent, options, &err) < 0)) {
 		fprintf(stderr, "pp-%s: %s\n", agent->name, err.msg);

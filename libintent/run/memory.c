@@ -1,7 +1,7 @@
 /*
  * What an agent remembers across restarts, in its state directory:
  *	snapshot.json   the last good content of the store
- *	slices.json     the slices it has had
+ *	slices.json     {slice it has had: how many things of ours there are in it}
  *	removals.json   {"owned": what there was before, "removed": {"slice\tsubject": Unix ms}}
  *	                in the last ten minutes
  */
@@ -17,8 +17,8 @@
 
 struct intent__memory {
 	char *directory;
-	bool read_only;
-	json_t *slices;       /* array of names */
+	bool read_only, owes;  /* owes: counts changed since slices.json was written */
+	json_t *slices;       /* {name: count} */
 	json_t *removed;      /* {"slice\tsubject": Unix ms} */
 	int64_t owned;        /* when the first of them went */
 	struct intent_snapshot *saved;
@@ -53,15 +53,14 @@ static void load_records(struct intent__memory *memory)
 	intent_json_auto json_t *slices = load(memory, "slices.json", RECORD_MAX);
 	intent_json_auto json_t *removals = load(memory, "removals.json", RECORD_MAX);
 	const char *name;
-	size_t i;
 	json_t *item;
 
-	memory->slices = json_array();
+	memory->slices = json_object();
 	memory->removed = json_object();
 	memory->owned = intent_json_integer(removals, "owned", 0);
-	json_array_foreach(slices, i, item)
-		if (json_is_string(item))
-			json_array_append(memory->slices, item);
+	json_object_foreach(slices, name, item)
+		if (json_is_integer(item))
+			json_object_set(memory->slices, name, item);
 	json_object_foreach(json_object_get(removals, "removed"), name, item)
 		if (json_is_integer(item))
 			json_object_set(memory->removed, name, item);
@@ -103,24 +102,13 @@ const json_t *intent__memory_slices(const struct intent__memory *memory)
 	return memory->slices;
 }
 
-static size_t find_name(const json_t *names, const char *name)
-{
-	size_t i;
-	json_t *item;
-
-	json_array_foreach((json_t *)(uintptr_t)names, i, item)
-		if (json_is_string(item) && !strcmp(json_string_value(item), name))
-			return i;
-	return SIZE_MAX;
-}
-
 int intent__memory_know(struct intent__memory *memory, const char *const *names, size_t count, struct intent_error *err)
 {
 	bool changed = false;
 
 	for (size_t i = 0; i < count; i++)
-		if (find_name(memory->slices, names[i]) == SIZE_MAX) {
-			json_array_append_new(memory->slices, json_string(names[i]));
+		if (!json_object_get(memory->slices, names[i])) {
+			json_object_set_new(memory->slices, names[i], json_integer(0));
 			changed = true;
 		}
 	return changed ? save(memory, "slices.json", memory->slices, err) : 0;
@@ -128,11 +116,29 @@ int intent__memory_know(struct intent__memory *memory, const char *const *names,
 
 int intent__memory_forget(struct intent__memory *memory, const char *name, struct intent_error *err)
 {
-	size_t at = find_name(memory->slices, name);
+	return json_object_del(memory->slices, name) < 0 ? 0 : save(memory, "slices.json", memory->slices, err);
+}
 
-	if (at == SIZE_MAX)
+int intent__memory_owned(const struct intent__memory *memory, const char *name)
+{
+	return (int)intent_json_integer(memory->slices, name, 0);
+}
+
+void intent__memory_set_owned(struct intent__memory *memory, const char *name, int count)
+{
+	json_t *known = json_object_get(memory->slices, name);
+
+	if (!known || json_integer_value(known) == count)
+		return;
+	json_integer_set(known, count);
+	memory->owes = true;
+}
+
+int intent__memory_flush(struct intent__memory *memory, struct intent_error *err)
+{
+	if (!memory->owes)
 		return 0;
-	json_array_remove(memory->slices, at);
+	memory->owes = false;
 	return save(memory, "slices.json", memory->slices, err);
 }
 

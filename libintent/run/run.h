@@ -69,10 +69,15 @@ struct intent__memory;
 int intent__memory_open(const char *state_dir, bool read_only, struct intent__memory **ret_owned,
 			struct intent_error *err);
 struct intent__memory *intent__memory_free(struct intent__memory *memory);
-/* Names of slices known from before (borrowed array). */
+/* Slices known from before: {name: how many things of ours were last seen in it}, borrowed. */
 const json_t *intent__memory_slices(const struct intent__memory *memory);
 /* Written durably, and only when it changes anything. */
 int intent__memory_know(struct intent__memory *memory, const char *const *names, size_t count, struct intent_error *err);
+/* So that after a restart it is known how much there is, before every slice has been looked at. */
+int intent__memory_owned(const struct intent__memory *memory, const char *name);
+void intent__memory_set_owned(struct intent__memory *memory, const char *name, int count);
+/* Write the counts, if any changed: when all rounds are over, since each may change one. */
+int intent__memory_flush(struct intent__memory *memory, struct intent_error *err);
 int intent__memory_forget(struct intent__memory *memory, const char *name, struct intent_error *err);
 /* `store`: which one, with its prefix. What hangs on a lease, and status, is not kept. */
 int intent__memory_save(struct intent__memory *memory, const struct intent_snapshot *snapshot, const char *store,

@@ -13,6 +13,12 @@
 
 static void schedule(struct intent__runner *runner);
 
+/* 100: somebody has to change something first. */
+static int exit_status_of(int code)
+{
+	return intent_error_state(code) == INTENT_BLOCKED ? 100 : 111;
+}
+
 /* ---- rounds ---- */
 
 static int64_t owned_in_all(const struct intent__runner *runner)
@@ -139,6 +145,15 @@ static void on_timer(uv_timer_t *timer)
 	schedule(timer->data);
 }
 
+/* Lost, they only make the agent more careful. */
+static void keep_counts(struct intent__runner *runner)
+{
+	struct intent_error err;
+
+	if (runner->memory && intent__memory_flush(runner->memory, &err) < 0)
+		intent_log(INTENT_WARN, NULL, "What there is could not be kept: %s", err.msg);
+}
+
 /* Start what is due, then sleep until the next is. */
 static void schedule(struct intent__runner *runner)
 {
@@ -162,6 +177,8 @@ static void schedule(struct intent__runner *runner)
 		if (at > now && at < next)
 			next = at;
 	}
+	if (idle)
+		keep_counts(runner);
 	if (idle && runner->have_snapshot)
 		intent__runner_pass_done(runner);
 	if (runner->stopping)
@@ -214,13 +231,14 @@ static void on_snapshot(struct intent_watch *watch, struct intent_snapshot *snap
 		return;
 	if (runner->context->once && !runner->have_snapshot)
 		intent__status_seen(runner->status, snapshot);
-	if (intent__memory_save(runner->memory, snapshot, runner->store_identity, &err) < 0)
-		intent_log(INTENT_WARN, NULL, "The last good intent could not be kept: %s", err.msg);
 	intent_snapshot_unref(runner->snapshot);
 	runner->snapshot = intent_snapshot_ref(snapshot);
 	runner->have_snapshot = true;
 	intent__runner_reslice(runner);
 	schedule(runner);
+	/* While the rounds are under way. */
+	if (intent__memory_save(runner->memory, snapshot, runner->store_identity, &err) < 0)
+		intent_log(INTENT_WARN, NULL, "The last good intent could not be kept: %s", err.msg);
 	intent__runner_ready(runner);
 }
 
@@ -255,7 +273,7 @@ static void on_trouble(struct intent_watch *watch, const struct intent_error *tr
 	intent_log(INTENT_WARN, NULL, "The intent store cannot be read: %s", trouble->msg);
 	use_kept_snapshot(runner);
 	if (runner->context->once && !runner->have_snapshot)
-		intent__runner_stop(runner, intent_error_is_temporary(trouble->code) ? 111 : 100);
+		intent__runner_stop(runner, exit_status_of(trouble->code));
 	else
 		schedule(runner);
 	intent__runner_ready(runner);
@@ -312,6 +330,7 @@ static void on_resync(uv_timer_t *timer)
 {
 	struct intent__runner *runner = timer->data;
 
+	keep_counts(runner);
 	intent__runner_discover(runner);
 	if (runner->watch)
 		intent_watch_refresh(runner->watch);
@@ -384,7 +403,9 @@ static int set_up(struct intent__runner *runner, struct intent_error *err)
 	const struct intent__helper_events helper_events = {on_message, on_exit_of_round, on_gone, runner};
 	struct intent__context *context = runner->context;
 	int64_t beat = intent__notify_interval();
+	sigset_t none;
 
+	sigemptyset(&none);
 	runner->counters.started_ms = intent_time_now();
 	runner->counters.store_up = true;
 	uv_loop_init(&runner->loop);
@@ -398,6 +419,7 @@ static int set_up(struct intent__runner *runner, struct intent_error *err)
 		uv_signal_start(&runner->signals[i], signals[i].callback, signals[i].number);
 		uv_unref((uv_handle_t *)&runner->signals[i]);
 	}
+	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	runner->store_identity = intent_format("%s %s", context->store_url, intent_json_string(context->options, "prefix", ""));
 	if (!runner->store_identity)
@@ -432,7 +454,7 @@ static void start(struct intent__runner *runner, struct intent_error *err)
 void intent__runner_fail(struct intent__runner *runner, const struct intent_error *err)
 {
 	intent_log(INTENT_ERROR, NULL, "%s", err->msg);
-	intent__runner_stop(runner, intent_error_is_temporary(err->code) ? 111 : 100);
+	intent__runner_stop(runner, exit_status_of(err->code));
 }
 
 static void close_leftover(uv_handle_t *handle, void *data)
@@ -444,6 +466,7 @@ static void close_leftover(uv_handle_t *handle, void *data)
 
 static void tear_down(struct intent__runner *runner)
 {
+	keep_counts(runner);
 	if (runner->watch)
 		intent_watch_stop(runner->watch);
 	intent__runner_drop_slices(runner);

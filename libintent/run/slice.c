@@ -39,6 +39,7 @@ static struct intent__slice *add_slice(struct intent__runner *runner, const char
 		return NULL;
 	}
 	slice->due_ms = INT64_MAX;
+	slice->owned = intent__memory_owned(runner->memory, name);
 	slice->state = INTENT_CONVERGING;
 	slice->since_ms = intent_time_now();
 	slice->next = runner->slices;
@@ -237,6 +238,7 @@ void intent__slice_finish(struct intent__runner *runner, struct intent__slice *s
 	slice->work = json_array_size(json_object_get(slice->result, "plan")) > 0;
 	slice->ran = true;
 	slice->owned = (int)intent_json_integer(slice->result, "owned", slice->owned);
+	intent__memory_set_owned(runner->memory, slice->name, slice->owned);
 	runner->counters.actions += (uint64_t)intent_json_integer(slice->result, "actions", 0);
 	runner->counters.failures += err.code != 0;
 	slice->state = err.code ? intent_error_state(err.code) : INTENT_CONVERGED;
@@ -333,9 +335,11 @@ static void remember(struct intent__runner *runner)
 
 static json_t *known_slices(const struct intent__runner *runner)
 {
-	json_t *known = json_array();
+	json_t *known = json_array(), *owned;
+	const char *name;
 
-	json_array_extend(known, (json_t *)(uintptr_t)intent__memory_slices(runner->memory));
+	json_object_foreach((json_t *)(uintptr_t)intent__memory_slices(runner->memory), name, owned)
+		json_array_append_new(known, json_string(name));
 	if (runner->discovered)
 		json_array_extend(known, runner->discovered);
 	for (const struct intent__slice *slice = runner->slices; slice; slice = slice->next)

@@ -343,11 +343,11 @@ void intent__status_set(struct intent__status *status, const char *slice, json_t
 		json_decref(document);
 		return;
 	}
+	json_object_set_new(status->owed, slice, json_true());
 	if (document)
 		json_object_set_new(status->documents, slice, document);
 	else
-		json_object_del(status->documents, slice);
-	json_object_set_new(status->owed, slice, json_true());
+		json_object_del(status->documents, slice); /* the name may have been this table's own */
 	if (!status->in_flight)
 		flush_soon(status, 0);
 }

@@ -12,7 +12,7 @@
 #include <errno.h>
 #include "consul.h"
 
-#define GATHER_MS 10        /* a burst is one snapshot */
+#define GATHER_MS 2        /* a burst is one snapshot */
 #define MISSING_MS 5000     /* a prefix without keys wakes on writes near it */
 #define IDLE_WAKE_MS 1000   /* so does a query for several prefixes, and a server that does not wait */
 #define BUSY_WAKE_MS 50

@@ -18,7 +18,7 @@
 #define CONTENT (LAST | IN_MOVED_FROM | IN_DELETE | IN_CLOSE_WRITE)
 #define SESSION IN_CLOSE_WRITE
 
-#define BURST_MS 10       /* from the first event to the reading */
+#define BURST_MS 2        /* from the first event to the reading */
 #define UNFINISHED_MS 100 /* a file that was made by hand and is not closed yet */
 #define RETRY_LOCK_MS 5
 #define POLL_MS 1000      /* where inotify does not reach */

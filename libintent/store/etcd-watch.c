@@ -11,7 +11,7 @@
 #include "etcd.h"
 
 #define LINE_MAX_BYTES (16u << 20) /* longer: read again in pages */
-#define GATHER_MS 10               /* a burst is one snapshot */
+#define GATHER_MS 2               /* a burst is one snapshot */
 #define OPENING_MS 5000            /* for the stream; a busy server needs a second */
 
 struct slot {

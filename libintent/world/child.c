@@ -76,11 +76,12 @@ static void close_others(int keep)
 	syscall(SYS_close_range, (unsigned)keep + 1, ~0u, 0u);
 }
 
-__attribute__((noreturn))
-static void child_exec(const struct intent_child_options *options, char *const *env, int in, int out,
-		       int err, int tell, pid_t parent)
+__attribute__((noreturn)) static void child_exec(const struct intent_child_options *options,
+						 char *const *env, int in, int out, int err,
+						 int tell, pid_t parent)
 {
-	int death = options->grace_ms < 0 ? options->stop_signal ? options->stop_signal : SIGTERM : SIGKILL;
+	int death = options->grace_ms < 0 ? options->stop_signal ? options->stop_signal : SIGTERM :
+					    SIGKILL;
 	int code;
 
 	setpgid(0, 0);
@@ -157,7 +158,8 @@ static int start(struct run *run, struct intent_error *err)
 	in = options->stdin_fd > 0 ? fcntl(options->stdin_fd, F_DUPFD_CLOEXEC, 3)
 				   : open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (in < 0)
-		return intent_fail_errno(err, "%s: cannot open its standard input", options->argv[0]);
+		return intent_fail_errno(err, "%s: cannot open its standard input",
+					 options->argv[0]);
 	if (high_pipe(ends))
 		return intent_fail_errno(err, "%s: no pipe for its output", options->argv[0]);
 	run->out = ends[0];
@@ -194,10 +196,11 @@ static int start(struct run *run, struct intent_error *err)
 	run->pid = 0;
 	errno = code;
 	if (code == ENOENT)
-		return intent_fail(err, INTENT_EABSENT,
-				   "%s: no such program (or no such interpreter as its first line "
-				   "names, or directory to run it in): install it or correct the path",
-				   options->argv[0]);
+		return intent_fail(
+			err, INTENT_EABSENT,
+			"%s: no such program (or no such interpreter as its first line "
+			"names, or directory to run it in): install it or correct the path",
+			options->argv[0]);
 	return intent_fail_errno(err, "cannot run %s", options->argv[0]);
 }
 
@@ -264,7 +267,8 @@ static void push(struct run *run)
 	kill(-run->pid, SIGCONT);
 	run->deadline = 0;
 	if (!again && options->grace_ms >= 0)
-		run->deadline = intent_time_monotonic() + (options->grace_ms ? options->grace_ms : GRACE_MS);
+		run->deadline = intent_time_monotonic() +
+				(options->grace_ms ? options->grace_ms : GRACE_MS);
 }
 
 static void follow(struct run *run)
@@ -320,7 +324,9 @@ int intent_child_run(const struct intent_child_options *options,
 		     struct intent_child_result *ret, struct intent_error *err)
 {
 	struct intent_child_result result = { 0 };
-	struct run run = { .options = options, .result = &result, .pidfd = -1, .out = -1, .err = -1 };
+	struct run run = {
+		.options = options, .result = &result, .pidfd = -1, .out = -1, .err = -1
+	};
 	int code = 0;
 
 	if (start(&run, err)) {

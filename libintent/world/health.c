@@ -24,7 +24,8 @@ static int64_t duration(const json_t *health, const char *name, int64_t otherwis
 	if (json_is_integer(value) && json_integer_value(value) >= 0 &&
 	    json_integer_value(value) < INT32_MAX)
 		return json_integer_value(value) * 1000;
-	if (json_is_string(value) && !intent_duration_parse(json_string_value(value), &ms, &ignored))
+	if (json_is_string(value) &&
+	    !intent_duration_parse(json_string_value(value), &ms, &ignored))
 		return ms;
 	return otherwise;
 }
@@ -202,10 +203,11 @@ static int exchange(int fd, const struct url *to, const char *url, int64_t deadl
 
 	bool v6 = strchr(to->host, ':');
 
-	intent_text_printf(&request, "GET %s%.*s HTTP/1.1\r\nHost: %s%s%s:%u\r\nUser-Agent: platypus/%s\r\n"
-			   "Accept: */*\r\nConnection: close\r\n\r\n", *to->path == '/' ? "" : "/",
-			   (int)strcspn(to->path, "#"), to->path, v6 ? "[" : "", to->host, v6 ? "]" : "",
-			   to->port, INTENT_VERSION);
+	intent_text_printf(&request,
+			   "GET %s%.*s HTTP/1.1\r\nHost: %s%s%s:%u\r\nUser-Agent: platypus/%s\r\n"
+			   "Accept: */*\r\nConnection: close\r\n\r\n",
+			   *to->path == '/' ? "" : "/", (int)strcspn(to->path, "#"), to->path,
+			   v6 ? "[" : "", to->host, v6 ? "]" : "", to->port, INTENT_VERSION);
 	if (request.failed)
 		return intent_fail(err, -ENOMEM, "%.300s: out of memory", url);
 	while (sent < request.length) {
@@ -225,7 +227,8 @@ static int exchange(int fd, const struct url *to, const char *url, int64_t deadl
 			return unhealthy_errno(err, url, errno);
 		if (!got)
 			return intent_fail(err, INTENT_EUNHEALTHY,
-					   "%.300s: the connection was closed without an answer", url);
+					   "%.300s: the connection was closed without an answer",
+					   url);
 		if (got > 0) {
 			length += (size_t)got;
 			line[length] = '\0';
@@ -264,7 +267,8 @@ static int check_remote(const char *url, int64_t timeout_ms, struct intent_error
 	return status_verdict(err, url, status);
 }
 
-static int check_http(const json_t *http, int64_t timeout_ms, int64_t deadline, struct intent_error *err)
+static int check_http(const json_t *http, int64_t timeout_ms, int64_t deadline,
+		      struct intent_error *err)
 {
 	intent_free_auto char *local = NULL;
 	const char *url = json_string_value(http);
@@ -323,7 +327,8 @@ int intent_health_check(const json_t *health, const struct intent_health_subject
 {
 	int64_t up = duration(health, "up", UP_MS);
 	int64_t timeout_ms = duration(health, "timeout", TIMEOUT_MS);
-	const json_t *port = json_object_get(health, "tcp"), *http = json_object_get(health, "http");
+	const json_t *port = json_object_get(health, "tcp"),
+		     *http = json_object_get(health, "http");
 	char has[24], needs[24];
 
 	if (timeout_ms < 1)

@@ -52,7 +52,7 @@ package() {
 		printf '#!/bin/sh\necho "%s is up"\nexec sleep 100000\n' "$directory/$program" >"$directory/$program"
 		chmod 755 "$directory/$program"
 	done
-	echo "$directory" | sed 's|.*/||' >"$directory/share/deep/er/name"
+	echo "${directory##*/}" >"$directory/share/deep/er/name"
 	ln -s deep/er/name "$directory/share/link"
 }
 

@@ -1,5 +1,7 @@
 /* Any bytes as supervise/status: a sane status, or a fault and nothing written.
+ * An agent is no library, so its file is compiled in.
  * seeds: test-data/runit */
+/* NOLINTNEXTLINE(bugprone-suspicious-include) */
 #include "../../agents/setlive/runit.c"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);

@@ -325,6 +325,21 @@ static void lock_that_was_broken_fences(void)
 	close_session(second);
 }
 
+static void lock_taken_anew_has_a_new_fence(void)
+{
+	char *id = open_session();
+	struct intent_lock old = acquire(id, "me@here"), fresh;
+
+	EXPECT_OK(intent_store_delete(store, key("locks/x"), &err));
+	fresh = acquire(id, "me@here");
+	EXPECT(fresh.fence > old.fence);
+	EXPECT_CODE(intent_lock_verify(store, &old, &err), INTENT_EBUSY);
+	EXPECT_OK(intent_lock_verify(store, &fresh, &err));
+	intent_lock_clear(&old);
+	EXPECT_OK(intent_lock_release(store, &fresh, &err));
+	close_session(id);
+}
+
 static void lock_fence_holds_while_it_is_held(void)
 {
 	char *id = open_session();
@@ -474,6 +489,7 @@ static const struct test_case cases[] = {
 	CASE(lock_is_acquired_and_released), CASE(lock_says_who_holds_it),
 	CASE(lock_is_taken_again_by_its_session), CASE(lock_fence_grows),
 	CASE(lock_ends_with_its_session), CASE(lock_that_was_broken_fences),
+	CASE(lock_taken_anew_has_a_new_fence),
 	CASE(lock_fence_holds_while_it_is_held), CASE(lock_released_twice),
 	CASE(lock_of_a_gone_session), CASE(lock_on_a_plain_document),
 };

@@ -19,7 +19,7 @@ documents() {
 }
 
 world() {
-	local i version base
+	local i base
 	ppctl --node n1 init "$store" || return
 	mkdir -p "$T/runit" "$T/stage"
 	seq 1 "$count" | awk -v base="$T/base" -v slow="$slow" -v patience="$patience" '{
@@ -43,7 +43,7 @@ world() {
 # How many services run in version $1.
 running() {
 	local pid links=()
-	for pid in $(cat "$T"/stage/*/supervise/pid 2>/dev/null); do links+=("/proc/$pid/cwd"); done
+	while read -r pid; do links+=("/proc/$pid/cwd"); done < <(cat "$T"/stage/*/supervise/pid 2>/dev/null)
 	[ ${#links[@]} = 0 ] && { echo 0; return; }
 	readlink "${links[@]}" 2>/dev/null | grep -c "_$1\$"
 }

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Real servers are killed and come back: a watch is converged within 2 s of healing.
+# alone
 set -u
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../watching.sh"

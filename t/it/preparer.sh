@@ -285,6 +285,7 @@ put nodes/n/app '{"cluster": "c"}'
 make long gz 3000 # 2.4 s by the slow server
 big=$(sha256sum <"$T/src/data")
 config '{"long": "prep"}' "{\"long\": {\"url\": \"http://127.0.0.1:$port/slow/app_long.tar.gz\"}}"
+leftovers=0
 for round in 6 5 4 3 2 1; do
 	rm -rf "$INSTALLS/app_long" "$T/state/cache" "$T/state"/*/cache
 	start killed pp-preparer --node n --once --state-dir "$T/state" --repo "file://$T/repo/"
@@ -293,9 +294,9 @@ for round in 6 5 4 3 2 1; do
 	each_of "$(family "$pid")" KILL
 	stop "$pid" KILL
 	rm -f "$T/killed.log"
+	leftovers=$((leftovers + $(find "$INSTALLS" -maxdepth 1 -name '.tmp-*' | wc -l)))
 	[ ! -e "$INSTALLS/app_long" ] || whole "killed in round $round: what is there is whole" long
 done
-leftovers=$(find "$INSTALLS" -maxdepth 1 -name '.tmp-*' | wc -l)
 [ "$leftovers" -gt 0 ] && ok "killed six times, $leftovers leftovers" || not_ok "killed six times, no leftovers: not killed in time"
 nobody_left() { ! grep -qsaF "$T/state" /proc/[0-9]*/cmdline; }
 check "no fetcher or unpacker outlives its round" wait_for 5 nobody_left

@@ -2,7 +2,7 @@
  * The smallest agent: a file <basedir>/greeting says what user_config.greeting
  * of the application says; without that there is none. <state-dir>/of-<app> links to the basedir, so
  * that it is found when intent is gone. For tests of the runner: user_config.trick is "sleep",
- * "deaf", "crash", "fail", "again" or "progress".
+ * "nap", "deaf", "crash", "fail", "again" or "progress".
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -40,6 +40,10 @@ static int play(struct intent_round *round, const char *trick, struct intent_err
 	if (!strcmp(trick, "sleep"))
 		for (int i = 0; i < 600 && !intent_round_should_stop(round); i++)
 			usleep(100000);
+	if (!strcmp(trick, "nap")) {
+		intent_round_log(round, INTENT_INFO, "Napping");
+		usleep(700000);
+	}
 	if (!strcmp(trick, "deaf")) {
 		intent_round_log(round, INTENT_INFO, "Deaf");
 		while (sleep(60))

@@ -128,20 +128,34 @@ START_TEST(test_slices)
 	struct stat before, after;
 	intent_free_auto char *path = intent_format("%s/slices.json", state);
 
-	ck_assert_uint_eq(json_array_size(intent__memory_slices(memory)), 0);
+	ck_assert_uint_eq(json_object_size(intent__memory_slices(memory)), 0);
 	ck_assert_int_eq(intent__memory_know(memory, names, 3, &err), 0);
-	ck_assert_uint_eq(json_array_size(intent__memory_slices(memory)), 2);
+	ck_assert_uint_eq(json_object_size(intent__memory_slices(memory)), 2);
 	ck_assert_int_eq(stat(path, &before), 0);
 	ck_assert_int_eq(intent__memory_know(memory, names, 2, &err), 0);
 	ck_assert_int_eq(stat(path, &after), 0);
 	ck_assert_int_eq((long)before.st_ino, (long)after.st_ino);
 	reopen();
-	ck_assert_uint_eq(json_array_size(intent__memory_slices(memory)), 2);
+	ck_assert_uint_eq(json_object_size(intent__memory_slices(memory)), 2);
 	ck_assert_int_eq(intent__memory_forget(memory, "slug", &err), 0);
 	ck_assert_int_eq(intent__memory_forget(memory, "never", &err), 0);
 	reopen();
-	ck_assert_uint_eq(json_array_size(intent__memory_slices(memory)), 1);
-	ck_assert_str_eq(json_string_value(json_array_get(intent__memory_slices(memory), 0)), "web");
+	ck_assert_uint_eq(json_object_size(intent__memory_slices(memory)), 1);
+	ck_assert_ptr_nonnull(json_object_get(intent__memory_slices(memory), "web"));
+	ck_assert_int_eq(intent__memory_owned(memory, "web"), 0);
+	intent__memory_set_owned(memory, "web", 3);
+	intent__memory_set_owned(memory, "never", 3);
+	ck_assert_int_eq(intent__memory_know(memory, names + 1, 1, &err), 0);
+	ck_assert_int_eq(intent__memory_flush(memory, &err), 0);
+	ck_assert_int_eq(stat(path, &before), 0);
+	intent__memory_set_owned(memory, "web", 3);
+	ck_assert_int_eq(intent__memory_flush(memory, &err), 0);
+	ck_assert_int_eq(stat(path, &after), 0);
+	ck_assert_int_eq((long)before.st_ino, (long)after.st_ino);
+	reopen();
+	ck_assert_int_eq(intent__memory_owned(memory, "web"), 3);
+	ck_assert_int_eq(intent__memory_owned(memory, "never"), 0);
+	ck_assert_uint_eq(json_object_size(intent__memory_slices(memory)), 1);
 }
 END_TEST
 
@@ -185,7 +199,7 @@ START_TEST(test_snapshot)
 END_TEST
 
 static const char *const damaged[] = {
-	"", "{", "null", "[]", "5", "{\"removed\": []}", "{\"removed\": {\"a\": \"x\"}, \"owned\": []}", "[1, null, {\"a\": 1}]",
+	"", "{", "null", "[]", "5", "{\"removed\": []}", "{\"removed\": {\"a\": \"x\"}, \"owned\": []}", "[1, null, {\"a\": 1}]", "{\"a\": \"b\"}",
 	"{\"store\": \"dir:/x \"}", "{\"store\": \"dir:/x \", \"snapshot\": {\"revision\": 1, \"entries\": [{}]}}",
 	"{\"store\": \"dir:/x \", \"snapshot\": {\"revision\": 1, \"entries\": [{\"key\": \"a\", \"value\": \"!\", \"revision\": 1}]}}",
 };
@@ -200,14 +214,14 @@ START_TEST(test_damaged)
 	write_state("removals.json", damaged[_i]);
 	write_state("snapshot.json", damaged[_i]);
 	reopen();
-	ck_assert_uint_eq(json_array_size(intent__memory_slices(memory)), 0);
+	ck_assert_uint_eq(json_object_size(intent__memory_slices(memory)), 0);
 	ck_assert_int_lt(intent__memory_load(memory, "dir:/x ", &back, &err), 0);
 	ck_assert_ptr_null(back);
 	ck_assert_int_eq(permit_many("a", 0, 3, 0, -1), 0);
 	ck_assert_int_eq(intent__memory_know(memory, names, 1, &err), 0);
 	ck_assert_int_eq(intent__memory_save(memory, snapshot, "dir:/x ", &err), 0);
 	reopen();
-	ck_assert_uint_eq(json_array_size(intent__memory_slices(memory)), 1);
+	ck_assert_uint_eq(json_object_size(intent__memory_slices(memory)), 1);
 	ck_assert_int_eq(permit("a", "another", 0, -1), INTENT_EDESTROY);
 	ck_assert_int_eq(intent__memory_load(memory, "dir:/x ", &back, &err), 0);
 	intent_snapshot_unref(back);

@@ -219,6 +219,25 @@ START_TEST(parts_of_another_set)
 }
 END_TEST
 
+START_TEST(parts_narrowed_by_an_empty_one)
+{
+	const char *const two[] = {"a/", "b/", NULL}, *const one[] = {"b/", NULL};
+	struct intent__parts *parts = intent__parts_new();
+	struct intent_snapshot *taken;
+
+	ck_assert_int_eq(intent__parts_set(parts, two), 0);
+	intent__parts_put(parts, 0, make("", 1));
+	intent__parts_put(parts, 1, make("b/x=2", 1));
+	intent_snapshot_unref(intent__parts_take(parts));
+	ck_assert_int_eq(intent__parts_set(parts, one), 0);
+	taken = intent__parts_take(parts);
+	expect(taken, "b/x=2");
+	intent_snapshot_unref(taken);
+	ck_assert_ptr_null(intent__parts_take(parts));
+	intent__parts_free(parts);
+}
+END_TEST
+
 START_TEST(parts_that_overlap)
 {
 	const char *const prefixes[] = {"", "a/", "a/b/", NULL};
@@ -251,6 +270,7 @@ int main(void)
 	tcase_add_test(all, stripped);
 	tcase_add_test(all, parts_wait_for_all);
 	tcase_add_test(all, parts_of_another_set);
+	tcase_add_test(all, parts_narrowed_by_an_empty_one);
 	tcase_add_test(all, parts_that_overlap);
 	suite_add_tcase(suite, all);
 	runner = srunner_create(suite);
