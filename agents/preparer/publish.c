@@ -86,7 +86,29 @@ static int check_entry(struct walk *walk, const char *name, const struct stat *s
 		return refuse(err, name, "is no file, directory or link");
 	if (mode != 0755 && mode != 0644)
 		return refuse(err, name, "has a mode other than 0755 or 0644");
-	return st->st_nlink > 1 ? note_link(walk, st, err) : 0;
+	return 0;
+}
+
+/*
+ * Who unpacked may hold a thing open and change it until it is root's: so it is looked at again
+ * then. And before, lest we give root what was never the unpacker's.
+ */
+static int take_entry(struct walk *walk, int dirfd, const char *name, struct stat *ret, struct intent_error *err)
+{
+	int code;
+
+	if (fstatat(dirfd, name, ret, AT_SYMLINK_NOFOLLOW) < 0)
+		return intent_fail_errno(err, "cannot look at '%.60s'", name);
+	/* One of several names may have been given away already by another. */
+	if (walk->give && S_ISREG(ret->st_mode) && ret->st_nlink > 1 && ret->st_uid == 0)
+		ret->st_uid = walk->from;
+	if ((code = check_entry(walk, name, ret, err)) || !walk->give)
+		return code;
+	if (fchownat(dirfd, name, 0, 0, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    fstatat(dirfd, name, ret, AT_SYMLINK_NOFOLLOW) < 0)
+		return intent_fail_errno(err, "cannot give '%.60s' to root", name);
+	ret->st_uid = walk->from;
+	return check_entry(walk, name, ret, err);
 }
 
 static int walk_directory(struct walk *walk, int fd, int depth, struct intent_error *err);
@@ -97,23 +119,17 @@ static int walk_entry(struct walk *walk, int dirfd, const char *name, int depth,
 	struct stat st;
 	int code;
 
-	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return intent_fail_errno(err, "cannot look at '%.60s'", name);
-	/* One of several names may have been given away already by another. */
-	if (walk->give && S_ISREG(st.st_mode) && st.st_nlink > 1 && st.st_uid == 0)
-		st.st_uid = walk->from;
-	if ((code = check_entry(walk, name, &st, err)))
+	if ((code = take_entry(walk, dirfd, name, &st, err)))
 		return code;
-	if (S_ISDIR(st.st_mode)) {
-		fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (fd < 0)
-			return intent_fail_errno(err, "cannot open '%.60s'", name);
-		if ((code = walk_directory(walk, fd, depth + 1, err)))
-			return code;
-	}
-	if (walk->give && fchownat(dirfd, name, 0, 0, AT_SYMLINK_NOFOLLOW) < 0)
-		return intent_fail_errno(err, "cannot give '%.60s' to root", name);
-	return 0;
+	if (S_ISREG(st.st_mode) && st.st_nlink > 1)
+		return note_link(walk, &st, err);
+	if (!S_ISDIR(st.st_mode))
+		return 0;
+	/* It is root's before its content is listed: nobody can put anything into it any more. */
+	fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return intent_fail_errno(err, "cannot open '%.60s'", name);
+	return walk_directory(walk, fd, depth + 1, err);
 }
 
 static int walk_directory(struct walk *walk, int fd, int depth, struct intent_error *err)
