@@ -258,7 +258,7 @@ static const struct intent_option options[] = {
 	{.name = "repo", .type = INTENT_OPTION_STRING, .metavar = "URL",
 	 .help = "where artifacts are: <URL>/<app>/<app>_<version>.tar.gz (.zst, .xz), by file, http or https"},
 	{.name = "ca-file", .type = INTENT_OPTION_PATH, .metavar = "FILE",
-	 .help = "certificates of the CAs that https servers of artifacts must have theirs from (default: the system's)"},
+	 .help = "who must have certified https servers of artifacts, in PEM (default: the system's CAs)"},
 	{.name = "require-digest", .type = INTENT_OPTION_FLAG,
 	 .help = "refuse an artifact whose sha256 nobody names"},
 	{.name = "trusted-keys", .type = INTENT_OPTION_PATH, .metavar = "PATH",

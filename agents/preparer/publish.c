@@ -93,7 +93,8 @@ static int check_entry(struct walk *walk, const char *name, const struct stat *s
  * Who unpacked may hold a thing open and change it until it is root's: so it is looked at again
  * then. And before, lest we give root what was never the unpacker's.
  */
-static int take_entry(struct walk *walk, int dirfd, const char *name, struct stat *ret, struct intent_error *err)
+static int take_entry(struct walk *walk, int dirfd, const char *name, struct stat *ret,
+		      struct intent_error *err)
 {
 	int code;
 

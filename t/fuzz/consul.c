@@ -1,8 +1,8 @@
 /* Any answer of Consul: every reader takes it or refuses it with a sentence; what is taken is in order.
  * seeds: test-data/recordings/consul */
-#include "libintent/store/consul-wire.h"
-#include "libintent/store/etcd-wire.h"
-#include "t/fuzz/response.h"
+#include "../../libintent/store/consul-wire.h"
+#include "../../libintent/store/etcd-wire.h"
+#include "response.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);
 

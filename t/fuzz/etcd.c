@@ -1,7 +1,7 @@
 /* Any answer of etcd's gateway, and any stream of a watch, however it is cut.
  * seeds: test-data/recordings/etcd */
-#include "libintent/store/etcd-wire.h"
-#include "t/fuzz/response.h"
+#include "../../libintent/store/etcd-wire.h"
+#include "response.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);
 

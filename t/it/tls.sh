@@ -10,15 +10,15 @@ cd "$T/certs" || exit 1
 
 # ---- certificates ----
 
-key=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes)
-authority() { openssl req -x509 "${key[@]}" -keyout "$1.key" -out "$1.crt" -days 30 -subj "/CN=$1"; }
+fresh=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes)
+authority() { openssl req -x509 "${fresh[@]}" -keyout "$1.key" -out "$1.crt" -days 30 -subj "/CN=$1"; }
 sign() {
 	openssl x509 -req -in "$1.csr" -CA "$2.crt" -CAkey "$2.key" -CAcreateserial -extfile "$1.ext" \
 		-out "$1.crt" "${@:3}"
 }
 # issue NAME AUTHORITY SUBJECT-ALTERNATIVE-NAME
 issue() {
-	openssl req -new "${key[@]}" -keyout "$1.key" -out "$1.csr" -subj "/CN=$1" &&
+	openssl req -new "${fresh[@]}" -keyout "$1.key" -out "$1.csr" -subj "/CN=$1" &&
 		# Of servers too: etcd's gateway is a client of its own server.
 		printf 'subjectAltName=%s\nextendedKeyUsage=serverAuth,clientAuth\n' "$3" >"$1.ext" &&
 		sign "$1" "$2" -days 30
@@ -60,19 +60,19 @@ with() {
 
 # refused DESC REGEX CA CERTIFICATE KEY: a get and a put.
 refused() {
-	local verb
-	for verb in "get nodes/n/toy" "put nodes/n/toy {\"cluster\":\"evil\"}"; do
-		# shellcheck disable=SC2086 # words
-		with "$3" "$4" "$5" ppctl $verb
-		is "$status $output" "111 " "$engine: $1: ${verb%% *} fails for now, and says nothing else"
-		like "$errors" "$2" "$engine: $1: ${verb%% *} says why"
+	local verb document
+	for verb in get put; do
+		document=()
+		[ "$verb" = get ] || document=('{"cluster": "evil"}')
+		with "$3" "$4" "$5" ppctl "$verb" nodes/n/toy "${document[@]}"
+		is "$status $output" "111 " "$engine: $1: $verb fails for now, and says nothing else"
+		like "$errors" "$2" "$engine: $1: $verb says why"
 		is "$(wc -l <"$T/.err")" 1 "$engine: $1: in one line"
 		refute "$engine: $1: no secret" grep -FnHf "$T/secrets" "$T/.err"
 	done
 }
 
 works() {
-	local greeting
 	with ca.crt mine.crt mine.key ppctl put nodes/n/toy '{"cluster": "c"}'
 	is "$status" 0 "$engine: a put with both certificates"
 	with ca.crt mine.crt mine.key ppctl get nodes/n/toy
