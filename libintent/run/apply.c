@@ -111,12 +111,6 @@ static int read_result(int fd, struct intent_error *ret)
 	return 0;
 }
 
-static void keep_first(struct intent_error *first, const struct intent_error *err)
-{
-	if (!first->code)
-		*first = *err;
-}
-
 /* ---- all of a plan ---- */
 
 struct application {
@@ -128,6 +122,15 @@ struct application {
 	struct aside asides[ASIDE_MAX];
 	size_t running;
 };
+
+/* The first failure is the round's result, which the runner logs; the others are said here. */
+static void note_failure(struct application *all, const struct intent_error *err)
+{
+	if (!all->failed.code)
+		all->failed = *err;
+	else
+		intent_log(INTENT_ERROR, all->round->slice, "%s", err->msg);
+}
 
 /* Only the round itself is signalled: it knows who works for it. */
 static void pass_signals_on(struct application *all)
@@ -156,10 +159,8 @@ static void finish_oldest(struct application *all)
 	while (waitpid(oldest->pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	all->round->actions += !err.code;
-	if (err.code) {
-		intent_log(INTENT_ERROR, all->round->slice, "%s", err.msg);
-		keep_first(&all->failed, &err);
-	}
+	if (err.code)
+		note_failure(all, &err);
 	memmove(all->asides, all->asides + 1, --all->running * sizeof(all->asides[0]));
 }
 
@@ -172,7 +173,7 @@ static bool is_refused(struct application *all, const struct intent_verb *verb)
 		all->refused.code = 0;
 	all->asked = true;
 	if (all->refused.code)
-		keep_first(&all->failed, &all->refused);
+		all->failed = all->failed.code ? all->failed : all->refused;
 	return all->refused.code != 0;
 }
 
@@ -195,8 +196,7 @@ static bool apply_next(struct application *all, const json_t *action, const stru
 		finish_oldest(all);
 	if (apply_one(all->round, action, verb, &err) == 0)
 		return true;
-	intent_log(INTENT_ERROR, all->round->slice, "%s", err.msg);
-	keep_first(&all->failed, &err);
+	note_failure(all, &err);
 	return verb->flags & INTENT_VERB_INDEPENDENT;
 }
 
@@ -219,7 +219,7 @@ int intent__round_apply(struct intent_round *round, const json_t *actions, struc
 			continue;
 		else
 			break;
-		keep_first(&all.failed, &stop);
+		note_failure(&all, &stop);
 		break;
 	}
 	while (all.running)

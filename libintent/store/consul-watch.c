@@ -276,7 +276,7 @@ static char **wanted(const struct watch *watch)
 		prefixes[i] = safe[i];
 	}
 	if (safe && prefixes)
-		merged = intent__consul_merge(prefixes, count, budget(watch));
+		merged = intent__prefixes_merge(prefixes, count, budget(watch));
 	free(safe);
 	free(prefixes);
 	return merged;

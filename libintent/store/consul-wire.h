@@ -87,12 +87,4 @@ int intent__consul_read_session(const struct intent_http_response *response, cha
  */
 void intent__consul_tame_numbers(char *json, size_t length);
 
-/* ---- prefixes to queries ---- */
-
-/*
- * At most `most` prefixes that together cover these: the nearest two become their longest common
- * prefix until they are few enough. NULL-terminated, sorted; one block, free(). NULL without memory.
- */
-char **intent__consul_merge(const char *const *prefixes, size_t count, size_t most);
-
 #endif

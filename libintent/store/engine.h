@@ -86,6 +86,8 @@ const char *intent__parts_prefix(const struct intent__parts *parts, size_t index
 /* The content of one prefix (stolen reference); NULL forgets it (it must be read again). */
 void intent__parts_put(struct intent__parts *parts, size_t index, struct intent_snapshot *snapshot);
 struct intent_snapshot *intent__parts_get(const struct intent__parts *parts, size_t index); /* borrowed */
+/* The next one taken is news, though nothing differs. */
+void intent__parts_renew(struct intent__parts *parts);
 /*
  * The merged snapshot if all parts are known and its content differs from the last one taken (or the set
  * of prefixes changed since), else NULL. A new reference.
@@ -106,6 +108,12 @@ int intent__key_check(const char *key, struct intent_error *err);
 /* A caller's prefix as the engine's: the store's own before it. */
 int intent__prefix_whole(const struct intent_store *store, const char *prefix,
 			 char out[INTENT_KEY_MAX + 1], struct intent_error *err);
+
+/*
+ * At most `most` prefixes that together cover these: the nearest two become their longest common
+ * prefix until they are few enough. NULL-terminated, sorted; one block, free(). NULL without memory.
+ */
+char **intent__prefixes_merge(const char *const *prefixes, size_t count, size_t most);
 
 /* Between 500 and 1000 ms at random: at most one reconnect a second, jittered. */
 uint64_t intent__reconnect_delay(void);

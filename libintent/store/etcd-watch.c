@@ -6,10 +6,15 @@
  * compaction even on live streams (etcd#19179).
  *
  * While the stream is open there is no timer.
+ *
+ * A server takes its time over each watch of a stream (a thousand of them take seconds), and every
+ * list is a request. So beyond RANGES_MAX prefixes the parts are what several have in
+ * common, and what nobody asked for is left out at delivery.
  */
 #include <errno.h>
 #include "etcd.h"
 
+#define RANGES_MAX 64
 #define LINE_MAX_BYTES (16u << 20) /* longer: read again in pages */
 #define GATHER_MS 2               /* a burst is one snapshot */
 #define OPENING_MS 5000            /* for the stream; a busy server needs a second */
@@ -24,6 +29,9 @@ struct watch {
 	struct intent__watch_sink sink;
 	struct intent__trouble trouble;
 	struct intent__parts *parts;
+	char **asked;                        /* what parts cover more than; NULL: they are just that */
+	size_t asked_count;
+	struct intent_snapshot *delivered;   /* where parts cover more */
 	struct slot *slots;
 	size_t count, acknowledged;
 	uint64_t base;                       /* what the look said */
@@ -43,6 +51,55 @@ static void begin(struct watch *watch);
 
 /* ---- delivering ---- */
 
+/* Sorted, and none within another: only the last one not after the key can be its. */
+static bool is_asked(const struct watch *watch, const char *key)
+{
+	size_t low = 0, high = watch->asked_count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (strcmp(watch->asked[middle], key) <= 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low && intent_starts_with(key, watch->asked[low - 1]);
+}
+
+static size_t drop_nested(char **sorted, size_t count)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (!kept || !intent_starts_with(sorted[i], sorted[kept - 1]))
+			sorted[kept++] = sorted[i];
+	return kept;
+}
+
+/* Only what was asked for, and only when that changed. `all` is stolen. */
+static struct intent_snapshot *leave_out(struct watch *watch, struct intent_snapshot *all)
+{
+	struct intent_snapshot *asked = intent_snapshot_new();
+
+	for (size_t i = 0; asked && i < all->count; i++) {
+		const struct intent_entry *e = &all->entries[i];
+
+		if (is_asked(watch, e->key) &&
+		    intent_snapshot_add(asked, e->key, e->value, e->length, e->revision, e->session,
+					e->untrusted) < 0)
+			asked = intent_snapshot_unref(asked);
+	}
+	if (asked)
+		asked->revision = all->revision;
+	intent_snapshot_unref(all);
+	if (!asked || (watch->delivered && intent_snapshot_same(watch->delivered, asked)))
+		return intent_snapshot_unref(asked);
+	intent_snapshot_unref(watch->delivered);
+	watch->delivered = intent_snapshot_ref(asked);
+	return asked;
+}
+
 static void on_gathered(uv_timer_t *timer)
 {
 	struct watch *watch = timer->data;
@@ -53,6 +110,8 @@ static void on_gathered(uv_timer_t *timer)
 		return;
 	struct intent_snapshot *snapshot = intent__parts_take(watch->parts);
 
+	if (snapshot && watch->asked)
+		snapshot = leave_out(watch, snapshot);
 	if (snapshot)
 		watch->sink.on_snapshot(snapshot, watch->sink.data);
 }
@@ -360,13 +419,40 @@ static int make_slots(struct watch *watch, struct intent_error *err)
 	return 0;
 }
 
+/* The parts for these prefixes: themselves, or where there are too many what they have in common. */
+static int make_parts(struct watch *watch, const char *const *prefixes, struct intent_error *err)
+{
+	size_t count = 0;
+	char **ranges = NULL, **asked = NULL;
+	int code;
+
+	while (prefixes[count])
+		count++;
+	if (count > RANGES_MAX) {
+		ranges = intent__prefixes_merge(prefixes, count, RANGES_MAX);
+		asked = intent__prefixes_merge(prefixes, count, count); /* a copy */
+		if (!ranges || !asked) {
+			free(ranges);
+			free(asked);
+			return intent_fail(err, -ENOMEM, "out of memory");
+		}
+	}
+	code = intent__parts_set(watch->parts, ranges ? (const char *const *)ranges : prefixes);
+	free(ranges);
+	free(watch->asked);
+	watch->asked = asked;
+	watch->asked_count = asked ? drop_nested(asked, count) : 0;
+	/* The ranges may be the ones from before; what is asked of them is not. */
+	if (asked)
+		intent__parts_renew(watch->parts);
+	watch->delivered = intent_snapshot_unref(watch->delivered);
+	return code ? intent_fail(err, -ENOMEM, "out of memory") : make_slots(watch, err);
+}
+
 int intent__etcd_watch_set(void *data, const char *const *prefixes, struct intent_error *err)
 {
 	struct watch *watch = data;
-
-	if (intent__parts_set(watch->parts, prefixes))
-		return intent_fail(err, -ENOMEM, "out of memory");
-	int code = make_slots(watch, err);
+	int code = make_parts(watch, prefixes, err);
 
 	if (code)
 		return code;
@@ -402,6 +488,8 @@ static void on_closed(uv_handle_t *handle)
 	intent__call_release(&watch->call);
 	free_slots(watch->slots, watch->count);
 	intent__parts_free(watch->parts);
+	intent_snapshot_unref(watch->delivered);
+	free(watch->asked);
 	free(watch);
 }
 
@@ -433,8 +521,7 @@ int intent__etcd_watch_start(struct intent_store *store, const char *const *pref
 	uv_timer_init(watch->etcd->remote.loop, &watch->gather);
 	watch->pause.data = watch->gather.data = watch;
 	watch->handles = 2;
-	int code = intent__parts_set(watch->parts, prefixes) ?
-		intent_fail(err, -ENOMEM, "out of memory") : make_slots(watch, err);
+	int code = make_parts(watch, prefixes, err);
 
 	if (code) {
 		intent__etcd_watch_stop(watch);

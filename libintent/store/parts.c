@@ -146,6 +146,11 @@ static struct intent_snapshot *merge(const struct intent__parts *parts)
 	return merged;
 }
 
+void intent__parts_renew(struct intent__parts *parts)
+{
+	parts->renewed = true;
+}
+
 struct intent_snapshot *intent__parts_take(struct intent__parts *parts)
 {
 	struct intent_snapshot *merged;
@@ -162,5 +167,57 @@ struct intent_snapshot *intent__parts_take(struct intent__parts *parts)
 	intent_snapshot_unref(parts->taken);
 	parts->taken = intent_snapshot_ref(merged);
 	parts->renewed = false;
+	return merged;
+}
+
+/* ---- many prefixes, few watches ---- */
+
+static int by_bytes(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static size_t common(const char *a, const char *b)
+{
+	size_t length = 0;
+
+	while (a[length] && a[length] == b[length])
+		length++;
+	return length;
+}
+
+char **intent__prefixes_merge(const char *const *prefixes, size_t count, size_t most)
+{
+	size_t room = (count + 1) * sizeof(char *);
+
+	for (size_t i = 0; i < count; i++)
+		room += strlen(prefixes[i]) + 1;
+	char **merged = malloc(room);
+
+	if (!merged)
+		return NULL;
+	char *at = (char *)(merged + count + 1);
+
+	for (size_t i = 0; i < count; i++) {
+		merged[i] = memcpy(at, prefixes[i], strlen(prefixes[i]) + 1);
+		at += strlen(at) + 1;
+	}
+	qsort(merged, count, sizeof *merged, by_bytes);
+	while (count > (most ? most : 1)) {
+		size_t best = 0, longest = 0;
+
+		for (size_t i = 0; i + 1 < count; i++) {
+			size_t length = common(merged[i], merged[i + 1]);
+
+			if (length > longest) {
+				longest = length;
+				best = i;
+			}
+		}
+		merged[best][longest] = '\0';
+		memmove(&merged[best + 1], &merged[best + 2], (count - best - 2) * sizeof *merged);
+		count--;
+	}
+	merged[count] = NULL;
 	return merged;
 }

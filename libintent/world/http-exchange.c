@@ -427,5 +427,6 @@ int intent__http_exchange_result(struct intent_http_exchange *exchange, CURLcode
 	if (intent__http_tls_words(&exchange->http->settings, result, words, &unread, &tls))
 		words = intent_text_str(&tls);
 	*ret_sent = *ret_sent && !unread;
-	return intent_fail(err, INTENT_EUNAVAILABLE, "%s: %s", exchange->subject, words);
+	return intent_fail(err, INTENT_EUNAVAILABLE, "%s: %s%s", exchange->subject, words,
+			   result == CURLE_COULDNT_CONNECT ? "; is it running, and is this its address?" : "");
 }

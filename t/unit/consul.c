@@ -172,7 +172,7 @@ START_TEST(merged)
 
 	while (merges[_i].prefixes[count])
 		count++;
-	char **queries = intent__consul_merge(merges[_i].prefixes, count, merges[_i].most);
+	char **queries = intent__prefixes_merge(merges[_i].prefixes, count, merges[_i].most);
 
 	for (size_t i = 0; queries[i]; i++)
 		intent_text_printf(&joined, "%s|", queries[i]);
