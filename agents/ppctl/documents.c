@@ -151,31 +151,60 @@ static void warn_marker(struct ppctl *ctl, const char *key)
 	intent_snapshot_unref(left);
 }
 
-int ppctl_rm(struct ppctl *ctl, struct intent_error *err)
+/* The keys of these that are there; the others are named. */
+static int find_present(struct ppctl *ctl, struct intent_store *store, struct intent_op *ops, size_t *ret_count,
+			struct intent_error *err)
 {
-	struct intent_store *store;
 	int status = 0;
 
-	if (ppctl_store(ctl, &store, err))
-		return err->code;
 	for (size_t i = 0; i < json_array_size(ctl->arguments); i++) {
 		const char *key = ppctl_argument(ctl, i);
 		struct intent_snapshot *found = NULL;
 		int code = intent_store_get(store, key, INTENT_DEFAULT, &found, err);
+
 		intent_snapshot_unref(found);
 		if (code == INTENT_EABSENT) {
-			ppctl_say(
-				"ppctl: %s: there is no such document%s", key,
-				intent_ends_with(key, "/") ?
-					"; rm removes single documents, \"ppctl ls\" lists them" :
-					"");
+			ppctl_say("ppctl: %s: there is no such document%s", key,
+				  intent_ends_with(key, "/") ?
+					"; rm removes single documents, \"ppctl ls\" lists them" : "");
 			status = PPCTL_REFUSED;
 			continue;
 		}
-		if (code || (code = intent_store_delete(store, key, err)))
+		if (code)
 			return code;
-		ppctl_say("%s removed", key);
-		warn_marker(ctl, key);
+		for (size_t k = 0; k < *ret_count && key; k++)
+			key = strcmp(ops[k].key, key) ? key : NULL; /* said twice */
+		if (key)
+			ops[(*ret_count)++] = (struct intent_op){.kind = INTENT_OP_DELETE, .key = key};
+	}
+	return status;
+}
+
+/* In one transaction: nobody sees some of them gone and takes the rest for what is meant. */
+int ppctl_rm(struct ppctl *ctl, struct intent_error *err)
+{
+	size_t most = json_array_size(ctl->arguments), count = 0;
+	intent_free_auto struct intent_op *ops = calloc(most + 1, sizeof(*ops));
+	struct intent_store *store;
+	int status;
+
+	if (!ops)
+		return intent_fail(err, -ENOMEM, "out of memory");
+	if (ppctl_store(ctl, &store, err))
+		return err->code;
+	status = find_present(ctl, store, ops, &count, err);
+	if (status < 0)
+		return status;
+	for (size_t done = 0; done < count;) {
+		size_t now = count - done < INTENT_TXN_MAX ? count - done : INTENT_TXN_MAX;
+		int code = intent_store_txn(store, ops + done, now, NULL, err);
+
+		if (code)
+			return code;
+		for (size_t end = done + now; done < end; done++) {
+			ppctl_say("%s removed", ops[done].key);
+			warn_marker(ctl, ops[done].key);
+		}
 	}
 	return status;
 }
