@@ -45,6 +45,9 @@ struct intent_slicer {
 	 * after each snapshot until the set stays the same. */
 	json_t *(*prefixes)(const struct intent_snapshot *snapshot, const json_t *options);
 	/*
+	 * Optional beside "intent": "wake", any JSON: when only that changes the slice becomes due at once, but it
+	 * is no intent: not in the digest, not seen by the round, and a round under way is not outdated.
+	 *
 	 * slice name -> {"intent": {...}} or {"error": {"code", "message"}} (that slice alone
 	 * is in trouble), new. `known` (array of names, borrowed) are slices that the agent
 	 * knows from before; those without intent any more appear as
@@ -56,7 +59,9 @@ struct intent_slicer {
 /*
  * The applications of this node. Intent of a slice (named by its application):
  *	{"app", "node", "cluster", "basedir" (with %n replaced),
- *	 "config": {...}, "deploy": {...}, "options": {the agent's own options}}
+ *	 "config": {...}, "deploy": {...}, "options": {the agent's own options},
+ *	 "hold": {"nodes/web1/": ..., "nodes/web1/slug": ..., "clusters/slug/prod/config": ...,
+ *	          "clusters/slug/prod/deploy_config": ...}}    what asks to leave it as it is, if anything does
  * or {"app", "node", "absent": true, "options"}.
  * Errors: malformed documents; INTENT_ENOCONFIG; INTENT_ECLASH for two applications with one basedir;
  * INTENT_EREFUSED for an untrusted deploy_config; INTENT_EVANISHED.
@@ -111,6 +116,12 @@ void intent_round_log(struct intent_round *round, enum intent_log_level level, c
 /* The store, opened on first use, for blocking calls. */
 int intent_round_store(struct intent_round *round, struct intent_store **ret_borrowed,
 		       struct intent_error *err);
+/*
+ * The session of this process's lease, for facts under reality/ that go when the agent does: bind them with
+ * INTENT_OP_PUT. NULL with --once (there is none: mark the fact "once"). INTENT_EUNAVAILABLE: not open yet. A new one
+ * after a loss makes every slice due, so that what went with the old one is published again.
+ */
+int intent_round_session(struct intent_round *round, const char **ret_borrowed, struct intent_error *err);
 /* SIGTERM arrived: long work should end soon. */
 bool intent_round_should_stop(const struct intent_round *round);
 /*

@@ -32,7 +32,14 @@ int intent_document_check(const char *key, const char *value, size_t length, boo
 
 /* The schema of {"cluster"}, config and deploy_config, for agents. */
 extern const struct intent_json_field intent_node_schema[], intent_config_schema[],
-	intent_deploy_schema[];
+	intent_deploy_schema[], intent_gate_schema[];
+
+/*
+ * Of holds as agent.h describes them ({key: true | "why" | {"why", "who", "since", "until"}}), one that is in force at
+ * now_ms: a sentence about it, owned ("nodes/web1/slug: disk is being replaced, says anna, until 2026-..."); NULL: none.
+ * *ret_until_ms: when that may change by itself, 0: never.
+ */
+char *intent_hold_in_force(const json_t *holds, int64_t now_ms, int64_t *ret_until_ms);
 
 /* The one active version of a checked config, or NULL. Borrowed from it. */
 const char *intent_config_active(const json_t *config);

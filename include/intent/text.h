@@ -62,6 +62,8 @@ void intent_url_escape(struct intent_text *out, const char *string, const char *
  * Returns 0 or INTENT_EMALFORMED.
  */
 int intent_duration_parse(const char *string, int64_t *ret_ms, struct intent_error *err);
+/* "4096", "64K", "512M", "2G", "1T" (powers of 1024) -> bytes. INTENT_EMALFORMED. */
+int intent_size_parse(const char *string, int64_t *ret_bytes, struct intent_error *err);
 /* Milliseconds as a person says them: "350ms", "1.2s", "3m05s", "2h10m". */
 void intent_duration_format(int64_t ms, char out[24]);
 /* Bytes as a person says them: "640 B", "12.3 MiB". */
@@ -98,6 +100,8 @@ void intent_utf8_clean(char *string);
 
 /* RFC 3339 in UTC with milliseconds, "2026-01-02T03:04:05.678Z". */
 void intent_time_format(int64_t unix_ms, char out[32]);
+/* "2026-11-21T18:00:00Z", with a fraction or an offset ("+01:00") if it likes -> Unix ms. INTENT_EMALFORMED. */
+int intent_time_parse(const char *string, int64_t *ret_unix_ms, struct intent_error *err);
 int64_t intent_time_now(void);        /* wall clock, Unix ms: only to show */
 int64_t intent_time_monotonic(void);  /* CLOCK_BOOTTIME ms: all deadlines */
 

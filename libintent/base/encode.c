@@ -133,6 +133,26 @@ bad:
 			   "'%.40s' is not a duration: write for example 500ms, 10s, 5m, 2h or 1d", string);
 }
 
+int intent_size_parse(const char *string, int64_t *ret_bytes, struct intent_error *err)
+{
+	static const char suffixes[] = "KMGT";
+	size_t digits = strspn(string, "0123456789");
+	const char *suffix = string[digits] ? strchr(suffixes, string[digits]) : NULL;
+	int shift = suffix ? 10 * (int)(suffix - suffixes + 1) : 0;
+	char number[20];
+	int64_t value;
+
+	if (!digits || digits >= sizeof(number) || (string[digits] && (!suffix || string[digits + 1])))
+		return intent_fail(err, INTENT_EMALFORMED,
+				   "'%.40s' is not a size: write for example 4096, 64K, 512M or 2G", string);
+	memcpy(number, string, digits);
+	number[digits] = '\0';
+	if (intent_integer_parse(number, 0, INT64_MAX >> shift, &value, err) < 0)
+		return err->code;
+	*ret_bytes = value << shift;
+	return 0;
+}
+
 void intent_duration_format(int64_t ms, char out[24])
 {
 	int64_t seconds = ms / 1000;
@@ -194,4 +214,46 @@ int64_t intent_time_now(void)
 int64_t intent_time_monotonic(void)
 {
 	return clock_ms(CLOCK_BOOTTIME);
+}
+
+/* The zone behind a time: its offset in minutes, and nothing after it. */
+static bool parse_zone(const char *zone, int *ret_minutes)
+{
+	char sign, end;
+	int hours, minutes;
+
+	*ret_minutes = 0;
+	if (!strcmp(zone, "Z") || !strcmp(zone, "z"))
+		return true;
+	if (strlen(zone) != 6 || sscanf(zone, "%c%2d:%2d%c", &sign, &hours, &minutes, &end) != 3 ||
+	    (sign != '+' && sign != '-') || hours > 23 || minutes > 59 || hours < 0 || minutes < 0)
+		return false;
+	*ret_minutes = (sign == '-' ? -1 : 1) * (hours * 60 + minutes);
+	return true;
+}
+
+int intent_time_parse(const char *string, int64_t *ret_unix_ms, struct intent_error *err)
+{
+	static const char shape[] = "0000-00-00T00:00:00";
+	int offset, ms = 0, scale = 100;
+	struct tm tm = {0};
+	const char *rest = string;
+	bool good = true;
+
+	for (const char *s = shape; *s && good; s++, rest += good)
+		good = *s == '0' ? *rest >= '0' && *rest <= '9' : *s == *rest || (*s == 'T' && *rest == 't');
+	good = good && sscanf(string, "%4d-%2d-%2d%*c%2d:%2d:%2d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
+			      &tm.tm_hour, &tm.tm_min, &tm.tm_sec) == 6 &&
+	       tm.tm_mon >= 1 && tm.tm_mon <= 12 && tm.tm_mday >= 1 && tm.tm_mday <= 31 &&
+	       tm.tm_hour < 24 && tm.tm_min < 60 && tm.tm_sec <= 60;
+	if (good && *rest == '.')
+		for (rest++; *rest >= '0' && *rest <= '9'; rest++, scale /= 10)
+			ms += (*rest - '0') * scale;
+	if (!good || !parse_zone(rest, &offset))
+		return intent_fail(err, INTENT_EMALFORMED,
+				   "'%.40s' is not a time: write for example 2026-11-21T18:00:00Z", string);
+	tm.tm_year -= 1900;
+	tm.tm_mon--;
+	*ret_unix_ms = ((int64_t)timegm(&tm) - offset * 60) * 1000 + ms;
+	return 0;
 }

@@ -190,3 +190,33 @@ char *intent_deploy_basedir(const json_t *deploy, const char *node)
 	}
 	return basedir ? intent_text_steal(&path) : NULL;
 }
+
+char *intent_hold_in_force(const json_t *holds, int64_t now_ms, int64_t *ret_until_ms)
+{
+	const char *key;
+	json_t *hold;
+
+	*ret_until_ms = 0;
+	json_object_foreach((json_t *)(uintptr_t)holds, key, hold) {
+		const char *who = intent_json_string(hold, "who", NULL);
+		const char *until = intent_json_string(hold, "until", NULL);
+		const char *why = json_is_string(hold) ? json_string_value(hold) :
+							 intent_json_string(hold, "why", NULL);
+		struct intent_error ignored;
+		int64_t end = 0;
+
+		if (json_is_false(hold) || (until && !intent_time_parse(until, &end, &ignored) && end <= now_ms))
+			continue;
+		*ret_until_ms = end;
+		intent_text_auto struct intent_text words = INTENT_TEXT_INIT;
+		intent_text_puts(&words, key);
+		if (why)
+			intent_text_printf(&words, ": %s", why);
+		if (who)
+			intent_text_printf(&words, ", says %s", who);
+		if (until)
+			intent_text_printf(&words, ", until %s", until);
+		return intent_text_steal(&words);
+	}
+	return NULL;
+}

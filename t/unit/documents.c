@@ -187,6 +187,8 @@ static void collect(const struct intent_json_field *row, json_t *names, int dept
 	}
 }
 
+static const char *const of_hold[] = {"why", "who", "since", "until"};
+
 /* The names that the page gives a key: the .It Cm lines of its .Ss section. */
 static json_t *page_names(const char *text, const char *pattern)
 {
@@ -196,11 +198,16 @@ static json_t *page_names(const char *text, const char *pattern)
 
 	ck_assert_msg(section != NULL, "%s has no section \".Ss %s\"", page, pattern);
 	section += strlen(heading) - 1;
-	end = strstr(section, "\n.S");
+	for (end = strstr(section, "\n.S"); end && end[3] != 's' && end[3] != 'h';)
+		end = strstr(end + 1, "\n.S");
 	for (const char *p = section; (p = strstr(p, "\n.It Cm ")) && p < end;) {
 		p += strlen("\n.It Cm ");
 		json_object_setn_new(names, p, strcspn(p, " \n"), json_true());
 	}
+	/* What a hold is made of stands once for all that have one. */
+	if (json_object_get(names, "hold"))
+		for (size_t i = 0; i < sizeof(of_hold) / sizeof(*of_hold); i++)
+			json_object_set_new(names, of_hold[i], json_true());
 	return names;
 }
 

@@ -65,6 +65,41 @@ static const struct { int64_t ms; const char *text; } spoken[] = {
 	{60000, "1m00s"}, {185000, "3m05s"}, {3600000, "1h00m"}, {7800000, "2h10m"}, {90000000, "1d01h"},
 };
 
+static const struct {
+	const char *text;
+	int64_t value; /* -1: refused */
+} sizes[] = {
+	{"0", 0}, {"4096", 4096}, {"64K", 65536}, {"512M", 512ll << 20}, {"2G", 2ll << 30}, {"1T", 1ll << 40},
+	{"9223372036854775807", INT64_MAX}, {"9223372036854775808", -1}, {"9007199254740992K", -1},
+	{"", -1}, {"K", -1}, {"12 MB", -1}, {"12MB", -1}, {"1m", -1}, {"-1", -1}, {"1.5G", -1},
+}, times[] = {
+	{"1970-01-01T00:00:00Z", 0}, {"2026-11-21T18:00:00Z", 1795284000000}, {"2026-11-21t18:00:00.25z", 1795284000250},
+	{"2026-11-21T19:00:00+01:00", 1795284000000}, {"2026-11-21T12:30:00-05:30", 1795284000000},
+	{"2024-02-29T00:00:00.123456Z", 1709164800123}, {"2026-11-21", -1}, {"2026-11-21T18:00Z", -1}, {"2026-13-21T18:00:00Z", -1},
+	{"2026-11-21T24:00:00Z", -1}, {"2026-11-21T18:00:00", -1}, {"2026-11-21T18:00:00+0100", -1}, {"tomorrow", -1},
+	{"2026-11-21T18:00:00Z ", -1}, {"2026-11-21T18:00:00+1:000", -1}, {"", -1},
+};
+
+START_TEST(test_size)
+{
+	struct intent_error err;
+	int64_t bytes = -1;
+
+	intent_size_parse(sizes[_i].text, &bytes, &err);
+	ck_assert_msg(bytes == sizes[_i].value, "%s: %lld", sizes[_i].text, (long long)bytes);
+}
+END_TEST
+
+START_TEST(test_time)
+{
+	struct intent_error err;
+	int64_t ms = -1;
+
+	intent_time_parse(times[_i].text, &ms, &err);
+	ck_assert_msg(ms == times[_i].value, "%s: %lld", times[_i].text, (long long)ms);
+}
+END_TEST
+
 START_TEST(test_duration_format)
 {
 	char out[24];
@@ -281,6 +316,8 @@ int main(void)
 	int failed;
 
 	tcase_add_test(tc, test_buffer);
+	tcase_add_loop_test(tc, test_size, 0, ROWS(sizes));
+	tcase_add_loop_test(tc, test_time, 0, ROWS(times));
 	tcase_add_loop_test(tc, test_duration, 0, ROWS(durations));
 	tcase_add_loop_test(tc, test_duration_format, 0, ROWS(spoken));
 	tcase_add_test(tc, test_size_and_time);

@@ -1,0 +1,147 @@
+/*
+ * The services of an application on this node, and the supervisor that runs them: runit or systemd.
+ *
+ * An install means one service per program: "<app>" for bin/launch, "<app>-<name>" for each program
+ * in a directory bin/launch/. setlive makes, starts and stops them; health-reporter looks at them. Neither
+ * knows the other: what both see is the supervisor and the owner record beside each service.
+ *
+ * One description of a service, two supervisors (a const table of functions each, supervisor.h of world/): a
+ * service directory linked where runsvdir looks, or a unit file marked as ours. What is the same for both is
+ * here: whose it is, what it was started with, how it ended, its environment, its health.
+ *
+ *	<stage>/<service>/
+ *		.platypus.json   whose it is: {"agent", "app", "basedir", "cluster", "service"}
+ *		started.json     what it was last started with; written after the start
+ *		exits            the last 20 ends nobody asked for, a line each
+ *		env/NAME, config.yaml, and the supervisor's own files
+ */
+#ifndef INTENT_SERVICE_H
+#define INTENT_SERVICE_H
+
+#include <sys/types.h>
+#include <intent/option.h>
+
+#define INTENT_LAUNCH_MAX 64 /* programs in bin/launch/ */
+#define INTENT_EXITS_MAX 20  /* ends that are remembered of a service */
+
+struct intent__supervisor; /* world/supervisor.h */
+
+/* Rows of an agent's option table: where services are and what runs them. */
+#define INTENT_SITE_OPTIONS \
+	{ "supervisor", INTENT_OPTION_STRING, "NAME", "auto", "PP_SUPERVISOR", 0, 0, \
+	  "runit, systemd, or auto: systemd where it is the first process and no runsvdir directory exists" }, \
+	{ "runit", INTENT_OPTION_PATH, "DIR", NULL, "SVDIR", 0, 0, \
+	  "directory that runsvdir watches (default: /var/service, or /etc/service where only that " \
+	  "exists)" }, \
+	{ "runit-stage", INTENT_OPTION_PATH, "DIR", "/var/service-stage", NULL, 0, 0, \
+	  "where service directories are built; on the same machine, not below --runit" }
+
+/* Where things are and who runs them: from intent and options, looked up once a round. */
+struct intent_site {
+	const struct intent__supervisor *supervisor; /* static */
+	const char *app, *node, *cluster;  /* borrowed from intent; cluster is "" for an absent application */
+	const char *basedir;        /* NULL for an absent application */
+	const char *log_user;       /* svlogd runs as; NULL: oneself */
+	const char *builder;        /* --servicebuilder or NULL */
+	const char *builder_config; /* --config */
+	char runit[1024], stage[1024], logs[3300];
+	bool root;
+	char runas[80];             /* "user:group"; "": oneself */
+	uid_t uid, log_uid;
+	gid_t gid, log_gid;
+	char user[64], home[512];   /* of runas; "": unknown */
+	char runas_error[300];      /* why runas will not do; "": it will */
+	char supervisor_error[300]; /* why the supervisor will not do: not there, unknown name; "": it will */
+};
+
+/* Fills *ret; what it points at is borrowed from intent. A bad user is no error but ret->runas_error. */
+void intent_site_init(const json_t *intent, struct intent_site *ret);
+/* "runit" or "systemd"; static. */
+const char *intent_site_supervisor(const struct intent_site *site);
+
+/* ---- installs ---- */
+
+/* <basedir>/installs/<app>_<version>; owned. */
+char *intent_install_path(const struct intent_site *site, const char *version);
+/* What an install means: an array of names, {"error": "..."} when it cannot be run; NULL: not there. New. */
+json_t *intent_install_services(const struct intent_site *site, const char *version);
+/* The version that <basedir>/current names, owned; NULL and a sentence in `foreign` when it is not ours. INTENT_EABSENT. */
+int intent_install_current(const struct intent_site *site, char **ret_owned, char foreign[512], struct intent_error *err);
+
+/* ---- looking ---- */
+
+struct intent_service_state {
+	bool supervised;          /* somebody holds it */
+	bool wanted_up;           /* what the supervisor is told, or will do at boot */
+	bool running;
+	pid_t pid;                /* 0: none */
+	int64_t up_ms;            /* how long its process has been up, by the kernel's clock; -1: it is not */
+	int exits;                /* ends in the last ten minutes that nobody asked for, of what runs now */
+};
+
+/* INTENT_EABSENT: there is no such service of ours. */
+int intent_service_look(const struct intent_site *site, const char *service,
+			struct intent_service_state *ret, struct intent_error *err);
+/* Names of services that are marked as this application's. New. */
+int intent_service_list(const struct intent_site *site, json_t **ret_new, struct intent_error *err);
+/* The names of all applications that have a service marked as ours here. New. */
+int intent_service_apps(const struct intent_site *site, json_t **ret_new, struct intent_error *err);
+/* The last ends, newest last: [{"at": RFC 3339, "status": 1} or {"at", "signal": 9}, ...]. New. */
+json_t *intent_service_exits(const struct intent_site *site, const char *service);
+/* What it writes when its state changes, to be watched; owned, NULL when there is no such thing. */
+char *intent_service_watch_path(const struct intent_site *site, const char *service);
+
+/*
+ * One look at all services named, as of this version: *ret is empty when they are healthy, else the sentence says which
+ * is not, why, how it last ended and the last line of its log. A service that keeps ending must stay up
+ * longer each time before it counts (ten seconds more per end in the last ten minutes, a minute at most): one
+ * that crash-loops is never healthy.
+ */
+void intent_services_health(const struct intent_site *site, const json_t *intent, const char *version,
+			    const json_t *names, struct intent_text *ret);
+
+/* ---- making (setlive) ---- */
+
+/* The service's object of setlive's observed document; NULL json when there is nothing. New. */
+int intent_service_observe(const struct intent_site *site, const json_t *intent, const char *service,
+			   json_t **ret_new, struct intent_error *err);
+/* Make it so, without starting it; only what differs is touched. Safe to repeat. INTENT_ENOTOURS. */
+int intent_service_configure(const struct intent_site *site, const json_t *intent, const char *service,
+			     struct intent_error *err);
+
+/* Asked at least once a second while something is waited for; true gives up (INTENT_ESTALE). */
+typedef bool (*intent_service_waiting)(void *data);
+
+/* What start and stop share. `names`: array of services. */
+struct intent_service_order {
+	const struct intent_site *site;
+	const json_t *names;
+	int64_t timeout_ms;            /* stop: until SIGKILL; start: until a supervisor has taken it */
+	intent_service_waiting waiting; /* may be NULL */
+	void (*note)(const char *words, void *data); /* something a person should know, a line; may be NULL */
+	void *data;
+};
+
+/*
+ * Stop all of them, side by side. for_good: they stay down after a reboot. What each was started with is forgotten
+ * first, so that whatever happens from here on is owed a start. `meanwhile` (may be NULL) runs once they are told.
+ */
+int intent_services_stop(const struct intent_service_order *order, bool for_good,
+			 int (*meanwhile)(void *data, struct intent_error *err), struct intent_error *err);
+/*
+ * Let services that keep ending stay down after the next end, without harming one that stays up: whether they are
+ * all down now. A finding of "down" that cannot turn up again behind our back.
+ */
+int intent_services_settle_down(const struct intent_service_order *order, bool *ret_down, struct intent_error *err);
+/* Start all of them and note, durably, what they were started with (`started`: any object). INTENT_EUNSUPERVISED. */
+int intent_services_start(const struct intent_service_order *order, const json_t *started, struct intent_error *err);
+/* Add members to what a service was started with ("settled", "enabled"); durable. */
+int intent_service_note(const struct intent_site *site, const char *service, const json_t *members,
+			struct intent_error *err);
+/* Stop it, take it from the supervisor and remove all of it but its logs. */
+int intent_service_remove(const struct intent_service_order *order, struct intent_error *err);
+
+/* PATH and everything of env/ as NAME=value: an array of strings, new. For bin/check and hooks. */
+json_t *intent_service_environment(const struct intent_site *site, const json_t *intent, const char *service);
+
+#endif
