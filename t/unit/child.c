@@ -162,6 +162,37 @@ START_TEST(deadline_ends_the_whole_group)
 }
 END_TEST
 
+static int looks;
+
+static bool is_enough(void *data)
+{
+	return ++looks >= *(int *)data;
+}
+
+START_TEST(cancelled)
+{
+	int enough = 2;
+	struct intent_child_options options = { .cancelled = is_enough, .data = &enough, .grace_ms = 100 };
+
+	looks = 0;
+	ck_assert_int_eq(run(&options, "sleep 1000 & echo $!; trap '' TERM; sleep 1001; sleep 1002"), INTENT_ESTALE);
+	ck_assert(result.cancelled && !result.timed_out);
+	ck_assert_int_eq(WTERMSIG(result.status), SIGKILL);
+	ck_assert(is_gone(&result.out));
+	ck_assert_int_eq(looks, 2);
+
+	/* Waited for, however long it takes; and what ends by itself was not cancelled. */
+	looks = 0;
+	options = (struct intent_child_options){ .cancelled = is_enough, .data = &enough, .grace_ms = -1, .stop_signal = SIGINT };
+	ck_assert_int_eq(run(&options, "trap 'sleep 0.3; echo end; exit 3' INT; while :; do sleep 0.01; done"), INTENT_ESTALE);
+	ck_assert_str_eq(intent_text_str(&result.out), "end\n");
+	ck_assert_int_eq(WEXITSTATUS(result.status), 3);
+	enough = 1000;
+	ck_assert_int_eq(run(&options, "exit 0"), 0);
+	ck_assert(!result.cancelled);
+}
+END_TEST
+
 START_TEST(stop_signal_of_choice)
 {
 	struct intent_child_options options = { .deadline_ms = 100, .grace_ms = -1,
@@ -281,6 +312,7 @@ int main(void)
 	tcase_add_test(all, output_is_bounded_and_read_on);
 	tcase_add_test(all, line_by_line);
 	tcase_add_test(all, deadline_ends_the_whole_group);
+	tcase_add_test(all, cancelled);
 	tcase_add_test(all, stop_signal_of_choice);
 	tcase_add_test(all, what_remains_is_killed);
 	tcase_add_test(all, dies_with_its_parent);
