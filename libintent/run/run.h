@@ -54,6 +54,8 @@ int intent__helper_start(struct intent__helper *helper, unsigned id, const json_
 int intent__helper_answer(struct intent__helper *helper, unsigned id, const char *line);
 /* A signal to the round's process (group: to all of its process group). */
 void intent__helper_signal(struct intent__helper *helper, unsigned id, int signal_number, bool group);
+/* When the round is killed, is what works for it spared? By default it is killed, too. */
+void intent__helper_spare(struct intent__helper *helper, unsigned id, bool spare);
 void intent__helper_close(struct intent__helper *helper);
 struct intent__helper *intent__helper_free(struct intent__helper *helper);
 

@@ -42,6 +42,13 @@ static void answer_removal(struct intent__runner *runner, struct intent__slice *
 	intent__helper_answer(runner->helper, slice->round, line);
 }
 
+/* At a stop, an action under way is interrupted and waited for, or killed with all that works for it. */
+static void set_stop(struct intent__runner *runner, struct intent__slice *slice, bool interrupted)
+{
+	slice->stop_signal = interrupted ? SIGINT : SIGKILL;
+	intent__helper_spare(runner->helper, slice->round, interrupted);
+}
+
 static void on_message(unsigned id, json_t *message, void *data)
 {
 	struct intent__runner *runner = data;
@@ -53,7 +60,7 @@ static void on_message(unsigned id, json_t *message, void *data)
 	if (json_object_get(message, "destroy"))
 		answer_removal(runner, slice, message);
 	else if (json_object_get(message, "stop"))
-		slice->stop_signal = !strcmp(intent_json_string(message, "stop", ""), "int") ? SIGINT : SIGKILL;
+		set_stop(runner, slice, !strcmp(intent_json_string(message, "stop", ""), "int"));
 	else if (json_object_get(message, "digest"))
 		snprintf(slice->digest, sizeof(slice->digest), "%s", intent_json_string(message, "digest", ""));
 	else if (json_object_get(message, "progress"))
