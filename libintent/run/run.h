@@ -111,6 +111,15 @@ const json_t *intent__status_all(const struct intent__status *status);
 void intent__status_seen(struct intent__status *status, const struct intent_snapshot *snapshot);
 /* The store can be reached again. */
 void intent__status_retry(struct intent__status *status);
+/*
+ * The session that documents hang on: borrowed, NULL while there is none. One is opened when there is a document to
+ * write, when somebody wants one, and again when it was lost; each time, and each time that
+ * this fails (with NULL), the callback is told.
+ */
+const char *intent__status_session(const struct intent__status *status);
+void intent__status_want_session(struct intent__status *status);
+void intent__status_on_session(struct intent__status *status, void (*callback)(const char *session, void *data),
+			       void *data);
 /* Write what is owed, close the lease, then call. */
 void intent__status_finish(struct intent__status *status, void (*on_done)(void *data), void *data);
 /* Another handle on the store (SIGHUP); everything is published again under a new lease. */
