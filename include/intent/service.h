@@ -86,6 +86,8 @@ int intent_service_look(const struct intent_site *site, const char *service,
 int intent_service_list(const struct intent_site *site, json_t **ret_new, struct intent_error *err);
 /* The names of all applications that have a service marked as ours here. New. */
 int intent_service_apps(const struct intent_site *site, json_t **ret_new, struct intent_error *err);
+/* The directories of these services in which a killed round may have left temporaries: an array of paths. New. */
+json_t *intent_services_places(const struct intent_site *site, const json_t *names);
 /* The last ends, newest last: [{"at": RFC 3339, "status": 1} or {"at", "signal": 9}, ...]. New. */
 json_t *intent_service_exits(const struct intent_site *site, const char *service);
 /* What it writes when its state changes, to be watched; owned, NULL when there is no such thing. */
@@ -122,6 +124,8 @@ struct intent_service_order {
 	void *data;
 };
 
+/* From SIGTERM to SIGKILL, in ms: deploy_config's stop_timeout, else --stop-timeout. */
+int64_t intent_service_stop_timeout(const json_t *intent);
 /*
  * Stop all of them, side by side. for_good: they stay down after a reboot. What each was started with is forgotten
  * first, so that whatever happens from here on is owed a start. `meanwhile` (may be NULL) runs once they are told.
