@@ -594,7 +594,8 @@ test_session() {
 	is "$status" 0 "${as}a fact under --once: published, without a session"
 	check "$as... and stays" has_fact well
 	launch
-	check "${as}a running agent binds it" wait_for 10 is_in a converged
+	alive() { is_in a converged && [[ $(doc a) != *once* ]]; }
+	check "${as}a running agent binds it" wait_for 10 alive
 	stop "$agent"
 	check "$as... so that it goes with the agent" wait_for 5 no_fact
 	launch
