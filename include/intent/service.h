@@ -79,7 +79,13 @@ struct intent_service_state {
 	int exits;                /* ends in the last ten minutes that nobody asked for, of what runs now */
 };
 
-/* INTENT_EABSENT: there is no such service of ours. */
+/*
+ * INTENT_EABSENT: there is no such service of ours.
+ *
+ * Anybody may look. Who is neither root nor the user of runsv cannot ask runsv itself: `supervised` is then a
+ * guess for a service that is down, and for one that runs means that its process is a child of a runsv
+ * of that name. Down is down for everybody, and so is how long it has been up.
+ */
 int intent_service_look(const struct intent_site *site, const char *service,
 			struct intent_service_state *ret, struct intent_error *err);
 /* Names of services that are marked as this application's. New. */
