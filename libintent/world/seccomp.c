@@ -17,9 +17,9 @@
  * tools differ too much from system to system for the other way round.
  */
 #if defined(__s390__)
-#define CLONE_FLAGS SCMP_A1
+#define CLONE_FLAGS 1
 #else
-#define CLONE_FLAGS SCMP_A0
+#define CLONE_FLAGS 0
 #endif
 
 enum { PURE = 1, FILES = 2, NETWORK = 4, LOOP = 8, ALONE = 16, TOOLS = 32, EVERY = NETWORK | LOOP | ALONE | TOOLS };
@@ -88,10 +88,12 @@ static const struct { int number; unsigned kinds; } rules[] = {
 	{SCMP_SYS(openat2), NETWORK},
 };
 
+#define ARGUMENT(...) ((struct scmp_arg_cmp){__VA_ARGS__})
+
 /* A rule on one argument; a call that this architecture does not have needs none. */
-static int refuse(scmp_filter_ctx filter, int error, int call, unsigned count, struct scmp_arg_cmp argument)
+static int refuse(scmp_filter_ctx filter, int error, int call, struct scmp_arg_cmp argument)
 {
-	int code = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(error & 0xffff), call, count, &argument);
+	int code = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(error & 0xffff), call, 1, &argument);
 
 	return code == -EDOM ? 0 : code;
 }
@@ -99,30 +101,30 @@ static int refuse(scmp_filter_ctx filter, int error, int call, unsigned count, s
 /* Nobody types into a terminal for its person. */
 static int refuse_typing(scmp_filter_ctx filter)
 {
-	int code = refuse(filter, EPERM, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff, TIOCSTI));
+	int code = refuse(filter, EPERM, SCMP_SYS(ioctl), ARGUMENT(1, SCMP_CMP_MASKED_EQ, 0xffffffff, TIOCSTI));
 
-	return code ? code : refuse(filter, EPERM, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff, TIOCLINUX));
+	return code ? code : refuse(filter, EPERM, SCMP_SYS(ioctl), ARGUMENT(1, SCMP_CMP_MASKED_EQ, 0xffffffff, TIOCLINUX));
 }
 
 /* Threads yes (a resolver's), processes no; what clone3() is asked for cannot be seen, and glibc falls back. */
 static int refuse_processes(scmp_filter_ctx filter)
 {
-	int code = refuse(filter, ENOSYS, SCMP_SYS(clone3), 0, SCMP_A0(SCMP_CMP_EQ, 0));
+	int code = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
 
-	if (!code)
-		code = refuse(filter, EPERM, SCMP_SYS(clone), 1, CLONE_FLAGS(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
+	if (!code || code == -EDOM)
+		code = refuse(filter, EPERM, SCMP_SYS(clone), ARGUMENT(CLONE_FLAGS, SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
 	/* abort() is fine. */
-	return code ? code : refuse(filter, EPERM, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_NE, (scmp_datum_t)getpid()));
+	return code ? code : refuse(filter, EPERM, SCMP_SYS(tgkill), ARGUMENT(0, SCMP_CMP_NE, (scmp_datum_t)getpid(), 0));
 }
 
 /* Of sockets those that stores, supervisors and resolvers are reached by. */
 static int refuse_families(scmp_filter_ctx filter)
 {
-	int code = refuse(filter, EAFNOSUPPORT, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_GT, AF_NETLINK));
+	int code = refuse(filter, EAFNOSUPPORT, SCMP_SYS(socket), ARGUMENT(0, SCMP_CMP_GT, AF_NETLINK, 0));
 
 	for (unsigned family = 0; family < AF_NETLINK && !code; family++)
 		if (family != AF_UNIX && family != AF_INET && family != AF_INET6)
-			code = refuse(filter, EAFNOSUPPORT, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, family));
+			code = refuse(filter, EAFNOSUPPORT, SCMP_SYS(socket), ARGUMENT(0, SCMP_CMP_EQ, family, 0));
 	return code;
 }
 
@@ -133,9 +135,9 @@ static int refuse_writing(scmp_filter_ctx filter)
 	int code = 0;
 
 	for (size_t i = 0; i < sizeof(flags) / sizeof(*flags) && !code; i++) {
-		code = refuse(filter, EPERM, SCMP_SYS(open), 1, SCMP_A1(SCMP_CMP_MASKED_EQ, flags[i], flags[i]));
+		code = refuse(filter, EPERM, SCMP_SYS(open), ARGUMENT(1, SCMP_CMP_MASKED_EQ, flags[i], flags[i]));
 		if (!code)
-			code = refuse(filter, EPERM, SCMP_SYS(openat), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, flags[i], flags[i]));
+			code = refuse(filter, EPERM, SCMP_SYS(openat), ARGUMENT(2, SCMP_CMP_MASKED_EQ, flags[i], flags[i]));
 	}
 	return code;
 }
