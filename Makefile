@@ -56,7 +56,8 @@ agent_bin := $(agents:%=$(O)/bin/pp-%)
 ppctl_bin := $(if $(ppctl_src),$(O)/bin/ppctl)
 unit_bin := $(unit_src:%.c=$(O)/%)
 tool_bin := $(tool_src:%.c=$(O)/%)
-planners := $(wildcard agents/*/plan.c)
+# A planner is plan.c, with plan-*.c where that grew too long.
+planners := $(wildcard agents/*/plan.c agents/*/plan-*.c)
 all_obj := $(call obj,$(lib_src) $(agent_src) $(ppctl_src) $(unit_src) $(tool_src))
 
 .PHONY: all check demo install bench fuzz lint fault clean tests dependencies pure
@@ -106,7 +107,7 @@ $(tool_bin): $(O)/%: $(O)/%.o $(lib)
 	$(call say,LD,$@)$(CC) $(ldflags) -o $@ $^ $(libs)
 
 # Every agent's planner by name, <agent>_plan, for t/unit/plan.c.
-planned := $(patsubst agents/%/plan.c,%,$(planners))
+planned := $(patsubst agents/%/plan.c,%,$(filter %/plan.c,$(planners)))
 $(O)/t/unit/plan.o: cflags += -I$(O)
 $(O)/t/unit/plan.o: $(O)/planners.h
 $(O)/planners.h: $(planners) $(O)/flags

@@ -54,6 +54,8 @@ struct intent_slicer {
 	 * {"intent": {"app": ..., "absent": true}}, or with INTENT_EVANISHED when everything is gone.
 	 */
 	json_t *(*slices)(const struct intent_snapshot *snapshot, const json_t *options, const json_t *known);
+	/* A slice hangs on every prefix, not only on those that bear its name: all are read again before it removes anything. */
+	bool reads_all;
 };
 
 /*
