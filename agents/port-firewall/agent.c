@@ -153,6 +153,7 @@ static const struct intent_verb verbs[] = {
 	{"sweep", 0, sweep},
 	{"remember", 0, remember},
 	{"replace", 0, replace},
+	{"renew", INTENT_VERB_DESTROYS, close_ports},
 	{"remove", INTENT_VERB_DESTROYS, replace},
 	/* One that may not be written keeps no other from being. */
 	{"write", INTENT_VERB_INDEPENDENT, write_file},

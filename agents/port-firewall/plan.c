@@ -273,19 +273,36 @@ static void put_why(struct intent_text *why, const struct firewall_look *look, c
 		intent_text_printf(why, "%sit is not as it was left", why->length ? "; " : "");
 }
 
+/*
+ * What the table holds is not remembered, so nobody can say what this closes: only with intent that was read again,
+ * and remembered in the same step.
+ */
+static int plan_renew(struct firewall_look *look, const char *table, const json_t *rules, const char *why)
+{
+	json_t *effect = table_effect(rules);
+
+	json_object_set_new(effect, "known", json_copy(look->known));
+	return intent_plan_add(look->plan, "renew", table, json_pack("{so sO*}", "known", json_copy(look->known), "rules", rules),
+			       effect, "Table inet %s: %s", table, why);
+}
+
 static int plan_replace(struct firewall_look *look, const json_t *rules)
 {
 	const char *table = intent_json_string(look->options, "table", "platypus");
 	intent_text_auto struct intent_text why = INTENT_TEXT_INIT;
+	bool in_place = is_in_place(look, rules);
 
-	if (is_in_place(look, rules))
-		return 0;
-	if (!rules)
-		return intent_plan_add(look->plan, "remove", table, NULL, table_effect(NULL),
-				       "Removing table inet %s: nothing is to be opened, and the policy is accept", table);
-	put_why(&why, look, rules);
-	return intent_plan_add(look->plan, "replace", table, json_pack("{sO}", "rules", rules), table_effect(rules),
-			       "Table inet %s: %s", table, intent_text_str(&why));
+	if (rules)
+		put_why(&why, look, rules);
+	else
+		intent_text_puts(&why, "nothing is to be open, and the policy is accept: removing it");
+	if (!in_place && !known_before(look) && json_object_get(look->observed, "table"))
+		return plan_renew(look, table, rules, intent_text_str(&why));
+	if (firewall__plan_remember(look))
+		return -ENOMEM;
+	return in_place ? 0 :
+		intent_plan_add(look->plan, rules ? "replace" : "remove", table, json_pack("{sO*}", "rules", rules),
+				table_effect(rules), "Table inet %s: %s", table, intent_text_str(&why));
 }
 
 /* One after the other, each a whole ruleset: any of them may be the last that is permitted. */
@@ -329,7 +346,7 @@ static int plan_table(struct firewall_look *look, struct intent_error *err)
 					    "inet %s), or choose another name with --table", table, foreign, table);
 		return 0;
 	}
-	if (firewall__plan_remember(look) || plan_replace(look, rules))
+	if (plan_replace(look, rules))
 		return -ENOMEM;
 	return plan_close(look, err);
 }
