@@ -1,55 +1,21 @@
 /* pp-setlive: the active version of each application runs, and <basedir>/current points at it. */
-#include <dirent.h>
-#include <errno.h>
 #include <sys/stat.h>
 
 #include <intent/agent.h>
-#include "service.h"
 #include "setlive.h"
 
-/* Whose service directories are in --runit-stage: found again when the state directory is lost. */
+/* Whose services there are: found again when the state directory is lost. */
 static int setlive_discover(const json_t *options, json_t **ret_new_names, struct intent_error *err)
 {
-	const char *stage = intent_json_string(options, "runit-stage", "/var/service-stage");
-	DIR *listing = opendir(stage);
-	json_t *names = json_array();
-	struct dirent *entry;
+	intent_json_auto json_t *intent = json_pack("{sO}", "options", options);
+	struct intent_site site;
 
-	if (!listing && errno != ENOENT) {
-		json_decref(names);
-		return intent_fail_errno(err, "%s: cannot list it", stage);
-	}
-	while (listing && (entry = readdir(listing))) {
-		intent_free_auto char *path =
-			intent_format("%s/%s/" SERVICE_OWNER, stage, entry->d_name);
-		intent_json_auto json_t *record = NULL;
-		struct intent_error ignored;
-		bool known = false;
-		size_t i;
-		json_t *item;
-
-		if (*entry->d_name == '.' || !path ||
-		    intent_file_read_json(path, 4096, &record, &ignored) ||
-		    strcmp(intent_json_string(record, "agent", ""), "setlive"))
-			continue;
-		const char *app = intent_json_string(record, "app", "");
-		json_array_foreach(names, i, item)
-			known = known || !strcmp(json_string_value(item), app);
-		if (!known && intent_name_is_valid(app))
-			json_array_append_new(names, json_string(app));
-	}
-	if (listing)
-		closedir(listing);
-	*ret_new_names = names;
-	return 0;
+	intent_site_init(intent, &site);
+	return intent_service_apps(&site, ret_new_names, err);
 }
 
 static const struct intent_option options[] = {
-	{ "runit", INTENT_OPTION_PATH, "DIR", NULL, "SVDIR", 0, 0,
-	  "directory that runsvdir watches (default: /var/service, or /etc/service where only that "
-	  "exists)" },
-	{ "runit-stage", INTENT_OPTION_PATH, "DIR", "/var/service-stage", NULL, 0, 0,
-	  "where service directories are built; on the same machine, not below --runit" },
+	INTENT_SITE_OPTIONS,
 	{ "servicebuilder", INTENT_OPTION_STRING, "COMMAND", NULL, NULL, 0, 0,
 	  "let this command build the service directories from definitions in --config" },
 	{ "config", INTENT_OPTION_PATH, "DIR", "/etc/servicebuilder.d", NULL, 0, 0,

@@ -2,9 +2,6 @@
  * What the files of pp-setlive share.
  *
  *	plan.c     what to do, from two documents; pure
- *	render.c   what a service directory contains, from intent; pure but for user names
- *	service.c  one service directory: what stands there, make it so, take it away
- *	runit.c    the supervisor
  *	observe.c  what is there
  *	apply.c    what the verbs do
  *	agent.c    the table, options, main
@@ -35,10 +32,7 @@
 #define SETLIVE_H
 
 #include <intent/agent.h>
-
-struct site;
-
-#define LAUNCH_MAX 64          /* programs in bin/launch/ */
+#include <intent/service.h>
 
 int setlive_plan(const json_t *intent, const json_t *observed, struct intent_plan *plan,
 		 struct intent_error *err);
@@ -52,18 +46,11 @@ json_t *setlive__wanted(const json_t *intent, const char *version);
 int setlive__observe(struct intent_round *round, const json_t *intent, json_t **ret_new_observed,
 		     struct intent_error *err);
 
-/* <basedir>/installs/<app>_<version>; owned. */
-char *setlive__install_path(const struct site *site, const char *version);
-
 /*
  * The services that an install means, or {"error"}; NULL: it is not there. The active one is locked
  * (shared) until the process ends, so that preparer cannot take it away meanwhile. New.
  */
-json_t *setlive__install(const struct site *site, const char *version, bool active);
-
-/* One look at all services named: *ret is empty when they are healthy, else why not. */
-void setlive__health(const struct site *site, const json_t *intent, const json_t *names,
-		     struct intent_text *ret);
+json_t *setlive__install(const struct intent_site *site, const char *version, bool active);
 
 extern const struct intent_verb setlive__verbs[];
 

@@ -79,13 +79,21 @@ struct intent_service_state {
 	int exits;                /* ends in the last ten minutes that nobody asked for, of what runs now */
 };
 
-/* INTENT_EABSENT: there is no such service of ours. */
+/*
+ * INTENT_EABSENT: there is no such service of ours.
+ *
+ * Anybody may look. Who is neither root nor the user of runsv cannot ask runsv itself: `supervised` is then a
+ * guess for a service that is down, and for one that runs means that its process is a child of a runsv
+ * of that name. Down is down for everybody, and so is how long it has been up.
+ */
 int intent_service_look(const struct intent_site *site, const char *service,
 			struct intent_service_state *ret, struct intent_error *err);
 /* Names of services that are marked as this application's. New. */
 int intent_service_list(const struct intent_site *site, json_t **ret_new, struct intent_error *err);
 /* The names of all applications that have a service marked as ours here. New. */
 int intent_service_apps(const struct intent_site *site, json_t **ret_new, struct intent_error *err);
+/* The directories of these services in which a killed round may have left temporaries: an array of paths. New. */
+json_t *intent_services_places(const struct intent_site *site, const json_t *names);
 /* The last ends, newest last: [{"at": RFC 3339, "status": 1} or {"at", "signal": 9}, ...]. New. */
 json_t *intent_service_exits(const struct intent_site *site, const char *service);
 /* What it writes when its state changes, to be watched; owned, NULL when there is no such thing. */
@@ -122,6 +130,8 @@ struct intent_service_order {
 	void *data;
 };
 
+/* From SIGTERM to SIGKILL, in ms: deploy_config's stop_timeout, else --stop-timeout. */
+int64_t intent_service_stop_timeout(const json_t *intent);
 /*
  * Stop all of them, side by side. for_good: they stay down after a reboot. What each was started with is forgotten
  * first, so that whatever happens from here on is owed a start. `meanwhile` (may be NULL) runs once they are told.

@@ -1,6 +1,5 @@
 /* Before anything is removed: intent is read again, and the runner counts. */
 #include <errno.h>
-#include <sys/socket.h>
 #include "round.h"
 
 /* Does a prefix concern this slice: asked for without knowing anything, or named after it, unless all do? */
@@ -97,21 +96,11 @@ int intent__round_ask(struct intent_round *round, const json_t *subjects, struct
 {
 	intent_json_auto json_t *question = json_pack("{sO si}", "destroy", subjects, "owned", round->owned);
 	char answer[sizeof(err->msg)];
-	size_t length = 0;
-	ssize_t got;
 
 	if (json_is_true(json_object_get(round->intent, "retired")))
 		return 0;
 	intent__round_tell(round, question);
-	while (length + 1 < sizeof(answer)) {
-		got = recv(round->channel, answer + length, 1, 0);
-		if (got < 0 && errno == EINTR && !intent__round_stop_requested)
-			continue;
-		if (got <= 0)
-			return intent_fail(err, INTENT_EUNAVAILABLE, "nothing is removed: the runner did not answer");
-		if (answer[length++] == '\n')
-			break;
-	}
-	answer[length - 1] = '\0';
+	if (intent__round_answer(round, "destroy ", INT64_MAX, answer, sizeof(answer), err) < 0)
+		return intent_wrap(err, "nothing is removed");
 	return *answer ? intent_fail(err, INTENT_EDESTROY, "%s", answer) : 0;
 }

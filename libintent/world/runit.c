@@ -5,29 +5,26 @@
 #include "runit.h"
 
 #define TAI64_UNIX 4611686018427387914ULL  /* 2^62 + 10 */
-#define POLL_SHARE 16        /* ask again after a sixteenth of the time waited so far */
-#define POLL_MIN_US 250
-#define POLL_MAX_US 100000
 
-int runit_status_parse(const void *bytes, size_t count, struct runit_status *ret,
+int intent__runit_status_parse(const void *bytes, size_t count, struct intent__runit_status *ret,
 		       struct intent_error *err)
 {
 	const unsigned char *b = bytes;
 	uint64_t seconds = 0;
 
-	if (count != RUNIT_STATUS_SIZE)
+	if (count != INTENT__RUNIT_STATUS_SIZE)
 		return intent_fail(err, INTENT_EMALFORMED, "status has %zu bytes instead of %d",
-				   count, RUNIT_STATUS_SIZE);
+				   count, INTENT__RUNIT_STATUS_SIZE);
 	for (int i = 0; i < 8; i++)
 		seconds = seconds << 8 | b[i];
 	uint32_t pid = b[12] | (uint32_t)b[13] << 8 | (uint32_t)b[14] << 16 | (uint32_t)b[15] << 24;
-	if (pid > INT32_MAX || (b[17] != 'u' && b[17] != 'd') || b[19] > RUNIT_FINISH ||
+	if (pid > INT32_MAX || (b[17] != 'u' && b[17] != 'd') || b[19] > INTENT__RUNIT_FINISH ||
 	    b[16] > 1 || b[18] > 1)
 		return intent_fail(err, INTENT_EMALFORMED, "status is not runsv's");
 	/* A clock before 1970, or absurd bytes: nothing depends on it, so no error. */
 	bool sane = seconds >= TAI64_UNIX && seconds - TAI64_UNIX < INT64_MAX / 1000;
 
-	*ret = (struct runit_status){
+	*ret = (struct intent__runit_status){
 		.since = sane ? (int64_t)(seconds - TAI64_UNIX) : 0,
 		.pid = (pid_t)pid,
 		.paused = b[16],
@@ -50,14 +47,54 @@ static int open_fifo(const char *service, const char *name)
 	return open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 }
 
-bool runit_is_supervised(const char *service)
+/* The line of /proc/PID/NAME in `out`, its NULs made blanks; false: no such process. */
+static bool process_line(pid_t pid, const char *name, char out[512])
 {
-	intent_close_auto int fd = open_fifo(service, "supervise/ok");
+	char path[48];
 
-	return fd >= 0;
+	snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
+	intent_close_auto int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t got = fd < 0 ? -1 : read(fd, out, 511);
+	if (got <= 0)
+		return false;
+	out[got] = '\0';
+	for (ssize_t i = 0; i < got; i++)
+		if (!out[i] || out[i] == '\n')
+			out[i] = ' ';
+	return true;
 }
 
-int runit_status_read(const char *service, struct runit_status *ret, struct intent_error *err)
+/* Is this process a child of "runsv .../SERVICE"? */
+static bool is_child_of_runsv(pid_t pid, const char *service)
+{
+	char line[512], *rest, *word, *last = NULL;
+	int parent;
+
+	if (!process_line(pid, "stat", line) || !(rest = strrchr(line, ')')) ||
+	    sscanf(rest, ") %*c %d", &parent) != 1 || !process_line(parent, "cmdline", line))
+		return false;
+	const char *program = strtok_r(line, " ", &rest);
+	while ((word = strtok_r(NULL, " ", &rest)))
+		last = word;
+	return program && last && intent_ends_with(program, "runsv") &&
+		!strcmp(strrchr(last, '/') ? strrchr(last, '/') + 1 : last,
+			strrchr(service, '/') ? strrchr(service, '/') + 1 : service);
+}
+
+bool intent__runit_is_supervised(const char *service)
+{
+	intent_close_auto int fd = open_fifo(service, "supervise/ok");
+	struct intent__runit_status status;
+	struct intent_error ignored;
+
+	if (fd >= 0 || errno != EACCES)
+		return fd >= 0;
+	if (intent__runit_status_read(service, &status, &ignored))
+		return false;
+	return status.pid ? is_child_of_runsv(status.pid, service) : true;
+}
+
+int intent__runit_status_read(const char *service, struct intent__runit_status *ret, struct intent_error *err)
 {
 	intent_free_auto char *path = intent_format("%s/supervise/status", service);
 	intent_free_auto char *bytes = NULL;
@@ -66,7 +103,7 @@ int runit_status_read(const char *service, struct runit_status *ret, struct inte
 	if (!path)
 		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
 	if (intent_file_read(AT_FDCWD, path, 64, &bytes, &count, err) ||
-	    runit_status_parse(bytes, count, ret, err))
+	    intent__runit_status_parse(bytes, count, ret, err))
 		return intent_wrap(err, "%s", path);
 	return 0;
 }
@@ -92,60 +129,12 @@ static int control(const char *service, const char *fifo, const char *commands,
 	return intent_fail_errno(err, "%s/%s", service, fifo);
 }
 
-int runit_control(const char *service, const char *commands, struct intent_error *err)
+int intent__runit_control(const char *service, const char *commands, struct intent_error *err)
 {
 	return control(service, "supervise/control", commands, err);
 }
 
-int runit_control_log(const char *service, const char *commands, struct intent_error *err)
+int intent__runit_control_log(const char *service, const char *commands, struct intent_error *err)
 {
 	return control(service, "log/supervise/control", commands, err);
-}
-
-int64_t runit_uptime(pid_t pid)
-{
-	intent_free_auto char *text = NULL;
-	struct intent_error ignored;
-	unsigned long long ticks;
-	size_t count;
-	char path[32];
-
-	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-	if (pid <= 0 || intent_file_read(AT_FDCWD, path, 4096, &text, &count, &ignored))
-		return -1;
-	/* The second field may contain blanks and ')'; start time is the 22nd. */
-	const char *rest = strrchr(text, ')');
-	for (int field = 2; rest && field < 22; field++) {
-		rest = strchr(rest + 1, ' ');
-		/* The third: a zombie has ended. */
-		if (rest && field == 2 && rest[1] == 'Z')
-			return -1;
-	}
-	if (!rest || sscanf(rest, " %llu", &ticks) != 1)
-		return -1;
-	int64_t up = intent_time_monotonic() -
-		     (int64_t)(ticks * 1000 / (unsigned long)sysconf(_SC_CLK_TCK));
-	return up > 0 ? up : 0;
-}
-
-int runit_wait(int64_t deadline, bool (*done)(void *data), bool (*cancelled)(void *data),
-	       void *data, struct intent_error *err)
-{
-	int64_t start = intent_time_monotonic();
-
-	while (!done(data)) {
-		int64_t now = intent_time_monotonic();
-		int64_t pause_us = (now - start) * 1000 / POLL_SHARE;
-
-		if (now >= deadline)
-			return intent_fail(err, INTENT_ETIMEOUT, "the time is up");
-		if (cancelled && cancelled(data))
-			return intent_fail(err, INTENT_ESTALE,
-					   "stopped waiting: told to end, or intent changed");
-		if (pause_us > (deadline - now) * 1000)
-			pause_us = (deadline - now) * 1000;
-		usleep((useconds_t)(pause_us < POLL_MIN_US ? POLL_MIN_US :
-				    pause_us > POLL_MAX_US ? POLL_MAX_US : pause_us));
-	}
-	return 0;
 }

@@ -1,0 +1,284 @@
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+
+#include "supervisor.h"
+
+#define STARTED_MAX (4u << 20)
+
+/* ---- whose is it? ---- */
+
+/* "" when <stage>/<service> is this application's, "absent" words in `why` otherwise. */
+enum owner { OWNER_NONE, OWNER_US, OWNER_FOREIGN };
+
+static enum owner owner_of(const struct intent_site *site, const char *service, char why[512])
+{
+	intent_free_auto char *directory = intent__service_path(site, service, NULL);
+	intent_free_auto char *path = intent__service_path(site, service, INTENT__OWNER);
+	intent_json_auto json_t *record = NULL;
+	struct intent_error ignored;
+	struct stat seen;
+
+	if (!directory || !path || lstat(directory, &seen))
+		return OWNER_NONE;
+	if (!S_ISDIR(seen.st_mode) || intent_file_read_json(path, 4096, &record, &ignored) ||
+	    strcmp(intent_json_string(record, "agent", ""), "setlive")) {
+		snprintf(why, 512, "%.300s exists and was not made by pp-setlive; move it away",
+			 directory);
+		return OWNER_FOREIGN;
+	}
+	const char *app = intent_json_string(record, "app", "");
+	if (!strcmp(app, site->app))
+		return OWNER_US;
+	snprintf(why, 512, "%.300s belongs to application %.128s; rename one of the two", directory,
+		 app);
+	return OWNER_FOREIGN;
+}
+
+bool intent__service_is_ours(const struct intent_site *site, const char *service)
+{
+	char why[512];
+
+	return owner_of(site, service, why) == OWNER_US;
+}
+
+int intent_service_apps(const struct intent_site *site, json_t **ret_new, struct intent_error *err)
+{
+	DIR *stage = opendir(site->stage);
+	intent_json_auto json_t *apps = json_object();
+	json_t *names, *value;
+	struct dirent *entry;
+	const char *name;
+
+	if (!stage && errno != ENOENT)
+		return intent_fail_errno(err, "%s: cannot list it", site->stage);
+	while (stage && (entry = readdir(stage))) {
+		intent_free_auto char *path = intent__service_path(site, entry->d_name, INTENT__OWNER);
+		intent_json_auto json_t *record = NULL;
+		struct intent_error ignored;
+
+		if (*entry->d_name == '.' || !path ||
+		    intent_file_read_json(path, 4096, &record, &ignored) ||
+		    strcmp(intent_json_string(record, "agent", ""), "setlive"))
+			continue;
+		const char *app = intent_json_string(record, "app", "");
+		if (intent_name_is_valid(app))
+			json_object_set_new(apps, app, json_null());
+	}
+	if (stage)
+		closedir(stage);
+	names = json_array();
+	json_object_foreach(apps, name, value)
+		json_array_append_new(names, json_string(name));
+	*ret_new = names;
+	return 0;
+}
+
+json_t *intent_services_places(const struct intent_site *site, const json_t *names)
+{
+	static const char *const parts[] = { NULL, "env", "log" };
+	json_t *places = json_pack("[ss]", site->stage, site->runit), *item;
+	size_t i;
+
+	if (site->basedir)
+		json_array_append_new(places, json_string(site->logs));
+	json_array_foreach((json_t *)(uintptr_t)names, i, item) {
+		const char *name = json_string_value(item);
+
+		for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) {
+			intent_free_auto char *path = intent__service_path(site, name, parts[k]);
+
+			json_array_append_new(places, json_string(path ? path : ""));
+		}
+		if (site->basedir)
+			json_array_append_new(places, json_sprintf("%s/%s", site->logs, name));
+	}
+	return places;
+}
+
+int intent_service_list(const struct intent_site *site, json_t **ret_new, struct intent_error *err)
+{
+	DIR *stage = opendir(site->stage);
+	size_t length = strlen(site->app);
+	json_t *names = json_array();
+	struct dirent *entry;
+	char why[512];
+
+	if (!stage && errno != ENOENT) {
+		json_decref(names);
+		return intent_fail_errno(err, "%s: cannot list it", site->stage);
+	}
+	while (stage && (entry = readdir(stage))) {
+		const char *name = entry->d_name;
+
+		if (!strncmp(name, site->app, length) && (!name[length] || name[length] == '-') &&
+		    owner_of(site, name, why) == OWNER_US)
+			json_array_append_new(names, json_string(name));
+	}
+	if (stage)
+		closedir(stage);
+	*ret_new = names;
+	return 0;
+}
+
+/* ---- observe ---- */
+
+void intent__boot_id(char out[40])
+{
+	intent_free_auto char *text = NULL;
+	struct intent_error ignored;
+	size_t count;
+
+	if (intent_file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &text, &count, &ignored))
+		text = NULL;
+	snprintf(out, 40, "%.36s", text ? text : "");
+}
+
+int intent__service_record_start(const struct intent_site *site, const char *service,
+				 const json_t *wanted, struct intent_error *err)
+{
+	intent_free_auto char *path = intent__service_path(site, service, INTENT__STARTED);
+	char boot[40];
+
+	intent__boot_id(boot);
+	intent_json_auto json_t *record =
+		json_pack("{ss sI sO}", "boot", boot, "at", (json_int_t)intent_time_monotonic(),
+			  "wanted", wanted);
+	if (!path || !record)
+		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
+	return intent_file_write_json(path, record, 0600, err);
+}
+
+/*
+ * First of all, whatever happens from here on is owed a start. Not synced: should power fail,
+ * the process that the note is about dies too, and what runs after that boot was
+ * started from the files that there are then (observe_started()).
+ */
+int intent__service_forget_start(const struct intent_site *site, const char *service,
+				 struct intent_error *err)
+{
+	intent_free_auto char *path = intent__service_path(site, service, INTENT__STARTED);
+
+	if (!path || (unlink(path) && errno != ENOENT))
+		return intent_fail_errno(err, "%s/%s/" INTENT__STARTED ": cannot be removed",
+					 site->stage, service);
+	return 0;
+}
+
+int intent_service_note(const struct intent_site *site, const char *service, const json_t *members,
+			struct intent_error *err)
+{
+	intent_free_auto char *path = intent__service_path(site, service, INTENT__STARTED);
+	intent_json_auto json_t *record = NULL;
+
+	if (!path)
+		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
+	if (intent_file_read_json(path, STARTED_MAX, &record, err))
+		return err->code;
+	if (json_object_update(record, (json_t *)(uintptr_t)members))
+		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
+	return intent_file_write_json(path, record, 0600, err);
+}
+
+/* What was noted later goes beside what it was started with. */
+static void add_notes(const json_t *record, json_t *object)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach((json_t *)(uintptr_t)record, name, value)
+		if (strcmp(name, "boot") && strcmp(name, "at") && strcmp(name, "wanted"))
+			json_object_set(object, name, value);
+}
+
+/* Time since then, or since boot: by the clock that nobody sets. */
+static void observe_started(const struct intent_site *site, const char *service, json_t *object)
+{
+	intent_free_auto char *path = intent__service_path(site, service, INTENT__STARTED);
+	intent_json_auto json_t *record = NULL;
+	struct intent_error ignored;
+	int64_t now = intent_time_monotonic(), at;
+	char boot[40];
+
+	if (!path || intent_file_read_json(path, STARTED_MAX, &record, &ignored))
+		return;
+	intent__boot_id(boot);
+	bool same_boot = !strcmp(boot, intent_json_string(record, "boot", "?"));
+
+	/* After a boot it was started from these files: what, when they are not as intended? */
+	if (!same_boot && json_array_size(json_object_get(object, "stale")))
+		return;
+	at = same_boot ? intent_json_integer(record, "at", 0) : 0;
+	json_object_set(object, "started", json_object_get(record, "wanted"));
+	json_object_set_new(object, "started_ms", json_integer(now > at ? now - at : 0));
+	add_notes(record, object);
+}
+
+int intent_service_observe(const struct intent_site *site, const json_t *intent, const char *service,
+			   json_t **ret_new, struct intent_error *err)
+{
+	struct intent__seen seen;
+	bool linked;
+	char why[512];
+
+	enum owner owner = owner_of(site, service, why);
+	if (owner == OWNER_FOREIGN || !site->supervisor->linked(site, service, &linked, why)) {
+		*ret_new = json_pack("{ss}", "foreign", why);
+		return *ret_new ? 0 : intent_fail(err, -ENOMEM, "%s: out of memory", service);
+	}
+	*ret_new = NULL;
+	/* A link of ours that leads nowhere is as good as none: making the directory mends it. */
+	if (owner == OWNER_NONE)
+		return 0;
+	site->supervisor->look(site, service, &seen);
+	intent_json_auto json_t *files =
+		site->basedir ? intent__service_render(site, intent, service) : json_object();
+	json_t *object = json_pack("{sb ss sb sb}", "linked", linked, "want", seen.want_up ? "up" : "down",
+				   "down", seen.stays_down, "supervised", seen.supervised);
+
+	json_object_set_new(object, "stale", site->basedir ?
+			    intent__service_stale(site, intent, service, files) : json_array());
+	observe_started(site, service, object);
+	*ret_new = object;
+	return 0;
+}
+
+/* ---- make it so ---- */
+
+int intent_service_configure(const struct intent_site *site, const json_t *intent, const char *service,
+			     struct intent_error *err)
+{
+	intent_json_auto json_t *files = intent__service_render(site, intent, service), *stale = NULL;
+	char why[512];
+	bool linked;
+
+	enum owner owner = owner_of(site, service, why);
+	if (owner == OWNER_FOREIGN || !site->supervisor->linked(site, service, &linked, why))
+		return intent_fail(err, INTENT_ENOTOURS, "%s", why);
+	if (owner == OWNER_NONE && intent__service_create(site, files, service, err))
+		return err->code;
+	stale = intent__service_stale(site, intent, service, files);
+	if (intent__service_repair(site, intent, files, service, stale, err))
+		return err->code;
+	return site->supervisor->publish(site, service, err);
+}
+
+json_t *intent_service_environment(const struct intent_site *site, const json_t *intent, const char *service)
+{
+	intent_json_auto json_t *env = intent__service_variables(site, intent, service);
+	const char *path = getenv("PATH"), *name;
+	json_t *list = json_array(), *value;
+
+	if (!json_object_get(env, "PATH"))
+		json_array_append_new(list, json_sprintf("PATH=%s", path ? path : "/usr/bin:/bin"));
+	json_object_foreach(env, name, value)
+		if (json_is_string(value))
+			json_array_append_new(
+				list, json_sprintf("%s=%s", name, json_string_value(value)));
+	return list;
+}
+
+char *intent_service_watch_path(const struct intent_site *site, const char *service)
+{
+	return site->supervisor->watch_path(site, service);
+}
