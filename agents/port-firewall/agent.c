@@ -1,4 +1,5 @@
-/* pp-port-firewall: what this node's applications and gates open is open, and nothing that was opened for them stays so. */
+/* pp-port-firewall: what this node's applications and gates open is open, and what they do no
+ * longer is not. */
 #include <ctype.h>
 #include <errno.h>
 #include <libgen.h>
@@ -25,9 +26,11 @@ static void read_known(struct intent_round *round, json_t *observed)
 	json_t *openings;
 	void *next;
 
-	if (!path || intent_file_read_json(path, KNOWN_MAX, &known, &err) || !json_is_object(known)) {
+	if (!path || intent_file_read_json(path, KNOWN_MAX, &known, &err) ||
+	    !json_is_object(known)) {
 		if (err.code != INTENT_EABSENT)
-			intent_round_log(round, INTENT_WARN, "What applications had open is not known: %s", err.msg);
+			intent_round_log(round, INTENT_WARN,
+					 "What applications had open is not known: %s", err.msg);
 		return;
 	}
 	json_object_foreach_safe(known, next, name, openings)
@@ -37,12 +40,14 @@ static void read_known(struct intent_round *round, json_t *observed)
 	intent_round_owned(round, (int)json_object_size(known));
 }
 
-static int write_known(const struct intent_round *round, const json_t *action, struct intent_error *err)
+static int write_known(const struct intent_round *round, const json_t *action,
+		       struct intent_error *err)
 {
 	intent_free_auto char *path = known_path(round);
 	const json_t *known = intent_json_at(action, "/args/known");
 
-	return path && known ? intent_file_write_json(path, known, 0600, err) : intent_fail(err, -ENOMEM, "out of memory");
+	return path && known ? intent_file_write_json(path, known, 0600, err)
+			     : intent_fail(err, -ENOMEM, "out of memory");
 }
 
 /* ---- observe ---- */
@@ -54,8 +59,10 @@ static int check_table_name(const char *name, struct intent_error *err)
 
 	for (const char *p = name; *p; p++)
 		good = good && (isalnum((unsigned char)*p) || *p == '_');
-	return good && strlen(name) < 64 ? 0 :
-		intent_fail(err, INTENT_EUSAGE, "--table must be letters, digits and _, not '%.80s'", name);
+	return good && strlen(name) < 64
+		       ? 0
+		       : intent_fail(err, INTENT_EUSAGE,
+				     "--table must be letters, digits and _, not '%.80s'", name);
 }
 
 static bool uses_files(const json_t *intent)
@@ -63,7 +70,8 @@ static bool uses_files(const json_t *intent)
 	return json_object_get(json_object_get(intent, "options"), "cmd") != NULL;
 }
 
-static int observe(struct intent_round *round, const json_t *intent, json_t **ret_new_observed, struct intent_error *err)
+static int observe(struct intent_round *round, const json_t *intent, json_t **ret_new_observed,
+		   struct intent_error *err)
 {
 	const json_t *options = json_object_get(intent, "options");
 	json_t *observed = json_object();
@@ -71,8 +79,8 @@ static int observe(struct intent_round *round, const json_t *intent, json_t **re
 
 	read_known(round, observed);
 	if (!code)
-		code = uses_files(intent) ? firewall__files_observe(round, observed, err) :
-			firewall__nft_observe(round, observed, err);
+		code = uses_files(intent) ? firewall__files_observe(round, observed, err)
+					  : firewall__nft_observe(round, observed, err);
 	intent_round_again(round, LOOK_AGAIN_MS);
 	if (uses_files(intent))
 		intent_round_watch(round, intent_json_string(options, "config-dir", ""));
@@ -98,7 +106,8 @@ static int replace(struct intent_round *round, const json_t *action, struct inte
 static int write_file(struct intent_round *round, const json_t *action, struct intent_error *err)
 {
 	return firewall__files_put(round, intent_json_string(action, "subject", ""),
-				   intent_json_string(json_object_get(action, "args"), "text", ""), err);
+				   intent_json_string(json_object_get(action, "args"), "text", ""),
+				   err);
 }
 
 /* Closed first, then forgotten: what is killed in between closes it again. */
@@ -130,7 +139,7 @@ static int refresh(struct intent_round *round, const json_t *action, struct inte
 
 #define COMMAND_OPTION(default_command) \
 	{.name = "cmd", .type = INTENT_OPTION_STRING, .metavar = "COMMAND", .otherwise = (default_command), \
-	 .help = "no table: write a file per application into --config-dir, and run COMMAND rebuild when they change"}
+	 .help = "no table: a file per application in --config-dir, and \"COMMAND rebuild\" when they change"}
 
 #define OTHER_OPTIONS \
 	{.name = "config-dir", .type = INTENT_OPTION_PATH, .metavar = "DIR", .otherwise = "/etc/port_authority.d", \
@@ -172,6 +181,7 @@ int main(int argc, char **argv)
 		.observe = observe,
 		.plan = port_firewall_plan,
 		.verbs = verbs,
+		.reads_all = true,
 	};
 
 	if (argc && !strcmp(basename(argv[0]), "pp-iptables"))

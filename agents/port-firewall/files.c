@@ -1,4 +1,5 @@
-/* The seed's back end: one file per application and gate in --config-dir, and --cmd to be run when they change. */
+/* The seed's back end: one file per application and gate in --config-dir, and --cmd to be run when
+ * they change. */
 #include <dirent.h>
 #include <errno.h>
 #include <intent/child.h>
@@ -21,15 +22,16 @@ static json_t *read_one(int directory, const char *name, const char *mark)
 	struct intent_error ignored;
 	size_t count;
 
-	if (intent_file_read(directory, name, FILE_BYTES_MAX, &text, &count, &ignored) || strlen(text) != count ||
-	    !intent_starts_with(text, mark))
+	if (intent_file_read(directory, name, FILE_BYTES_MAX, &text, &count, &ignored) ||
+	    strlen(text) != count || !intent_starts_with(text, mark))
 		return json_pack("{sb}", "foreign", 1);
 	json_t *file = json_pack("{ss}", "text", text);
 	/* What is no UTF-8 begins like ours and is not as we left it. */
 	return file ? file : json_pack("{ss}", "text", mark);
 }
 
-static int read_all(const struct intent_round *round, json_t *files, int *leftovers, struct intent_error *err)
+static int read_all(const struct intent_round *round, json_t *files, int *leftovers,
+		    struct intent_error *err)
 {
 	DIR *listing = opendir(directory_of(round));
 	struct dirent *entry;
@@ -41,7 +43,8 @@ static int read_all(const struct intent_round *round, json_t *files, int *leftov
 	while ((errno = 0, entry = readdir(listing))) {
 		*leftovers += intent_temp_is_stale(entry->d_name);
 		if (*entry->d_name != '.' && intent_ends_with(entry->d_name, ".yml"))
-			json_object_set_new(files, entry->d_name, read_one(dirfd(listing), entry->d_name, mark));
+			json_object_set_new(files, entry->d_name,
+					    read_one(dirfd(listing), entry->d_name, mark));
 	}
 	int code = errno ? intent_fail_errno(err, "%s", directory_of(round)) : 0;
 	closedir(listing);
@@ -66,12 +69,14 @@ int firewall__files_observe(struct intent_round *round, json_t *observed, struct
 		return err->code;
 	json_object_set_new(observed, "leftovers", json_integer(leftovers));
 	/* Damaged or absent: the command is run once more. */
-	if (path && !intent_file_read_json(path, 4096, &applied, &ignored) && json_object_get(applied, "files"))
+	if (path && !intent_file_read_json(path, 4096, &applied, &ignored) &&
+	    json_object_get(applied, "files"))
 		json_object_set(observed, "applied", json_object_get(applied, "files"));
 	return 0;
 }
 
-int firewall__files_put(struct intent_round *round, const char *name, const char *text, struct intent_error *err)
+int firewall__files_put(struct intent_round *round, const char *name, const char *text,
+			struct intent_error *err)
 {
 	intent_free_auto char *path = intent_format("%s/%s", directory_of(round), name);
 
@@ -79,14 +84,17 @@ int firewall__files_put(struct intent_round *round, const char *name, const char
 		return intent_fail(err, -ENOMEM, "out of memory");
 	if (!text)
 		return intent_file_remove(path, err);
-	return intent_directory_make(directory_of(round), 0755, err) ? err->code :
-		intent_file_write(path, text, strlen(text), 0644, err);
+	return intent_directory_make(directory_of(round), 0755, err)
+		       ? err->code
+		       : intent_file_write(path, text, strlen(text), 0644, err);
 }
 
 int firewall__files_refresh(struct intent_round *round, struct intent_error *err)
 {
-	const char *argv[] = {intent_json_string(intent_round_options(round), "cmd", ""), "rebuild", NULL};
-	const struct intent_child_options options = {.argv = argv, .deadline_ms = COMMAND_DEADLINE_MS};
+	const char *argv[] = {intent_json_string(intent_round_options(round), "cmd", ""), "rebuild",
+			      NULL};
+	const struct intent_child_options options = {.argv = argv,
+						     .deadline_ms = COMMAND_DEADLINE_MS};
 	intent_json_auto json_t *files = json_object(), *ours = json_object(), *record = NULL;
 	intent_free_auto char *path = applied_path(round);
 	int leftovers = 0;
@@ -104,5 +112,6 @@ int firewall__files_refresh(struct intent_round *round, struct intent_error *err
 	if (intent_child_check(&options, err))
 		return intent_wrap(err, "--cmd");
 	record = json_pack("{ss}", "files", digest);
-	return path ? intent_file_write_json(path, record, 0600, err) : intent_fail(err, -ENOMEM, "out of memory");
+	return path ? intent_file_write_json(path, record, 0600, err)
+		    : intent_fail(err, -ENOMEM, "out of memory");
 }

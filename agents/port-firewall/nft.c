@@ -1,9 +1,10 @@
 /*
  * The table: its text for nft, whose it is, what it looks like, and putting another in its place.
  *
- * What nft lists is not what it was given: it sorts, merges networks and names things its own way, otherwise in each
- * release. So the listing is not compared with the text but with the listing that was seen right after the text
- * was taken, whose digest is kept in the state directory. A table that does not carry our name is never touched.
+ * What nft lists is not what it was given: it sorts, merges networks and names things its own way,
+ * otherwise in each release. So the listing is not compared with the text but with the listing that
+ * was seen right after the text was taken, whose digest is kept in the state directory. A table
+ * that does not carry our name is never touched.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -24,14 +25,13 @@ static const char *const protocols[] = {"tcp", "udp"};
 /* ---- text ---- */
 
 /*
- * Whatever the ports: what runs already, this machine with itself, and what the protocols need. An ACK that
- * belongs to nothing known is of a connection older than the table, since none can begin with one.
- * Echoes and errors as RFC 4890 has them, neighbours and routers of IPv6, answers of DHCP, which come to
- * no connection that was begun here because the question went to everybody.
+ * Whatever the ports: what runs already, this machine with itself, and what the protocols need. An
+ * ACK that belongs to nothing known is of a connection older than the table, since none can begin
+ * with one. Echoes and errors as RFC 4890 has them, neighbours and routers of IPv6, answers of
+ * DHCP, which come to no connection that was begun here because the question went to everybody.
  */
-static const char always_text[] =
-	"\t\tct state established,related accept\n"
-	"\t\tiifname \"lo\" accept\n";
+static const char always_text[] = "\t\tct state established,related accept\n"
+				  "\t\tiifname \"lo\" accept\n";
 static const char needs_text[] =
 	"\t\ttcp flags & (fin | syn | rst | ack) == ack ct state new accept\n"
 	"\t\ticmp type { destination-unreachable, time-exceeded, parameter-problem, echo-request } accept\n"
@@ -43,7 +43,8 @@ static const char needs_text[] =
 
 static void put_owner(const char *node, char out[OWNER_NODE_MAX + sizeof(OWNER_WORDS)])
 {
-	snprintf(out, OWNER_NODE_MAX + sizeof(OWNER_WORDS), OWNER_WORDS "%.*s", OWNER_NODE_MAX, node);
+	snprintf(out, OWNER_NODE_MAX + sizeof(OWNER_WORDS), OWNER_WORDS "%.*s", OWNER_NODE_MAX,
+		 node);
 }
 
 /* The ports open to everybody, in one rule. */
@@ -53,11 +54,13 @@ static void put_open(struct intent_text *text, const json_t *open, const char *p
 	json_t *opening;
 
 	json_array_foreach((json_t *)(uintptr_t)open, i, opening) {
-		if (json_object_get(opening, "from") || strcmp(intent_json_string(opening, "protocol", ""), protocol) != 0)
+		if (json_object_get(opening, "from") ||
+		    strcmp(intent_json_string(opening, "protocol", ""), protocol) != 0)
 			continue;
 		if (!count)
 			intent_text_printf(text, "\t\t%s dport { ", protocol);
-		intent_text_printf(text, "%s%d", count++ ? ", " : "", (int)intent_json_integer(opening, "port", 0));
+		intent_text_printf(text, "%s%d", count++ ? ", " : "",
+				   (int)intent_json_integer(opening, "port", 0));
 	}
 	if (count)
 		intent_text_puts(text, " } accept\n");
@@ -82,10 +85,11 @@ static void put_from(struct intent_text *text, const json_t *opening, bool six)
 		intent_text_printf(&networks, "%s%s", networks.length ? ", " : "", network);
 	}
 	if (all)
-		intent_text_printf(text, "\t\tmeta nfproto ipv%c %s dport %d accept\n", six ? '6' : '4', protocol, port);
+		intent_text_printf(text, "\t\tmeta nfproto ipv%c %s dport %d accept\n",
+				   six ? '6' : '4', protocol, port);
 	else if (networks.length)
-		intent_text_printf(text, "\t\t%s saddr { %s } %s dport %d accept\n", six ? "ip6" : "ip",
-				   intent_text_str(&networks), protocol, port);
+		intent_text_printf(text, "\t\t%s saddr { %s } %s dport %d accept\n",
+				   six ? "ip6" : "ip", intent_text_str(&networks), protocol, port);
 }
 
 static void put_restricted(struct intent_text *text, const json_t *open, bool drops)
@@ -107,7 +111,8 @@ static void put_restricted(struct intent_text *text, const json_t *open, bool dr
 	}
 }
 
-void firewall__nft_text(const char *table, const char *node, const json_t *rules, struct intent_text *text)
+void firewall__nft_text(const char *table, const char *node, const json_t *rules,
+			struct intent_text *text)
 {
 	const json_t *open = json_object_get(rules, "open");
 	const char *policy = intent_json_string(rules, "policy", "accept");
@@ -119,8 +124,12 @@ void firewall__nft_text(const char *table, const char *node, const json_t *rules
 	if (!rules)
 		return;
 	put_owner(node, owner);
-	intent_text_printf(text, "table inet %s {\n\tchain " OWNER_CHAIN " {\n\t\treturn comment \"%s\"\n\t}\n\n", table, owner);
-	intent_text_printf(text, "\tchain input {\n\t\ttype filter hook input priority filter; policy %s;\n", policy);
+	intent_text_printf(text, "table inet %s {\n", table);
+	intent_text_printf(text, "\tchain " OWNER_CHAIN " {\n\t\treturn comment \"%s\"\n\t}\n\n",
+			   owner);
+	intent_text_printf(
+		text, "\tchain input {\n\t\ttype filter hook input priority filter; policy %s;\n",
+		policy);
 	intent_text_puts(text, always_text);
 	if (drops)
 		intent_text_puts(text, needs_text);
@@ -142,11 +151,13 @@ static void first_line(const struct intent_text *said, char out[300])
 }
 
 /* Runs nft with these arguments (after the program), `input` (may be NULL) as its standard input. */
-static int run_nft(const struct intent_round *round, const char *const *arguments, const struct intent_text *input,
-		   struct intent_child_result *ret, struct intent_error *err)
+static int run_nft(const struct intent_round *round, const char *const *arguments,
+		   const struct intent_text *input, struct intent_child_result *ret,
+		   struct intent_error *err)
 {
 	const char *argv[10] = {intent_json_string(intent_round_options(round), "nft", "nft")};
-	struct intent_child_options options = {.argv = argv, .deadline_ms = NFT_DEADLINE_MS, .output_max = LISTING_MAX};
+	struct intent_child_options options = {
+		.argv = argv, .deadline_ms = NFT_DEADLINE_MS, .output_max = LISTING_MAX};
 	intent_close_auto int fd = -1;
 	int code;
 
@@ -164,18 +175,23 @@ static int run_nft(const struct intent_round *round, const char *const *argument
 	}
 	code = intent_child_run(&options, ret, err);
 	if (code == INTENT_EABSENT)
-		return intent_fail(err, code, "there is no program '%s': install nftables, or name it with --nft", argv[0]);
+		return intent_fail(
+			err, code,
+			"there is no program '%s': install nftables, or name it with --nft",
+			argv[0]);
 	return code;
 }
 
-static int failed(const struct intent_child_result *result, const char *what, struct intent_error *err)
+static int failed(const struct intent_child_result *result, const char *what,
+		  struct intent_error *err)
 {
 	char said[300], words[64];
 
 	first_line(&result->err, said);
 	intent_child_status_words(result->status, words);
 	if (strstr(intent_text_str(&result->err), "Operation not permitted"))
-		return intent_fail(err, -EPERM, "nft may not %s: run as root, or with CAP_NET_ADMIN", what);
+		return intent_fail(err, -EPERM,
+				   "nft may not %s: run as root, or with CAP_NET_ADMIN", what);
 	return intent_fail(err, INTENT_ECHILD, "nft cannot %s: %s", what, *said ? said : words);
 }
 
@@ -194,14 +210,17 @@ char *firewall__nft_owner(const char *bytes, size_t count)
 		const json_t *rule = json_object_get(item, "rule");
 		const char *comment = intent_json_string(rule, "comment", "");
 
-		if (!strcmp(intent_json_string(rule, "chain", ""), OWNER_CHAIN) && intent_starts_with(comment, OWNER_WORDS))
+		if (!strcmp(intent_json_string(rule, "chain", ""), OWNER_CHAIN) &&
+		    intent_starts_with(comment, OWNER_WORDS))
 			return strdup(comment + strlen(OWNER_WORDS));
 	}
 	return NULL;
 }
 
-/* Is there a table of that name? Not as JSON: nft 1.0.6 writes garbage there for any table with flags. */
-static int is_there(const struct intent_round *round, const char *table, bool *ret, struct intent_error *err)
+/* Is there a table of that name? Not as JSON: nft 1.0.6 writes garbage there for any table with
+ * flags. */
+static int is_there(const struct intent_round *round, const char *table, bool *ret,
+		    struct intent_error *err)
 {
 	const char *const arguments[] = {"list", "tables", "inet", NULL};
 	intent_free_auto char *line = intent_format("table inet %s\n", table);
@@ -210,16 +229,17 @@ static int is_there(const struct intent_round *round, const char *table, bool *r
 
 	if (!code && (result.status || !line))
 		code = failed(&result, "list the tables", err);
-	for (const char *at = intent_text_str(&result.out); !code && at; at = strchr(at, '\n') ? strchr(at, '\n') + 1 : NULL)
-		if (intent_starts_with(at, line))
-			*ret = true;
+	/* Line by line. */
+	for (const char *at = intent_text_str(&result.out); !code && *at;
+	     at += strcspn(at, "\n"), at += *at == '\n')
+		*ret = *ret || intent_starts_with(at, line);
 	intent_child_result_release(&result);
 	return code;
 }
 
 /* Why it is not ours, owned; NULL: it is. */
-static int judge_owner(const struct intent_round *round, const char *table, const char *node, char **ret_owned,
-		       struct intent_error *err)
+static int judge_owner(const struct intent_round *round, const char *table, const char *node,
+		       char **ret_owned, struct intent_error *err)
 {
 	const char *const arguments[] = {"-j", "list", "chain", "inet", table, OWNER_CHAIN, NULL};
 	char wanted[OWNER_NODE_MAX + sizeof(OWNER_WORDS)];
@@ -233,13 +253,17 @@ static int judge_owner(const struct intent_round *round, const char *table, cons
 	if (code)
 		return code;
 	put_owner(node, wanted);
-	*ret_owned = !owner ? strdup("is somebody else's: it has no chain \"" OWNER_CHAIN "\" that names us") :
-		strcmp(owner, wanted + strlen(OWNER_WORDS)) != 0 ? intent_format("is that of node %.100s", owner) : NULL;
+	if (!owner)
+		*ret_owned = strdup("is somebody else's: it has no chain \"" OWNER_CHAIN
+				    "\" that names us");
+	else if (strcmp(owner, wanted + strlen(OWNER_WORDS)) != 0)
+		*ret_owned = intent_format("is that of node %.100s", owner);
 	return 0;
 }
 
 /* Without counters and handles, which change by themselves. */
-static int digest_listing(const struct intent_round *round, const char *table, char out[65], struct intent_error *err)
+static int digest_listing(const struct intent_round *round, const char *table, char out[65],
+			  struct intent_error *err)
 {
 	const char *const arguments[] = {"-s", "list", "table", "inet", table, NULL};
 	struct intent_child_result result = {0};
@@ -264,7 +288,8 @@ static const char *node_name(const struct intent_round *round)
 }
 
 /* *ret_new stays NULL when there is no table. */
-static int look_at_table(const struct intent_round *round, json_t **ret_new, struct intent_error *err)
+static int look_at_table(const struct intent_round *round, json_t **ret_new,
+			 struct intent_error *err)
 {
 	const char *table = table_name(round);
 	intent_free_auto char *foreign = NULL;
@@ -278,7 +303,8 @@ static int look_at_table(const struct intent_round *round, json_t **ret_new, str
 		return code;
 	if (!foreign && (code = digest_listing(round, table, digest, err)))
 		return code;
-	*ret_new = foreign ? json_pack("{ss}", "foreign", foreign) : json_pack("{ss}", "listing", digest);
+	*ret_new = foreign ? json_pack("{ss}", "foreign", foreign)
+			   : json_pack("{ss}", "listing", digest);
 	return 0;
 }
 
@@ -309,7 +335,8 @@ static json_t *read_record(const struct intent_round *round)
 	return record;
 }
 
-static int write_record(const struct intent_round *round, const json_t *rules, struct intent_error *err)
+static int write_record(const struct intent_round *round, const json_t *rules,
+			struct intent_error *err)
 {
 	intent_free_auto char *path = intent_format("%s/table.json", intent_round_state_dir(round));
 	intent_json_auto json_t *record = NULL;
@@ -342,9 +369,11 @@ int firewall__nft_observe(struct intent_round *round, json_t *observed, struct i
 	return 0;
 }
 
-static int load(const struct intent_round *round, const struct intent_text *text, bool only_check, struct intent_error *err)
+static int load(const struct intent_round *round, const struct intent_text *text, bool only_check,
+		struct intent_error *err)
 {
-	const char *const checking[] = {"-c", "-f", "-", NULL}, *const loading[] = {"-f", "-", NULL};
+	const char *const checking[] = {"-c", "-f", "-", NULL}, *const loading[] = {"-f", "-",
+										    NULL};
 	struct intent_child_result result = {0};
 	int code = run_nft(round, only_check ? checking : loading, text, &result, err);
 

@@ -41,10 +41,12 @@ static bool read_network(const char *string, struct entry *entry)
 	if (length >= sizeof(address))
 		return false;
 	snprintf(address, sizeof(address), "%.*s", (int)length, string);
-	entry->family = inet_pton(AF_INET, address, entry->address) == 1 ? 4 :
-		inet_pton(AF_INET6, address, entry->address) == 1 ? 6 : 0;
+	entry->family = inet_pton(AF_INET, address, entry->address) == 1    ? 4
+			: inet_pton(AF_INET6, address, entry->address) == 1 ? 6
+									    : 0;
 	bits = entry->family == 4 ? 32 : 128;
-	if (!entry->family || (string[length] && intent_integer_parse(string + length + 1, 0, bits, &bits, &ignored)))
+	if (!entry->family ||
+	    (string[length] && intent_integer_parse(string + length + 1, 0, bits, &bits, &ignored)))
 		return false;
 	entry->bits = (int)bits;
 	for (int i = 0; i < 16; i++) {
@@ -64,7 +66,8 @@ static void add_port(struct entries *all, const json_t *port)
 	size_t i;
 	json_t *network;
 
-	entry.port = (int)(json_is_integer(port) ? json_integer_value(port) : intent_json_integer(port, "port", 0));
+	entry.port = (int)(json_is_integer(port) ? json_integer_value(port)
+						 : intent_json_integer(port, "port", 0));
 	if (*intent_json_string(port, "protocol", "tcp") == 'u')
 		entry.protocol = 'u';
 	if (!from)
@@ -92,15 +95,16 @@ static bool holds(const struct entry *outer, const struct entry *inner)
 	int whole = outer->bits / 8, rest = outer->bits % 8;
 
 	return outer->family == inner->family && outer->bits <= inner->bits &&
-		!memcmp(outer->address, inner->address, (size_t)whole) &&
-		(!rest || !((outer->address[whole] ^ inner->address[whole]) >> (8 - rest)));
+	       !memcmp(outer->address, inner->address, (size_t)whole) &&
+	       (!rest || !((outer->address[whole] ^ inner->address[whole]) >> (8 - rest)));
 }
 
 static json_t *network_words(const struct entry *entry)
 {
 	char address[INET6_ADDRSTRLEN];
 
-	inet_ntop(entry->family == 4 ? AF_INET : AF_INET6, entry->address, address, sizeof(address));
+	inet_ntop(entry->family == 4 ? AF_INET : AF_INET6, entry->address, address,
+		  sizeof(address));
 	if (entry->bits == (entry->family == 4 ? 32 : 128))
 		return json_string(address);
 	return json_sprintf("%s/%d", address, entry->bits);
@@ -109,7 +113,8 @@ static json_t *network_words(const struct entry *entry)
 /* The entries of one port, sorted, as one opening. New. */
 static json_t *opening_of(const struct entry *entries, size_t count)
 {
-	json_t *opening = json_pack("{si ss}", "port", entries->port, "protocol", entries->protocol == 'u' ? "udp" : "tcp");
+	json_t *opening = json_pack("{si ss}", "port", entries->port, "protocol",
+				    entries->protocol == 'u' ? "udp" : "tcp");
 	const struct entry *kept = NULL;
 	json_t *from = json_array();
 	int families = 0;
@@ -140,7 +145,8 @@ json_t *firewall__openings(const json_t *ports)
 	if (all.count)
 		qsort(all.at, all.count, sizeof(*all.at), compare_entries);
 	for (size_t from = 0, to; from < all.count; from = to) {
-		for (to = from + 1; to < all.count && all.at[to].protocol == all.at[from].protocol &&
+		for (to = from + 1; to < all.count &&
+				    all.at[to].protocol == all.at[from].protocol &&
 				    all.at[to].port == all.at[from].port;)
 			to++;
 		json_array_append_new(openings, opening_of(&all.at[from], to - from));

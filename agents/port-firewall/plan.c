@@ -1,9 +1,9 @@
 /*
  * What to open and what to close: pure, from intent and what was observed (port-firewall.h) alone.
  *
- * What an application opened is remembered before it is opened, so that a document that goes bad later closes
- * nothing; and it is closed under a verb of its own when the application is gone, since only then is it
- * absence that removes.
+ * What an application opened is remembered before it is opened, so that a document that goes bad
+ * later closes nothing; and it is closed under a verb of its own when the application is gone,
+ * since only then is it absence that removes.
  */
 #include <errno.h>
 #include "port-firewall.h"
@@ -32,9 +32,10 @@ static json_t *by_port(const json_t *openings)
 	return index;
 }
 
-/* "opening 80/tcp, 81/tcp": those of `these` that `others` have not; or, `changed`, that they have otherwise. */
-static void put_difference(struct intent_text *text, const char *verb, const json_t *these, const json_t *others,
-			   bool changed)
+/* "opening 80/tcp, 81/tcp": those of `these` that `others` have not; or, `changed`, that they have
+ * otherwise. */
+static void put_difference(struct intent_text *text, const char *verb, const json_t *these,
+			   const json_t *others, bool changed)
 {
 	intent_json_auto json_t *index = by_port(others);
 	size_t i, count = 0;
@@ -49,7 +50,8 @@ static void put_difference(struct intent_text *text, const char *verb, const jso
 		if (count++ >= WORDS_MAX)
 			continue;
 		intent_text_puts(text, count > 1 ? ", " : text->length ? "; " : "");
-		intent_text_printf(text, "%s%s%s", count > 1 ? "" : verb, count > 1 ? "" : " ", port);
+		intent_text_printf(text, "%s%s%s", count > 1 ? "" : verb, count > 1 ? "" : " ",
+				   port);
 	}
 	if (count > WORDS_MAX)
 		intent_text_printf(text, " and %zu more", count - WORDS_MAX);
@@ -72,14 +74,15 @@ static json_t *known_before(const struct firewall_look *look)
 /* Not one of ours to worry about: a bad gate that may be meant for others, and opened nothing here. */
 static bool is_elsewhere(const struct firewall_look *look, const char *name, const json_t *trouble)
 {
-	return intent_json_boolean(trouble, "elsewhere", false) && !json_object_get(known_before(look), name);
+	return intent_json_boolean(trouble, "elsewhere", false) &&
+	       !json_object_get(known_before(look), name);
 }
 
 /* Neither read nor in trouble: intent for it is gone. */
 bool firewall__is_gone(const struct firewall_look *look, const char *name)
 {
 	return !json_object_get(json_object_get(look->intent, "ports"), name) &&
-		!json_object_get(json_object_get(look->intent, "troubles"), name);
+	       !json_object_get(json_object_get(look->intent, "troubles"), name);
 }
 
 /* What was known, and what can be read now in its place. Who opens nothing is left out. */
@@ -130,9 +133,10 @@ int firewall__plan_remember(struct firewall_look *look)
 		intent_text_printf(&words, "%s%s", i ? ", " : "", names[i]);
 	if (count > WORDS_MAX)
 		intent_text_printf(&words, " and %zu more", count - WORDS_MAX);
-	return intent_plan_add(look->plan, "remember", "known", json_pack("{so}", "known", json_copy(look->known)),
-			       json_pack("{so}", "known", patch), "Remembering what is to be open: %s",
-			       count ? intent_text_str(&words) : "nothing");
+	return intent_plan_add(
+		look->plan, "remember", "known", json_pack("{so}", "known", json_copy(look->known)),
+		json_pack("{so}", "known", patch), "Remembering what is to be open: %s",
+		count ? intent_text_str(&words) : "nothing");
 }
 
 static int compare_names(const void *a, const void *b)
@@ -172,7 +176,8 @@ static void judge_troubles(struct firewall_look *look, bool forgotten)
 			continue;
 		others++;
 		if (worst && (intent_error_state(code) == INTENT_WAITING ||
-			      intent_error_state((int)intent_json_integer(worst, "code", 0)) != INTENT_WAITING))
+			      intent_error_state((int)intent_json_integer(worst, "code", 0)) !=
+				      INTENT_WAITING))
 			continue;
 		worst = trouble;
 		name = *each;
@@ -181,13 +186,15 @@ static void judge_troubles(struct firewall_look *look, bool forgotten)
 		return;
 	if (others)
 		snprintf(more, sizeof(more), " (and %d more like it)", others);
-	intent_plan_verdict(look->plan, (int)intent_json_integer(worst, "code", INTENT_EMALFORMED), "%s%s: %.300s; %s",
-			    name, more, intent_json_string(worst, "message", ""),
-			    forgotten ? "what it had open is no longer known (is the state directory new?), so nothing is "
-			    "changed until this is mended, or the table removed by hand" :
-			    json_array_size(json_object_get(look->known, name)) ?
-			    "what it had open stays open, all others are as meant" :
-			    "nothing is open for it, all others are as meant");
+	intent_plan_verdict(
+		look->plan, (int)intent_json_integer(worst, "code", INTENT_EMALFORMED),
+		"%s%s: %.300s; %s", name, more, intent_json_string(worst, "message", ""),
+		forgotten
+			? "what it had open is no longer known (is the state directory new?), so nothing is "
+			  "changed until this is mended, or the table removed by hand"
+		: json_array_size(json_object_get(look->known, name))
+			? "what it had open stays open, all others are as meant"
+			: "nothing is open for it, all others are as meant");
 }
 
 /* ---- the table ---- */
@@ -206,16 +213,20 @@ static int add_always(json_t *ports, const char *list, struct intent_error *err)
 			*slash = '\0';
 		if (!item || (strcmp(protocol, "tcp") != 0 && strcmp(protocol, "udp") != 0) ||
 		    intent_integer_parse(item, 1, 65535, &port, err))
-			return intent_fail(err, INTENT_EUSAGE, "--always has '%.*s', but takes ports such as 22,443/tcp,53/udp",
-					   (int)(length < 60 ? length : 60), list);
-		json_array_append_new(ports, json_pack("{sI ss}", "port", (json_int_t)port, "protocol", protocol));
+			return intent_fail(
+				err, INTENT_EUSAGE,
+				"--always has '%.*s', but takes ports such as 22,443/tcp,53/udp",
+				(int)(length < 60 ? length : 60), list);
+		json_array_append_new(ports, json_pack("{sI ss}", "port", (json_int_t)port,
+						       "protocol", protocol));
 		list += length + (list[length] == ',');
 	}
 	return 0;
 }
 
 /* The rules that these make together. *ret_new NULL: no table is needed for that. */
-static int rules_of(const struct firewall_look *look, const json_t *known, json_t **ret_new, struct intent_error *err)
+static int rules_of(const struct firewall_look *look, const json_t *known, json_t **ret_new,
+		    struct intent_error *err)
 {
 	const char *policy = intent_json_string(look->options, "policy", "accept"), *name;
 	intent_json_auto json_t *ports = json_array();
@@ -240,23 +251,27 @@ static const char *string_of(const json_t *object, const char *name)
 /* Is the table these rules and nothing else? */
 static bool is_in_place(const struct firewall_look *look, const json_t *rules)
 {
-	const json_t *table = json_object_get(look->observed, "table"), *record = json_object_get(look->observed, "record");
+	const json_t *table = json_object_get(look->observed, "table"),
+		     *record = json_object_get(look->observed, "record");
 
 	if (!rules || !table)
 		return !rules && !table;
-	return json_equal(json_object_get(record, "rules"), rules) && !json_object_get(record, "outdated") &&
-		!strcmp(string_of(table, "listing"), string_of(record, "listing"));
+	return json_equal(json_object_get(record, "rules"), rules) &&
+	       !json_object_get(record, "outdated") &&
+	       !strcmp(string_of(table, "listing"), string_of(record, "listing"));
 }
 
 static json_t *table_effect(const json_t *rules)
 {
-	return rules ? json_pack("{s{sn} s{sO sn sn}}", "table", "listing", "record", "rules", rules, "listing", "outdated") :
-		json_pack("{sn sn}", "table", "record");
+	return rules ? json_pack("{s{sn} s{sO sn sn}}", "table", "listing", "record", "rules",
+				 rules, "listing", "outdated")
+		     : json_pack("{sn sn}", "table", "record");
 }
 
 static void put_why(struct intent_text *why, const struct firewall_look *look, const json_t *rules)
 {
-	const json_t *table = json_object_get(look->observed, "table"), *record = json_object_get(look->observed, "record");
+	const json_t *table = json_object_get(look->observed, "table"),
+		     *record = json_object_get(look->observed, "record");
 	const json_t *before = json_object_get(record, "rules");
 
 	if (!table) {
@@ -266,24 +281,29 @@ static void put_why(struct intent_text *why, const struct firewall_look *look, c
 	}
 	put_changes(why, json_object_get(before, "open"), json_object_get(rules, "open"));
 	if (strcmp(string_of(before, "policy"), string_of(rules, "policy")) != 0)
-		intent_text_printf(why, "%spolicy is %s", why->length ? "; " : "", string_of(rules, "policy"));
+		intent_text_printf(why, "%spolicy is %s", why->length ? "; " : "",
+				   string_of(rules, "policy"));
 	if (json_object_get(record, "outdated"))
-		intent_text_printf(why, "%sit was made by another version of this program", why->length ? "; " : "");
+		intent_text_printf(why, "%sit was made by another version of this program",
+				   why->length ? "; " : "");
 	if (strcmp(string_of(table, "listing"), string_of(record, "listing")) != 0)
 		intent_text_printf(why, "%sit is not as it was left", why->length ? "; " : "");
 }
 
 /*
- * What the table holds is not remembered, so nobody can say what this closes: only with intent that was read again,
- * and remembered in the same step.
+ * What the table holds is not remembered, so nobody can say what this closes: only with intent that
+ * was read again, and remembered in the same step.
  */
-static int plan_renew(struct firewall_look *look, const char *table, const json_t *rules, const char *why)
+static int plan_renew(struct firewall_look *look, const char *table, const json_t *rules,
+		      const char *why)
 {
 	json_t *effect = table_effect(rules);
 
 	json_object_set_new(effect, "known", json_copy(look->known));
-	return intent_plan_add(look->plan, "renew", table, json_pack("{so sO*}", "known", json_copy(look->known), "rules", rules),
-			       effect, "Table inet %s: %s", table, why);
+	return intent_plan_add(
+		look->plan, "renew", table,
+		json_pack("{so sO*}", "known", json_copy(look->known), "rules", rules), effect,
+		"Table inet %s: %s", table, why);
 }
 
 static int plan_replace(struct firewall_look *look, const json_t *rules)
@@ -295,14 +315,16 @@ static int plan_replace(struct firewall_look *look, const json_t *rules)
 	if (rules)
 		put_why(&why, look, rules);
 	else
-		intent_text_puts(&why, "nothing is to be open, and the policy is accept: removing it");
+		intent_text_puts(&why,
+				 "nothing is to be open, and the policy is accept: removing it");
 	if (!in_place && !known_before(look) && json_object_get(look->observed, "table"))
 		return plan_renew(look, table, rules, intent_text_str(&why));
 	if (firewall__plan_remember(look))
 		return -ENOMEM;
-	return in_place ? 0 :
-		intent_plan_add(look->plan, rules ? "replace" : "remove", table, json_pack("{sO*}", "rules", rules),
-				table_effect(rules), "Table inet %s: %s", table, intent_text_str(&why));
+	return in_place ? 0
+			: intent_plan_add(look->plan, rules ? "replace" : "remove", table,
+					  json_pack("{sO*}", "rules", rules), table_effect(rules),
+					  "Table inet %s: %s", table, intent_text_str(&why));
 }
 
 /* One after the other, each a whole ruleset: any of them may be the last that is permitted. */
@@ -318,15 +340,19 @@ static int plan_close(struct firewall_look *look, struct intent_error *err)
 
 		if (!firewall__is_gone(look, *each))
 			continue;
-		put_difference(&ports, "it had open", json_object_get(look->known, *each), NULL, false);
+		put_difference(&ports, "it had open", json_object_get(look->known, *each), NULL,
+			       false);
 		json_object_del(look->known, *each);
 		if (rules_of(look, look->known, &rules, err))
 			return err->code;
 		effect = table_effect(rules);
 		json_object_set_new(effect, "known", json_pack("{sn}", *each));
-		if (intent_plan_add(look->plan, "close", *each, json_pack("{so sO*}", "known", json_copy(look->known), "rules", rules),
-				    effect, "Closing what %s opened: intent for it is gone from this node; %s", *each,
-				    intent_text_str(&ports)))
+		if (intent_plan_add(
+			    look->plan, "close", *each,
+			    json_pack("{so sO*}", "known", json_copy(look->known), "rules", rules),
+			    effect,
+			    "Closing what %s opened: intent for it is gone from this node; %s",
+			    *each, intent_text_str(&ports)))
 			return -ENOMEM;
 	}
 	return 0;
@@ -334,7 +360,8 @@ static int plan_close(struct firewall_look *look, struct intent_error *err)
 
 static int plan_table(struct firewall_look *look, struct intent_error *err)
 {
-	const char *foreign = intent_json_string(json_object_get(look->observed, "table"), "foreign", NULL);
+	const char *foreign =
+		intent_json_string(json_object_get(look->observed, "table"), "foreign", NULL);
 	const char *table = intent_json_string(look->options, "table", "platypus");
 	intent_json_auto json_t *rules = NULL;
 
@@ -342,8 +369,10 @@ static int plan_table(struct firewall_look *look, struct intent_error *err)
 		return err->code;
 	if (foreign) {
 		if (rules)
-			intent_plan_verdict(look->plan, INTENT_ENOTOURS, "table inet %s %s: remove it (nft delete table "
-					    "inet %s), or choose another name with --table", table, foreign, table);
+			intent_plan_verdict(look->plan, INTENT_ENOTOURS,
+					    "table inet %s %s: remove it (nft delete table "
+					    "inet %s), or choose another name with --table",
+					    table, foreign, table);
 		return 0;
 	}
 	if (plan_replace(look, rules))
@@ -377,7 +406,8 @@ static int plan_meant(struct firewall_look *look, struct intent_error *err)
 	}
 	code = take_known(look);
 	if (!code)
-		code = json_object_get(look->options, "cmd") ? firewall__plan_files(look) : plan_table(look, err);
+		code = json_object_get(look->options, "cmd") ? firewall__plan_files(look)
+							     : plan_table(look, err);
 	judge_troubles(look, false);
 	return code;
 }
@@ -392,16 +422,21 @@ static int plan_retired(struct firewall_look *look)
 	}
 	if (!table || json_object_get(table, "foreign"))
 		return 0;
-	return intent_plan_add(look->plan, "remove", intent_json_string(look->options, "table", "platypus"), NULL,
+	return intent_plan_add(look->plan, "remove",
+			       intent_json_string(look->options, "table", "platypus"), NULL,
 			       table_effect(NULL), "Removing the table: the node is retired");
 }
 
 int port_firewall_plan(const json_t *intent, const json_t *observed, struct intent_plan *plan,
 		       struct intent_error *err)
 {
-	const json_t *options = json_object_get(intent, "options"), *table = json_object_get(observed, "table");
+	const json_t *options = json_object_get(intent, "options"),
+		     *table = json_object_get(observed, "table");
 	struct firewall_look look = {
-		.intent = intent, .observed = observed, .options = options, .plan = plan,
+		.intent = intent,
+		.observed = observed,
+		.options = options,
+		.plan = plan,
 		.node = intent_json_string(intent, "node", ""),
 	};
 	int code = 0;
@@ -412,10 +447,14 @@ int port_firewall_plan(const json_t *intent, const json_t *observed, struct inte
 	else if (!intent_json_boolean(intent, "vanished", false))
 		code = plan_meant(&look, err);
 	else if (table || json_object_size(json_object_get(observed, "known")))
-		intent_plan_verdict(plan, INTENT_EVANISHED, "no key is left under nodes/%s/, so nothing is closed; write the keys "
-				    "again, or retire the node: ppctl put nodes/%s/ '{\"ensure\": \"absent\"}'", look.node, look.node);
+		intent_plan_verdict(
+			plan, INTENT_EVANISHED,
+			"no key is left under nodes/%s/, so nothing is closed; write the keys "
+			"again, or retire the node: ppctl put nodes/%s/ '{\"ensure\": \"absent\"}'",
+			look.node, look.node);
 	else
-		intent_plan_verdict(plan, INTENT_ENOCONFIG, "no key under nodes/%s/ yet: ppctl node add", look.node);
+		intent_plan_verdict(plan, INTENT_ENOCONFIG,
+				    "no key under nodes/%s/ yet: ppctl node add", look.node);
 	json_decref(look.known);
 	return code && !err->code ? intent_fail(err, code, "out of memory") : code;
 }

@@ -27,7 +27,8 @@ static void add_trouble(json_t *intent, const char *name, const json_t *error, b
 /* None at all is said too: an application that opens nothing any more is not one that is gone. */
 static void add_ports(json_t *intent, const char *name, json_t *ports)
 {
-	json_object_set_new(json_object_get(intent, "ports"), name, ports ? json_incref(ports) : json_array());
+	json_object_set_new(json_object_get(intent, "ports"), name,
+			    ports ? json_incref(ports) : json_array());
 }
 
 static void add_applications(json_t *intent, const json_t *slices)
@@ -49,7 +50,8 @@ static void add_applications(json_t *intent, const json_t *slices)
 
 /* ---- gates ---- */
 
-/* Does the node run anything in this world? Also when that application's other documents are no good. */
+/* Does the node run anything in this world? Also when that application's other documents are no
+ * good. */
 static bool runs_in(const struct intent_snapshot *snapshot, const char *node, const char *world)
 {
 	char prefix[INTENT_KEY_MAX + 1];
@@ -61,7 +63,8 @@ static bool runs_in(const struct intent_snapshot *snapshot, const char *node, co
 		struct intent_error ignored;
 
 		if (entry->key[skip] &&
-		    !intent_document_check(entry->key, entry->value, entry->length, false, &place, NULL, &ignored) &&
+		    !intent_document_check(entry->key, entry->value, entry->length, false, &place,
+					   NULL, &ignored) &&
 		    !strcmp(intent_json_string(place, "cluster", ""), world))
 			return true;
 	}
@@ -82,22 +85,28 @@ static bool names(const json_t *nodes, const char *node)
 static int read_gate(const struct intent_entry *entry, json_t **ret_new, struct intent_error *err)
 {
 	if (entry->untrusted)
-		return intent_fail(err, INTENT_EREFUSED,
-				   "%s opens ports, but its file, or a directory above it, can be written by others than root; "
-				   "make the store root's: chown -R root, chmod -R o-w", entry->key);
-	return intent_document_check(entry->key, entry->value, entry->length, false, ret_new, NULL, err);
+		return intent_fail(
+			err, INTENT_EREFUSED,
+			"%s opens ports, but its file, or a directory above it, can be written by others than root; "
+			"make the store root's: chown -R root, chmod -R o-w",
+			entry->key);
+	return intent_document_check(entry->key, entry->value, entry->length, false, ret_new, NULL,
+				     err);
 }
 
-static void add_gate(json_t *intent, const struct intent_snapshot *snapshot, const struct intent_entry *entry)
+static void add_gate(json_t *intent, const struct intent_snapshot *snapshot,
+		     const struct intent_entry *entry)
 {
-	const char *node = intent_json_string(intent, "node", ""), *rest = strchr(entry->key, '/') + 1;
+	const char *node = intent_json_string(intent, "node", ""),
+		   *rest = strchr(entry->key, '/') + 1;
 	intent_free_auto char *world = strndup(rest, strcspn(rest, "/"));
 	intent_json_auto json_t *gate = NULL, *error = NULL;
 	struct intent_error err;
 	bool here = world && runs_in(snapshot, node, world);
 
 	if (!world || read_gate(entry, &gate, &err)) {
-		error = json_pack("{si ss}", "code", world ? err.code : -ENOMEM, "message", world ? err.msg : "out of memory");
+		error = json_pack("{si ss}", "code", world ? err.code : -ENOMEM, "message",
+				  world ? err.msg : "out of memory");
 		add_trouble(intent, entry->key, error, !here);
 		return;
 	}
@@ -108,13 +117,14 @@ static void add_gate(json_t *intent, const struct intent_snapshot *snapshot, con
 
 /* ---- the slice ---- */
 
-static json_t *slices_of(const struct intent_snapshot *snapshot, const json_t *options, const json_t *known)
+static json_t *slices_of(const struct intent_snapshot *snapshot, const json_t *options,
+			 const json_t *known)
 {
 	intent_json_auto json_t *probe = json_pack("[s]", PROBE);
 	intent_json_auto json_t *slices = intent_node_applications.slices(snapshot, options, probe);
 	const json_t *fate = json_object_get(slices, PROBE);
-	json_t *intent = json_pack("{sO sO*}", "node", json_object_get(options, "node"),
-				   "options", json_object_get(options, "own"));
+	json_t *intent = json_pack("{sO sO*}", "node", json_object_get(options, "node"), "options",
+				   json_object_get(options, "own"));
 	size_t count;
 	const struct intent_entry *entry;
 
@@ -135,4 +145,4 @@ static json_t *slices_of(const struct intent_snapshot *snapshot, const json_t *o
 	return json_pack("{s{so}}", FIREWALL_SLICE, "intent", intent);
 }
 
-const struct intent_slicer firewall__slicer = {.prefixes = prefixes, .slices = slices_of, .reads_all = true};
+const struct intent_slicer firewall__slicer = {prefixes, slices_of};

@@ -206,4 +206,4 @@ static json_t *slices_of(const struct intent_snapshot *snapshot, const json_t *o
 	return slices;
 }
 
-const struct intent_slicer intent_node_applications = {.prefixes = prefixes, .slices = slices_of};
+const struct intent_slicer intent_node_applications = {prefixes, slices_of};

@@ -2,10 +2,10 @@
  * Traffic for the firewall's tests.
  *
  *	packets serve PORT...                  echo on each, TCP and UDP, IPv4 and IPv6
- *	packets try tcp|udp ADDRESS PORT MS [SOURCE]  prints "open", "refused", or "silent" after so long
- *	packets hold ADDRESS PORT              a TCP connection: a line in, its echo out; "silent" after 2 s
- *	packets load ADDRESS PORT              one datagram and one new TCP connection after another, each awaited, until
- *	                                       standard input ends; prints "UDP LOST TCP FAILED", counts
+ *	packets try tcp|udp ADDRESS PORT MS [SOURCE]  prints "open", "refused", or "silent" after so
+ *long packets hold ADDRESS PORT              a TCP connection: a line in, its echo out; "silent"
+ *after 2 s packets load ADDRESS PORT              one datagram and one new TCP connection after
+ *another, each awaited, until standard input ends; prints "UDP LOST TCP FAILED", counts
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +28,8 @@ static void die(const char *what)
 
 static int open_socket(int type, const char *address, const char *port, struct addrinfo **ret)
 {
-	const struct addrinfo hints = {.ai_socktype = type, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
+	const struct addrinfo hints = {.ai_socktype = type,
+				       .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
 
 	if (getaddrinfo(address, port, &hints, ret))
 		die(address);
@@ -47,7 +48,8 @@ static int serve_one(int type, const char *port)
 
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
 	setsockopt(fd, IPPROTO_IPV6, 26 /* IPV6_V6ONLY */, &no, sizeof(no));
-	if (bind(fd, where->ai_addr, where->ai_addrlen) || (type == SOCK_STREAM && listen(fd, 1024)))
+	if (bind(fd, where->ai_addr, where->ai_addrlen) ||
+	    (type == SOCK_STREAM && listen(fd, 1024)))
 		die(port);
 	freeaddrinfo(where);
 	return fd;
@@ -103,7 +105,8 @@ static int serve(int count, char **ports)
 /* ---- ask ---- */
 
 /* One datagram or connection, and its echo. NULL: it came. */
-static const char *ask(int type, const char *address, const char *port, const char *source, int within_ms)
+static const char *ask(int type, const char *address, const char *port, const char *source,
+		       int within_ms)
 {
 	struct addrinfo *where, *own;
 	int fd = open_socket(type, address, port, &where), error = 0;
@@ -148,8 +151,10 @@ static int hold(const char *address, const char *port)
 	fflush(stdout);
 	while (fgets(line, sizeof(line), stdin)) {
 		size_t length = strlen(line);
-		ssize_t got = send(fd, line, length, MSG_NOSIGNAL) == (ssize_t)length && poll(&wait, 1, 2000) > 0 ?
-			recv(fd, answer, sizeof(answer) - 1, 0) : 0;
+		ssize_t got = send(fd, line, length, MSG_NOSIGNAL) == (ssize_t)length &&
+					      poll(&wait, 1, 2000) > 0
+				      ? recv(fd, answer, sizeof(answer) - 1, 0)
+				      : 0;
 
 		answer[got > 0 ? got : 0] = '\0';
 		printf("%s", got > 0 ? answer : "silent\n");
@@ -179,8 +184,8 @@ int main(int argc, char **argv)
 	if (argc > 2 && !strcmp(argv[1], "serve") && 2 * (argc - 2) < SERVE_MAX)
 		return serve(argc - 2, argv + 2);
 	if (argc >= 6 && !strcmp(argv[1], "try")) {
-		const char *why = ask(!strcmp(argv[2], "udp") ? SOCK_DGRAM : SOCK_STREAM, argv[3], argv[4], argv[6],
-				      (int)strtol(argv[5], NULL, 10));
+		const char *why = ask(!strcmp(argv[2], "udp") ? SOCK_DGRAM : SOCK_STREAM, argv[3],
+				      argv[4], argv[6], (int)strtol(argv[5], NULL, 10));
 
 		puts(why ? why : "open");
 		return 0;
