@@ -56,7 +56,7 @@ agent_bin := $(agents:%=$(O)/bin/pp-%)
 ppctl_bin := $(if $(ppctl_src),$(O)/bin/ppctl)
 unit_bin := $(unit_src:%.c=$(O)/%)
 tool_bin := $(tool_src:%.c=$(O)/%)
-# A planner is plan.c, with plan-*.c where that grew too long.
+# A planner is plan.c and what it is split into, plan-*.c.
 planners := $(wildcard agents/*/plan.c agents/*/plan-*.c)
 all_obj := $(call obj,$(lib_src) $(agent_src) $(ppctl_src) $(unit_src) $(tool_src))
 

@@ -116,6 +116,11 @@ void intent_round_owned(struct intent_round *round, int count);
 /* A log line of this slice. */
 void intent_round_log(struct intent_round *round, enum intent_log_level level, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+/*
+ * The intent of this slice as it stands in the store now, by the strongest read; what keeps it from being understood
+ * is the error. New.
+ */
+int intent_round_reread(struct intent_round *round, json_t **ret_new_intent, struct intent_error *err);
 /* The store, opened on first use, for blocking calls. */
 int intent_round_store(struct intent_round *round, struct intent_store **ret_borrowed,
 		       struct intent_error *err);

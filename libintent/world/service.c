@@ -175,20 +175,9 @@ int intent_service_note(const struct intent_site *site, const char *service, con
 		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
 	if (intent_file_read_json(path, STARTED_MAX, &record, err))
 		return err->code;
-	if (json_object_update(record, (json_t *)(uintptr_t)members))
+	if (json_object_update(json_object_get(record, "wanted"), (json_t *)(uintptr_t)members))
 		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
 	return intent_file_write_json(path, record, 0600, err);
-}
-
-/* What was noted later goes beside what it was started with. */
-static void add_notes(const json_t *record, json_t *object)
-{
-	const char *name;
-	json_t *value;
-
-	json_object_foreach((json_t *)(uintptr_t)record, name, value)
-		if (strcmp(name, "boot") && strcmp(name, "at") && strcmp(name, "wanted"))
-			json_object_set(object, name, value);
 }
 
 /* Time since then, or since boot: by the clock that nobody sets. */
@@ -211,7 +200,6 @@ static void observe_started(const struct intent_site *site, const char *service,
 	at = same_boot ? intent_json_integer(record, "at", 0) : 0;
 	json_object_set(object, "started", json_object_get(record, "wanted"));
 	json_object_set_new(object, "started_ms", json_integer(now > at ? now - at : 0));
-	add_notes(record, object);
 }
 
 int intent_service_observe(const struct intent_site *site, const json_t *intent, const char *service,
@@ -233,8 +221,8 @@ int intent_service_observe(const struct intent_site *site, const json_t *intent,
 	site->supervisor->look(site, service, &seen);
 	intent_json_auto json_t *files =
 		site->basedir ? intent__service_render(site, intent, service) : json_object();
-	json_t *object = json_pack("{sb ss sb sb}", "linked", linked, "want", seen.want_up ? "up" : "down",
-				   "down", seen.stays_down, "supervised", seen.supervised);
+	json_t *object = json_pack("{sb ss sb sb sb}", "linked", linked, "want", seen.want_up ? "up" : "down",
+				   "running", seen.running, "down", seen.stays_down, "supervised", seen.supervised);
 
 	json_object_set_new(object, "stale", site->basedir ?
 			    intent__service_stale(site, intent, service, files) : json_array());
