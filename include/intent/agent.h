@@ -98,6 +98,9 @@ struct intent_agent {
 	 */
 	unsigned long long capabilities;
 	enum intent_programs programs;
+	/* A slice hangs on every prefix, not only on those that bear its name: all are read again before it removes
+	 * anything. */
+	bool reads_all;
 };
 
 /* main() of an agent; returns the exit status. */
