@@ -138,6 +138,8 @@ int ppctl_deactivate(struct ppctl *ctl, struct intent_error *err);
 int ppctl_rollback(struct ppctl *ctl, struct intent_error *err);
 int ppctl_status(struct ppctl *ctl, struct intent_error *err);
 int ppctl_plan(struct ppctl *ctl, struct intent_error *err);
+int ppctl_stack_show(struct ppctl *ctl, struct intent_error *err);
+int ppctl_approve_stack(struct ppctl *ctl, struct intent_error *err);
 int ppctl_lock_ls(struct ppctl *ctl, struct intent_error *err);
 int ppctl_lock_break(struct ppctl *ctl, struct intent_error *err);
 int ppctl_help(struct ppctl *ctl, struct intent_error *err);
