@@ -129,7 +129,9 @@ static bool is_time_for_another_reason(const struct telling *t)
 {
 	int64_t wait = (t->now - t->state_at) / 2;
 
-	return !is_flapping(t) && t->now - intent_json_integer(t->history, "told_at", t->now) >= (wait > REASON_MS ? wait : REASON_MS);
+	if (wait < REASON_MS)
+		wait = REASON_MS;
+	return !is_flapping(t) && t->now - intent_json_integer(t->history, "told_at", t->now) >= wait;
 }
 
 static void make_fact(struct telling *t)
