@@ -12,7 +12,7 @@
 # shellcheck shell=bash disable=SC2034 # `command` is read by those who source this
 
 # An array: bash gives names out in no order.
-worlds=(install prune remove_app launch update reshape stop)
+worlds=(install prune remove_app launch update reshape stop report worsen withdraw)
 
 tree=$BUILD_DIR/t/fault/tree
 scan=$BUILD_DIR/t/fault/scan
@@ -314,3 +314,61 @@ good_authority() {
 	grep -q app_81_tcp "$W/rebuilt" || echo "the command did not see the files"
 }
 leave_authority() { :; }
+
+# ---- pp-health-reporter ----
+
+reporter() {
+	command=("$BUILD_DIR/bin/pp-health-reporter" --once --store "${STORE:-dir:$W/store}" --node n1 --state-dir "$W/state"
+		--runit "$W/runit" --runit-stage "$W/stage")
+}
+
+# fact STATE: what stands in the store says so; "": nothing stands there.
+fact() {
+	local said
+	said=$(ppctl --store "${STORE:-dir:$W/store}" get reality/health/app/c/n1 2>/dev/null)
+	case $1 in
+	'') [ -z "$said" ] || echo "nothing should be said, but there is: $said";;
+	*) [[ $said == *"\"state\": \"$1\""* ]] || echo "it should be $1, but there is: $said";;
+	esac
+}
+
+# In a directory of states of its own: what setlive remembers is no part of this.
+served() {
+	world_launch && settled && rm -rf "$W/state" "$W"/stage/*/exits
+}
+check() {
+	printf '#!/bin/sh\n%s\n' "$1" >"$W/app/installs/app_1/bin/check" && chmod 755 "$W/app/installs/app_1/bin/check"
+}
+reported() {
+	enter_report
+	reporter
+	"${command[@]}"
+	local code=$?
+	leave_report
+	rm -rf "$W"/stage/*/supervise "$W"/stage/*/log/supervise "$W"/stage/*/exits
+	return "$code"
+}
+
+# A service runs, and nothing is said of it yet.
+world_report() { served; }
+enter_report() { supervise; wait_for 10 running app; sleep 0.1; }
+command_report() { reporter; }
+good_report() { fact healthy; }
+leave_report() { unsupervise; }
+
+# It was healthy, and is so no more.
+world_worsen() { served && check true && reported && check 'echo no; exit 1'; }
+enter_worsen() { enter_report; }
+command_worsen() { reporter; }
+good_worsen() { fact unhealthy; }
+leave_worsen() { unsupervise; }
+
+# It was healthy, and the node has moved to another cluster, where nothing is meant to run.
+world_withdraw() {
+	served && reported && touch "$W/stage/app/down" && put clusters/app/d/deploy_config "{\"basedir\": \"$W/app\"}" &&
+		put clusters/app/d/config '{"versions": {"1": "prep"}}' && put nodes/n1/app '{"cluster": "d"}'
+}
+enter_withdraw() { :; }
+command_withdraw() { reporter; }
+good_withdraw() { fact ''; }
+leave_withdraw() { :; }
