@@ -34,7 +34,7 @@ static const struct intent_option options[] = {
 
 static const struct intent_agent agent = {
 	.name = "setlive",
-	.summary = "Run the active version of each application of this node under runit.",
+	.summary = "Run the active version of each application of this node under runit or systemd.",
 	.options = options,
 	.slicer = &intent_node_applications,
 	.observe = setlive__observe,
