@@ -15,6 +15,9 @@ key_prefix "nodes/NODE/" {
 key_prefix "clusters/" {
 	policy = "read"
 }
+key_prefix "gates/" {
+	policy = "read"
+}
 
 # Facts of all, status of one's own.
 key_prefix "reality/" {
@@ -24,6 +27,17 @@ key_prefix "reality/status/preparer/NODE/" {
 	policy = "write"
 }
 key_prefix "reality/status/setlive/NODE/" {
+	policy = "write"
+}
+key_prefix "reality/status/health-reporter/NODE/" {
+	policy = "write"
+}
+# The node stands last in these keys, so that no prefix holds it to its own. Where that matters, one rule for each:
+#	key "reality/health/APP/CLUSTER/NODE" { policy = "write" }
+key_prefix "reality/health/" {
+	policy = "write"
+}
+key_prefix "reality/status/port-firewall/NODE/" {
 	policy = "write"
 }
 

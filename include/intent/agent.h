@@ -84,6 +84,9 @@ struct intent_agent {
 	 */
 	int (*discover)(const json_t *options, json_t **ret_new_names, struct intent_error *err);
 	int64_t deadline_ms;         /* of one round without progress; 0: 10 minutes */
+	/* A slice hangs on every prefix, not only on those that bear its name: all are read again before it removes
+	 * anything. */
+	bool reads_all;
 };
 
 /* main() of an agent; returns the exit status. */

@@ -268,6 +268,7 @@ static const struct intent_json_field fact_fields[] = {
 	{.name = "reason", .type = INTENT_JSON_STRING, .help = "why it is not healthy, in a sentence"},
 	{.name = "since", .type = INTENT_JSON_STRING,
 	 .help = "RFC 3339 time of the state's beginning"},
+	{.name = "host", .type = INTENT_JSON_STRING, .help = "the host name of who looks"},
 	{.name = "once", .type = INTENT_JSON_BOOLEAN,
 	 .help = "true: left by a run with --once; nobody relies on it"},
 	END
