@@ -247,7 +247,7 @@ report() {
 	reporting=$!
 	"$BUILD_DIR/t/it/facts" "dir:$W/store" <"$W.facts" >"$W.said" 2>&1 &
 	reporter=$!
-	while [ "$said" -lt 3 ] && kill -0 "$reporter"; do sleep 0.01; said=$(grep -c done "$W.said"); done
+	while [ "$said" -lt 3 ] && kill -0 "$reporter"; do sleep 0.01; said=$(grep -c "done" "$W.said"); done
 }
 unreport() { kill "$reporter" "$reporting"; wait "$reporter" "$reporting"; } 2>/dev/null
 
