@@ -84,6 +84,12 @@ static const struct intent_option plan_options[] = {
 	{0}
 };
 
+static const struct intent_option stack_options[] = {
+	{"state-dir", INTENT_OPTION_PATH, "DIR", NULL, NULL, 0, 0,
+	 "Where the applier on this machine keeps its state, if not in the usual place"},
+	{0}
+};
+
 #define KEY_WORDS "Keys and documents: intent-documents(5)."
 #define CAS_WORDS "Written with compare-and-set: two people who change the same " \
 	"configuration at once lose nothing."
@@ -149,6 +155,12 @@ const struct ppctl_command ppctl_commands[] = {
 	 "Everything is checked before anything is written; what stands there already is "
 	 "left alone.",
 	 import_options, 1, 1, ppctl_import},
+	{"stack show", "WORLD/NAME", "the plan that waits for approval, as Terraform shows it",
+	 "Sensitive values are hidden. The text is read from the applier's state directory, on its machine; "
+	 "elsewhere counts and addresses are shown.", stack_options, 1, 1, ppctl_stack_show},
+	{"approve stack", "WORLD/NAME PLAN", "consent to one plan of a Terraform stack",
+	 "PLAN is the identity that the status shows. Another effect is not applied, and an approval is used once.",
+	 NULL, 2, 2, ppctl_approve_stack},
 	{"lock ls", "[PREFIX]", "show locks and who holds them", NULL, NULL, 0, 1, ppctl_lock_ls},
 	{"lock break", "KEY [NODE]", "take a lock away from its holder",
 	 "Only if you know that the holder is gone: it is not asked. Of several shutdown slots, that of "

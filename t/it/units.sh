@@ -21,6 +21,7 @@ if have systemd-analyze; then
 	done
 	check "pp-preparer.service is exposed by 2.8 at most" security "$units/pp-preparer.service" 28
 	check "pp-setlive.service is exposed by 3.0 at most" security "$units/pp-setlive.service" 30
+	check "pp-terraform-applier.service is exposed by 1.5 at most" security "$units/pp-terraform-applier.service" 15
 else
 	skip "systemd takes the units" "systemd-analyze is not on PATH"
 fi
