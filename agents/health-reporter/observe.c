@@ -136,7 +136,8 @@ static int observe_fact(struct intent_round *round, const json_t *intent, json_t
 	const char *session = NULL;
 	json_t *history;
 
-	if (intent_round_session(round, &session, err) || observe_elsewhere(round, intent, session, note, observed, err))
+	if (intent_round_session(round, &session, err) ||
+	    observe_elsewhere(round, intent, session, note, observed, err))
 		return err->code;
 	if (json_is_true(json_object_get(intent, "absent")))
 		return 0;

@@ -14,7 +14,7 @@
 #define FLAP_CHANGES 6          /* three times bad and good again within that time */
 #define CALM_MS (2 * 60 * 1000) /* without a change, until it is believed again */
 #define CHANGES_MAX 16          /* remembered */
-#define REASON_MS (60 * 1000)   /* another reason for the same state waits so long, and half of the state's age */
+#define REASON_MS (10 * 1000)   /* another reason for the same state waits so long, and half of the state's age */
 
 /* One planning. All pointers are borrowed, but for `changes`, `fact`. */
 struct telling {
@@ -124,12 +124,14 @@ static json_t *reason_for(const struct telling *t, const char *state)
 			    reason);
 }
 
-/* A service that ends again and again has another last word each time. */
+/* A service that ends again and again has another last word each time; that it flaps is said once. */
 static bool is_time_for_another_reason(const struct telling *t)
 {
 	int64_t wait = (t->now - t->state_at) / 2;
 
-	return t->now - intent_json_integer(t->history, "told_at", t->now) >= (wait > REASON_MS ? wait : REASON_MS);
+	if (wait < REASON_MS)
+		wait = REASON_MS;
+	return !is_flapping(t) && t->now - intent_json_integer(t->history, "told_at", t->now) >= wait;
 }
 
 static void make_fact(struct telling *t)

@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <libgen.h>
+#include <linux/capability.h>
 #include <intent/file.h>
 #include "port-firewall.h"
 
@@ -182,6 +183,9 @@ int main(int argc, char **argv)
 		.plan = port_firewall_plan,
 		.verbs = verbs,
 		.reads_all = true,
+		/* nft; iptables, files and a store of somebody else with --cmd. */
+		.capabilities = 1ull << CAP_NET_ADMIN | 1ull << CAP_NET_RAW | 1ull << CAP_DAC_OVERRIDE,
+		.programs = INTENT_PROGRAMS_OWN,
 	};
 
 	if (argc && !strcmp(basename(argv[0]), "pp-iptables"))

@@ -11,7 +11,8 @@
 # shellcheck shell=bash disable=SC2034 # `command` is read by those who source this
 
 # An array: bash gives names out in no order.
-worlds=(install prune remove_app launch update reshape stop rolling rollback hold disable)
+worlds=(install prune remove_app launch update reshape stop rolling rollback hold disable
+	report worsen withdraw)
 # Exit status of an agent that has done all it can, where that is not 0.
 declare -A ends=([rollback]=111 [hold]=111)
 # Where the way leads through a third state: this may be neither as before nor as afterwards meanwhile.
@@ -321,3 +322,61 @@ good_disable() {
 	! grep -qsaF "$W/hook" /proc/[0-9]*/cmdline || echo "there are still processes of bin/disable"
 }
 leave_disable() { unsupervise; }
+
+# ---- pp-health-reporter ----
+
+reporter() {
+	command=("$BUILD_DIR/bin/pp-health-reporter" --once --store "${STORE:-dir:$W/store}" --node n1 --state-dir "$W/state"
+		--runit "$W/runit" --runit-stage "$W/stage")
+}
+
+# fact STATE: what stands in the store says so; "": nothing stands there.
+fact() {
+	local said
+	said=$(ppctl --store "${STORE:-dir:$W/store}" get reality/health/app/c/n1 2>/dev/null)
+	case $1 in
+	'') [ -z "$said" ] || echo "nothing should be said, but there is: $said";;
+	*) [[ $said == *"\"state\": \"$1\""* ]] || echo "it should be $1, but there is: $said";;
+	esac
+}
+
+# In a directory of states of its own: what setlive remembers is no part of this.
+served() {
+	world_launch && settled && rm -rf "$W/state" "$W"/stage/*/exits
+}
+check() {
+	printf '#!/bin/sh\n%s\n' "$1" >"$W/app/installs/app_1/bin/check" && chmod 755 "$W/app/installs/app_1/bin/check"
+}
+reported() {
+	enter_report
+	reporter
+	"${command[@]}"
+	local code=$?
+	leave_report
+	rm -rf "$W"/stage/*/supervise "$W"/stage/*/log/supervise "$W"/stage/*/exits
+	return "$code"
+}
+
+# A service runs, and nothing is said of it yet.
+world_report() { served; }
+enter_report() { supervise; wait_for 10 running app; sleep 0.1; }
+command_report() { reporter; }
+good_report() { fact healthy; }
+leave_report() { unsupervise; }
+
+# It was healthy, and is so no more.
+world_worsen() { served && check true && reported && check 'echo no; exit 1'; }
+enter_worsen() { enter_report; }
+command_worsen() { reporter; }
+good_worsen() { fact unhealthy; }
+leave_worsen() { unsupervise; }
+
+# It was healthy, and the node has moved to another cluster, where nothing is meant to run.
+world_withdraw() {
+	served && reported && touch "$W/stage/app/down" && put clusters/app/d/deploy_config "{\"basedir\": \"$W/app\"}" &&
+		put clusters/app/d/config '{"versions": {"1": "prep"}}' && put nodes/n1/app '{"cluster": "d"}'
+}
+enter_withdraw() { :; }
+command_withdraw() { reporter; }
+good_withdraw() { fact ''; }
+leave_withdraw() { :; }
