@@ -50,6 +50,9 @@ static int unit_status(const char *service, struct intent__unit_status *ret, str
 	if (!unit)
 		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
 	int code = intent_child_run(&options, &result, err);
+	const char *words = intent_text_str(&result.err);
+	if (!code && result.status)
+		code = intent_fail(err, INTENT_ECHILD, "systemctl show: %.*s", (int)strcspn(words, "\n"), words);
 	if (!code)
 		code = intent__unit_status_parse(intent_text_str(&result.out), ret, err);
 	intent_child_result_release(&result);
