@@ -99,6 +99,31 @@ static json_t *stack_slice(const struct intent_snapshot *snapshot, const struct 
 	return json_pack("{s{si ss}}", "error", "code", err.code, "message", err.msg);
 }
 
+/* Each would take what the other made for drift, and remove it. */
+static void refuse_clashes(json_t *slices)
+{
+	intent_json_auto json_t *owners = json_object();
+	const char *name;
+	json_t *slice;
+	void *next;
+
+	json_object_foreach_safe(slices, next, name, slice) {
+		const json_t *state = intent_json_at(slice, "/intent/stack/state");
+		intent_free_auto char *key = state ? intent_json_canonical(state) : NULL;
+		const char *owner = key ? intent_json_string(owners, key, NULL) : NULL;
+		json_t *error;
+
+		if (key && !owner)
+			json_object_set_new(owners, key, json_string(name));
+		if (!owner)
+			continue;
+		error = json_pack("{s{si so}}", "error", "code", INTENT_ECLASH, "message", json_sprintf(
+			"it is the state of both stacks/%s and stacks/%s: give each its own", owner, name));
+		json_object_set(slices, owner, error);
+		json_object_set_new(slices, name, error);
+	}
+}
+
 static json_t *slices(const struct intent_snapshot *snapshot, const json_t *options, const json_t *known)
 {
 	json_t *slices = json_object(), *item;
@@ -121,6 +146,7 @@ static json_t *slices(const struct intent_snapshot *snapshot, const json_t *opti
 		json_object_set_new(intent, "absent", json_true());
 		json_object_set_new(slices, name, json_pack("{so}", "intent", intent));
 	}
+	refuse_clashes(slices);
 	return slices;
 }
 

@@ -1,9 +1,11 @@
-# Sourced by terraform.sh: the real Terraform, with its built-in terraform_data and the local backend. bash.
+#!/bin/bash
+# pp-terraform-applier with the real Terraform, its built-in terraform_data and the local backend: the whole way.
+set -u
+. "$(dirname "$0")/../lib.sh"
+have terraform || skip_all "terraform is not on PATH"
+. "$ROOT/t/terraforming.sh"
 unset TF_VAR_stub
-real=(pp-terraform-applier --listen none --state-dir "$T/state" --lock-timeout 1s)
-once() { run "${real[@]}" --once "$@"; cat "$T/.err" >>"$T/all.log"; }
-rm -rf "$T/state"
-ppctl rm stacks/prod/net approvals/stack/prod/net >>"$T/ppctl.log" 2>&1
+applier=(pp-terraform-applier --listen none --state-dir "$T/state" --lock-timeout 1s)
 
 # ---- the session of the README, as it stands there ----
 session() { sed -n '/^Paste this/,/^\[pp-/p' "$ROOT/agents/terraform-applier/README.md" | sed -n 's/^    //p' | sed "s|/tmp/try|$T/try|g"; }
@@ -96,7 +98,7 @@ commit four
 once
 approve "$(plan_id)"
 rm -rf "$T/provisioning"
-start real "${real[@]}"
+start real "${applier[@]}"
 agent=$pid
 provisioning() { ls "$T"/state/stacks/prod/net/src/*/net/provisioned; }
 check "a long apply is under way" wait_for 10 provisioning
@@ -140,3 +142,4 @@ ppctl rm stacks/prod/none >>"$T/ppctl.log" 2>&1
 
 is "$(grep -rlE 'canary-value|store-canary' "$T/state" "$T/store" "$T"/*.log 2>/dev/null)" "" \
 	"no secret is in any file of the agent, in any document or log"
+done_testing

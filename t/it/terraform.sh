@@ -1,26 +1,8 @@
 #!/bin/bash
-# pp-terraform-applier: with a stand-in for Terraform the faults, with the real one (where there is one) the whole way.
+# pp-terraform-applier with a stand-in for Terraform: what it decides, and faults. terraform-real.sh has the real one.
 set -u
 . "$(dirname "$0")/../lib.sh"
-have git || skip_all "git is not on PATH"
-unset TF_CLI_CONFIG_FILE TF_IN_AUTOMATION "${!TF_VAR_@}"
-
-export PP_STORE=dir:$T/store PP_NODE=n1 TF_VAR_stub=$T/stub TF_VAR_pw=canary-value CONSUL_HTTP_TOKEN=store-canary
-stub=$T/stub
-mkdir -p "$T/module" "$stub"
-echo '# nothing' >"$T/module/main.tf"
-check "a store" ppctl init "$PP_STORE"
-
-applier=(pp-terraform-applier --listen none --state-dir "$T/state" --terraform "$ROOT/t/it/terraform-stub")
-once() { run "${applier[@]}" --once "$@"; cat "$T/.err" >>"$T/all.log"; }
-# stack NAME [MEMBERS]
-stack() { ppctl put "stacks/prod/$1" "{\"source\": \"dir:$T/module\", \"state\": {\"backend\": \"local\", \"path\": \"$T/$1.tfstate\"}${2:+, $2}}" >>"$T/ppctl.log" 2>&1; }
-member() { ppctl get "reality/status/terraform-applier/${2:-n1}/prod/${3:-net}" | sed -nE "s/^ *\"$1\": \"(.*)\",?\$/\\1/p" | head -n 1; }
-plan_id() { member id "$@"; }
-approve() { ppctl approve stack "prod/${2:-net}" "$1" >>"$T/ppctl.log" 2>&1; }
-applies() { grep -c . "$stub/applies" 2>/dev/null || :; }
-plans() { grep -c '^plan' "$stub/calls" 2>/dev/null || :; }
-
+. "$ROOT/t/terraforming.sh"
 # plan [ADDRESS:ACTIONS:VALUE...]: Terraform's JSON; ACTIONS as in "delete,create".
 plan() {
 	local one address actions value items=
@@ -191,7 +173,6 @@ like "$errors" 'is version "1.4.9"; 1.5 or newer is needed' "... and why"
 
 # ---- killed, stopped ----
 hanging() { [ -s "$stub/apply.pid" ] && [ -e "$stub/applies" ]; }
-gone() { ! proc_stat "$1"; }
 # begin: an agent whose apply hangs; sets $agent and $apply.
 begin() {
 	plan stub.one:create:1 >"$stub/plan.json"
@@ -264,6 +245,35 @@ rm "$stub/apply"
 once
 is "$status $(applies)" "100 1" "... its approval does not count twice"
 
+# Killed at each call of Terraform in one convergence; in the apply before and after its work. A second run
+# never applies twice, and never calls converged what nobody saw end.
+# try_step N: adds to $wrong; fails when there is no such call.
+try_step() {
+	echo "$1" >"$stub/kill-at"
+	plan stub.one:create:1 >"$stub/plan.json"
+	once
+	[ -e "$stub/killed" ] || return 1
+	begun=$(grep -c '^apply' "$stub/calls")
+	once
+	case $begun:$(applies):$status:$(member reason) in
+	0:1:0: | 1:1:100:ApplyOutcomeUnknown | 1::100:ApplyOutcomeUnknown | 1:1:0:) ;;
+	*) wrong+=" $1 ($begun begun, then $(applies) applied, exit $status, $(member reason))";;
+	esac
+} 2>/dev/null
+step=1 wrong=
+fresh
+while try_step "$step"; do
+	step=$((step + 1))
+	fresh
+done
+check "there are enough calls to be killed at" test "$step" -gt 9
+last=$(grep -n '^apply' "$stub/calls" | cut -d: -f1)
+fresh
+: >"$stub/kill-after"
+try_step "$last"
+is "$(applies)" 1 "killed right after the work of an apply, too: it is not done again"
+is "$wrong" "" "killed at each of $step calls of Terraform: never a second apply, and nothing unreported"
+
 # ---- two appliers ----
 fresh
 plan stub.one:create:1 >"$stub/plan.json"
@@ -288,6 +298,37 @@ once
 is "$status $(applies)" "0 1" "... then applied"
 is "$(ppctl ls locks)" "" "... and no lock is left"
 
+# ---- how often it is planned ----
+fresh
+plan stub.one:delete:1 >"$stub/plan.json"
+start often "${applier[@]}" --interval 1s --splay 0
+asked() { [ "$(member reason)" = ApprovalRequired ]; }
+wait_for 10 asked
+before=$(plans)
+kill -USR1 "$pid"; sleep 1.5
+is "$(plans)" "$before" "while nothing has changed, the last plan counts"
+approve "$(plan_id)"
+settled() { [ "$(member state)" = converged ]; }
+check "an approval is acted on at once" wait_for 10 settled
+stop "$pid"
+fresh
+plan >"$stub/plan.json"
+start often "${applier[@]}" --interval 1s --splay 0 --drift-interval 1s
+more() { [ "$(plans)" -gt 2 ]; }
+check "... until --drift-interval is over" wait_for 15 more
+stop "$pid"
+
+# ---- one state for two ----
+fresh
+stack other "\"state\": {\"backend\": \"local\", \"path\": \"$T/net.tfstate\"}"
+plan stub.one:create:1 >"$stub/plan.json"
+once
+is "$status $(applies)" "100 " "two stacks with one state: nothing is applied"
+like "$errors" 'the state of both stacks/prod/net and stacks/prod/other' "... and both are named"
+ppctl rm stacks/prod/other >>"$T/ppctl.log" 2>&1
+once
+is "$status $(applies)" "0 1" "... until one of them is gone"
+
 # ---- secrets ----
 like "$(cat "$stub/env")" 'TF_VAR_pw=canary-value' "Terraform gets the variables that it is to have"
 unlike "$(cat "$stub/env")" 'store-canary' "... and not the store's token"
@@ -296,10 +337,4 @@ is "$(grep -rlE 'canary-value|store-canary' "$T/state" "$T/store" "$T"/*.log "$s
 is "$(find "$T/state" -name '*tfplan*' -o -name 'tf.plan')" "" "and no plan is left as a file"
 is "$(find "$T/state" -type f -perm /077 | grep -v '/git/')" "" "what is kept is nobody else's to read"
 
-if ! have terraform; then
-	skip "the whole way with the real Terraform" "terraform is not on PATH"
-	done_testing
-fi
-# shellcheck source=t/it/terraform-real.sh
-. "$ROOT/t/it/terraform-real.sh"
 done_testing

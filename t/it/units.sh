@@ -70,4 +70,15 @@ if wait_for 20 converged; then
 else
 	not_ok "pp-setlive converges with its unit's capabilities" "$(cat "$T/setlive.log")" "$(ppctl status)"
 fi
+
+if have pp-port-firewall && unshare -n nft list ruleset >/dev/null 2>&1; then
+	run confined pp-port-firewall unshare -n true
+	isnt "$status" 0 "the firewall's capabilities make no namespace"
+	run unshare -n setpriv --no-new-privs --bounding-set "$(bounds pp-port-firewall)" --inh-caps=-all \
+		pp-port-firewall --once --policy drop --state-dir "$T/firewall" --listen none
+	is "$status" 0 "pp-port-firewall converges with its unit's capabilities"
+	[ "$status" = 0 ] || diag "$errors"
+else
+	skip "pp-port-firewall converges with its unit's capabilities" "no nft, or no right to a network namespace"
+fi
 done_testing
