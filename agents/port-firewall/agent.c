@@ -1,5 +1,4 @@
-/* pp-port-firewall: what this node's applications and gates open is open, and what they do no
- * longer is not. */
+/* pp-port-firewall: what this node's applications and gates open is open, and nothing else of ours. */
 #include <ctype.h>
 #include <errno.h>
 #include <libgen.h>

@@ -48,6 +48,7 @@ elsewhere ip addr add 10.9.0.3/24 dev other0
 elsewhere ip addr add fd09::2/64 dev other0 nodad
 elsewhere ip addr add fd09::3/64 dev other0 nodad
 elsewhere ip link set other0 up
+elsewhere ip link set lo up
 start serve "$packets" serve 22 2222 8001 8002 8003 8004 8005
 
 # try WANT tcp|udp ADDRESS PORT SOURCE DESC: from elsewhere. What answers does so at once, but a busy machine may be late.
@@ -133,9 +134,9 @@ for address in 127.0.0.1 ::1; do
 	is "$("$packets" try tcp $address 8004 5000)" open "policy drop: the node reaches itself on $address"
 done
 # What the node begins is answered; neighbours are found anew.
-elsewhere "$packets" serve 9001 >"$T/serve2.log" 2>&1 &
-adopt $!
-wait_for 5 elsewhere "$packets" try tcp ::1 9001 1000
+start serve2 nsenter -t "$others" -n "$packets" serve 9001
+listens() { elsewhere "$packets" try tcp ::1 9001 1000 | grep -q open; }
+wait_for 20 listens
 is "$("$packets" try tcp fd09::2 9001 5000)" open "policy drop: what the node asks is answered"
 is "$("$packets" try udp 10.9.0.2 9001 5000)" open "policy drop: by UDP too"
 ip neigh flush dev node0
@@ -220,6 +221,16 @@ fw_is 0 "gates converge, and a bad one for others is none of our business" --pol
 try4 open tcp 2222 "a gate of the node's world"
 try4 open tcp 8004 "a gate that names the node"
 try4 silent tcp 8005 "a gate of another world or node"
+# untrusted KEY PORT: a document that others than root may have written counts for nothing, and closes nothing.
+untrusted() {
+	if ! chown 65534 "$T/store/$1" 2>/dev/null; then skip "$1 of somebody else" "no right to give it away"; return; fi
+	fw_is 100 "$1 of somebody else is refused" --policy drop
+	like "$errors" "blocked: .*$1.*can be written by others than root; .*what it had open stays" "and the way out is said"
+	try4 open tcp "$2" "$1 of somebody else"
+	chown 0 "$T/store/$1"
+}
+untrusted gates/live/more 2222
+untrusted clusters/web/live/deploy_config 8001
 put gates/live/more '{"ports": [2222], "port": 1}'
 put gates/live/bad '{"ports": ["x"]}'
 fw_is 100 "a bad gate of our world is refused" --policy drop

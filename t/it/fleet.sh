@@ -14,7 +14,7 @@ quiet() { ppctl "$@" 2>/dev/null; }
 flat() { tr -d ' \n'; }
 revision() { ppctl get "$1" --json | sed -n 's/^ *"revision": \([0-9]*\).*/\1/p'; }
 # Of one moment, so that times differ by what is said, however slow the machine is.
-ago() { date -u -d "@$((epoch - $1))" +%Y-%m-%dT%H:%M:%SZ; }
+ago() { TZ=UTC0 printf '%(%Y-%m-%dT%H:%M:%SZ)T' $((epoch - $1)); }
 
 # ---- the words of agents ----
 
@@ -256,6 +256,17 @@ on_store() {
 }
 
 on_store "dir:$T/store" dir
+
+# ---- the README ----
+
+session() { awk '/^```sh$/ { inside = 1; next } /^```$/ { inside = 0 } inside' "$ROOT/agents/ppctl/README.md"; }
+session >session
+run env TMPDIR="$T" bash -u session
+is "$status" 0 "the README's session ends well"
+like "$output" "web1 +slug +prod +1.0 +absent .*no word from pp-preparer, pp-setlive" "and shows what its words say"
+like "$output" "web3 .*held by nodes/web3/slug: its disk is replaced, says anna@.*, until 20" "who holds, why and until when"
+like "$output" "0 of 3"$'\n'" +absent +3  web\[1-3\]" "and how far the version is"
+like "$errors" "held no more: nodes/web3/slug" "and takes it back"
 
 # ---- terminals ----
 
