@@ -56,14 +56,19 @@ agent_bin := $(agents:%=$(O)/bin/pp-%)
 ppctl_bin := $(if $(ppctl_src),$(O)/bin/ppctl)
 unit_bin := $(unit_src:%.c=$(O)/%)
 tool_bin := $(tool_src:%.c=$(O)/%)
-planners := $(wildcard agents/*/plan.c)
+# A planner is plan.c and what it is split into, plan-*.c.
+planners := $(wildcard agents/*/plan.c agents/*/plan-*.c)
 all_obj := $(call obj,$(lib_src) $(agent_src) $(ppctl_src) $(unit_src) $(tool_src))
 
 .PHONY: all check demo install bench fuzz lint fault clean tests dependencies pure
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: $(agent_bin) $(ppctl_bin) pure
+# The seed's name of an agent, as LINK:PROGRAM.
+aliases := pp-iptables:pp-port-firewall
+alias_bin := $(foreach a,$(aliases),$(O)/bin/$(word 1,$(subst :, ,$(a))))
+
+all: $(agent_bin) $(alias_bin) $(ppctl_bin) pure
 
 tests: all $(unit_bin) $(tool_bin)
 
@@ -94,6 +99,12 @@ $(O)/bin/pp-$(1): $(call obj,$(wildcard agents/$(1)/*.c)) $(lib)
 endef
 $(foreach a,$(agents),$(eval $(call agent_rule,$(a))))
 
+define alias_rule
+$(O)/bin/$(1): $(O)/bin/$(2)
+	$$(call say,LN,$$@)ln -sf $(2) $$@
+endef
+$(foreach a,$(aliases),$(eval $(call alias_rule,$(word 1,$(subst :, ,$(a))),$(word 2,$(subst :, ,$(a))))))
+
 $(O)/bin/ppctl: $(call obj,$(ppctl_src)) $(lib)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(ldflags) -o $@ $^ $(libs)
@@ -106,7 +117,7 @@ $(tool_bin): $(O)/%: $(O)/%.o $(lib)
 	$(call say,LD,$@)$(CC) $(ldflags) -o $@ $^ $(libs)
 
 # Every agent's planner by name, <agent>_plan, for t/unit/plan.c.
-planned := $(patsubst agents/%/plan.c,%,$(planners))
+planned := $(patsubst agents/%/plan.c,%,$(filter %/plan.c,$(planners)))
 $(O)/t/unit/plan.o: cflags += -I$(O)
 $(O)/t/unit/plan.o: $(O)/planners.h
 $(O)/planners.h: $(planners) $(O)/flags
@@ -154,6 +165,9 @@ install: all
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 		$(DESTDIR)$(PREFIX)/share/zsh/site-functions
 	install -m 755 $(agent_bin) $(ppctl_bin) $(DESTDIR)$(PREFIX)/bin
+	for alias in $(aliases); do link=$${alias%:*} program=$${alias#*:}; \
+		ln -sf $$program $(DESTDIR)$(PREFIX)/bin/$$link; \
+		ln -sf $$program.8 $(DESTDIR)$(PREFIX)/share/man/man8/$$link.8; done
 	for page in libintent/*.[1-8] agents/*/*.[1-8]; do \
 		install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/; done
 	for program in $(agent_bin) $(ppctl_bin); do name=$$(basename $$program); \

@@ -2,18 +2,23 @@
 #include <errno.h>
 
 #include <intent/agent.h>
+#include <intent/child.h>
 #include <intent/documents.h>
 #include <intent/file.h>
-#include <intent/health.h>
+#include <intent/rolling.h>
 #include "setlive.h"
 
 #define AWAIT_MAX_MS 100       /* between two looks at health */
+#define HOOK_TIMEOUT_MS 30000
+#define HOOK_OUTPUT_MAX 4096
+#define ENABLE_AGAIN_MS 1000   /* a bin/enable that failed is run again */
 
 /* Where an action is, while it waits for services. */
 struct doing {
 	struct intent_round *round;
 	const struct intent_site *site;
 	const char *what;           /* for progress */
+	const char *next;           /* the version that comes after what is stopped; NULL: none */
 	int64_t told;
 };
 
@@ -47,6 +52,215 @@ static struct intent_service_order order_of(struct doing *doing, const json_t *n
 	};
 }
 
+/* ---- shutdown slots ---- */
+
+static bool all_down(const struct intent_site *site, const json_t *names)
+{
+	struct intent_service_state state;
+	struct intent_error ignored;
+	size_t i;
+	json_t *item;
+
+	json_array_foreach((json_t *)(uintptr_t)names, i, item)
+		if (!intent_service_look(site, json_string_value(item), &state, &ignored) &&
+		    (state.running || state.wanted_up))
+			return false;
+	return true;
+}
+
+/* All of them have ended unasked not long ago: none is up that would be missed. */
+static bool all_keep_ending(const struct intent_site *site, const json_t *names)
+{
+	struct intent_service_state state;
+	struct intent_error ignored;
+	size_t i;
+	json_t *item;
+
+	json_array_foreach((json_t *)(uintptr_t)names, i, item)
+		if (!intent_service_look(site, json_string_value(item), &state, &ignored) && !state.exits &&
+		    (state.running || state.wanted_up))
+			return false;
+	return true;
+}
+
+static bool is_unhealthy(const struct intent_site *site, const json_t *intent, const json_t *names)
+{
+	intent_text_auto struct intent_text health = INTENT_TEXT_INIT;
+	intent_free_auto char *version = NULL;
+	struct intent_error ignored;
+	char foreign[512];
+
+	if (intent_install_current(site, &version, foreign, &ignored) || !version)
+		return false;
+	intent_services_health(site, intent, version, names, &health);
+	return health.length;
+}
+
+/* What the store may ask: who we are, and for what. */
+static struct intent_slots_claim claim_of(struct intent_round *round, const json_t *args, char holder[160])
+{
+	const json_t *intent = intent_round_intent(round);
+	const char *node = intent_json_string(intent, "node", "");
+
+	snprintf(holder, 160, "setlive@%.128s", node);
+	return (struct intent_slots_claim){
+		.node = node, .holder = holder,
+		.version = intent_json_string(args, "version", ""),
+		.target = intent_json_string(args, "target", ""),
+		.min_nodes = intent_json_integer(json_object_get(intent, "config"), "min_nodes", 0),
+	};
+}
+
+/*
+ * The ordinary test first; what we find of the service ourselves only where that fails. One that keeps ending
+ * is made to stay down, or it might be up again when we stop it.
+ */
+static int apply_slot(struct intent_round *round, const json_t *action, struct intent_error *err)
+{
+	const json_t *args = json_object_get(action, "args"), *intent = intent_round_intent(round);
+	intent_json_auto json_t *names = NULL;
+	struct intent_site site;
+	struct doing doing = { .round = round, .site = &site, .what = "asking for a shutdown slot" };
+	struct intent_error ignored;
+	char holder[160];
+
+	intent_site_init(intent, &site);
+	if (intent_service_list(&site, &names, err))
+		return err->code;
+	struct intent_slots_claim claim = claim_of(round, args, holder);
+	claim.is_down = all_down(&site, names);
+	int code = intent_rolling_take(round, &claim, err);
+	if (code != INTENT_EWAITING || claim.is_down)
+		return code;
+	struct intent_service_order order = order_of(&doing, names, intent_service_stop_timeout(intent));
+	if (all_keep_ending(&site, names) &&
+	    intent_services_settle_down(&order, &claim.is_down, &ignored))
+		claim.is_down = false;
+	claim.is_unhealthy = !claim.is_down && is_unhealthy(&site, intent, names);
+	return claim.is_down || claim.is_unhealthy ? intent_rolling_take(round, &claim, err) : code;
+}
+
+static int apply_mark(struct intent_round *round, const json_t *action, struct intent_error *err)
+{
+	const json_t *args = json_object_get(action, "args");
+	char holder[160];
+	struct intent_slots_claim claim = claim_of(round, args, holder);
+
+	return intent_rolling_mark(round, &claim, intent_json_string(args, "failed", ""),
+				   intent_json_string(args, "instead", NULL), err);
+}
+
+/* What is noted of each of these services, where anything is. */
+static int note_all(const struct intent_site *site, const json_t *names, const char *note, bool value,
+		    struct intent_error *err)
+{
+	intent_json_auto json_t *members = json_pack("{sb}", note, value);
+	size_t i;
+	json_t *item;
+
+	json_array_foreach((json_t *)(uintptr_t)names, i, item)
+		if (intent_service_note(site, json_string_value(item), members, err) &&
+		    err->code != INTENT_EABSENT)
+			return err->code;
+	return 0;
+}
+
+static int apply_release(struct intent_round *round, const json_t *action, struct intent_error *err)
+{
+	const json_t *args = json_object_get(action, "args"), *intent = intent_round_intent(round);
+	const json_t *names = json_object_get(args, "services");
+	bool confirmed = intent_json_integer(json_object_get(intent, "config"), "min_nodes", 0) > 0;
+	intent_text_auto struct intent_text health = INTENT_TEXT_INIT;
+	struct intent_site site;
+
+	intent_site_init(intent, &site);
+	if (names)
+		intent_services_health(&site, intent, intent_json_string(args, "version", ""), names, &health);
+	if (health.length)
+		return intent_fail(err, INTENT_EUNHEALTHY, "its shutdown slot is not given back: %.400s",
+				   intent_text_str(&health));
+	if (intent_rolling_release(round, intent_json_string(args, "cluster", ""), names, confirmed, err))
+		return err->code;
+	return note_all(&site, names, "slot", false, err);
+}
+
+/* Right before what a person would notice: no hold, and the slot that is needed. */
+static int ask(struct intent_round *round, const json_t *action, struct intent_error *err)
+{
+	const json_t *what = intent_json_at(action, "/args/ask");
+	char holder[160];
+	struct intent_slots_claim claim = claim_of(round, what, holder);
+
+	return what ? intent_rolling_verify(round, *claim.target ? &claim : NULL, err) : 0;
+}
+
+/* ---- hooks ---- */
+
+static int run_hook(struct intent_round *round, const struct intent_site *site, const json_t *args,
+		    const char *hook, struct intent_error *err)
+{
+	const json_t *intent = intent_round_intent(round);
+	const char *version = intent_json_string(args, "version", ""),
+		   *service = json_string_value(json_array_get(json_object_get(args, "services"), 0));
+	intent_json_auto json_t *list = intent_service_environment(site, intent, service ? service : site->app);
+	intent_free_auto char *install = intent_install_path(site, version);
+	intent_free_auto char *program = install ? intent_format("%s/bin/%s", install, hook) : NULL;
+	intent_free_auto char *own = intent_format("PP_VERSION=%s", version);
+	const char *env[1024] = { own }, *argv[] = { program, NULL };
+	struct intent_child_options options = {
+		.argv = argv, .env = env, .directory = install, .output_max = HOOK_OUTPUT_MAX,
+		.deadline_ms = intent_json_duration(json_object_get(intent, "deploy"), "hook_timeout",
+						    HOOK_TIMEOUT_MS),
+	};
+	size_t i, count = 1;
+	json_t *item;
+
+	if (!program || !own)
+		return intent_fail(err, -ENOMEM, "bin/%s: out of memory", hook);
+	json_array_foreach(list, i, item)
+		if (count < sizeof env / sizeof *env - 1 &&
+		    !intent_starts_with(json_string_value(item), "PP_VERSION="))
+			env[count++] = json_string_value(item);
+	if (site->root && *site->runas) {
+		options.uid = site->uid;
+		options.gid = site->gid;
+	}
+	return intent_child_check(&options, err);
+}
+
+/* Noted first: from here on it may be out of service, whatever becomes of us. A hook that fails stops nothing. */
+static int apply_disable(struct intent_round *round, const json_t *action, struct intent_error *err)
+{
+	const json_t *args = json_object_get(action, "args");
+	struct intent_site site;
+	struct intent_error failed;
+
+	intent_site_init(intent_round_intent(round), &site);
+	if (ask(round, action, err) ||
+	    note_all(&site, json_object_get(args, "services"), "enabled", false, err))
+		return err->code;
+	if (run_hook(round, &site, args, "disable", &failed)) {
+		intent_round_log(round, INTENT_WARN, "It is stopped all the same, though: %s", failed.msg);
+		intent_round_detail(round, "disable", json_string(failed.msg));
+	}
+	return 0;
+}
+
+static int apply_enable(struct intent_round *round, const json_t *action, struct intent_error *err)
+{
+	const json_t *args = json_object_get(action, "args");
+	struct intent_site site;
+
+	intent_site_init(intent_round_intent(round), &site);
+	if (run_hook(round, &site, args, "enable", err)) {
+		intent_round_again(round, ENABLE_AGAIN_MS);
+		return err->code;
+	}
+	return note_all(&site, json_object_get(args, "services"), "enabled", true, err);
+}
+
+/* ---- stop, swap, start ---- */
+
 /* `previous` names what `current` is about to be turned away from: preparer keeps both. */
 static int keep_previous(const struct intent_site *site, const char *active, struct intent_error *err)
 {
@@ -66,18 +280,19 @@ static int keep_previous(const struct intent_site *site, const char *active, str
 static int turn_away(void *data, struct intent_error *err)
 {
 	const struct doing *doing = data;
-	const char *active = intent_config_active(
-		json_object_get(intent_round_intent(doing->round), "config"));
 
-	return active ? keep_previous(doing->site, active, err) : 0;
+	return doing->next ? keep_previous(doing->site, doing->next, err) : 0;
 }
 
 static int apply_stop(struct intent_round *round, const json_t *action, struct intent_error *err)
 {
 	const json_t *args = json_object_get(action, "args"), *intent = intent_round_intent(round);
 	struct intent_site site;
-	struct doing doing = { .round = round, .site = &site, .what = "stopping" };
+	struct doing doing = { .round = round, .site = &site, .what = "stopping",
+			       .next = intent_json_string(args, "next", NULL) };
 
+	if (ask(round, action, err))
+		return err->code;
 	intent_site_init(intent, &site);
 	struct intent_service_order order = order_of(&doing, json_object_get(args, "services"),
 						     intent_service_stop_timeout(intent));
@@ -100,6 +315,8 @@ static int apply_symlink(struct intent_round *round, const json_t *action, struc
 	const char *version = intent_json_string(action, "subject", "");
 	struct intent_site site;
 
+	if (ask(round, action, err))
+		return err->code;
 	intent_site_init(intent_round_intent(round), &site);
 	intent_free_auto char *current = intent_format("%s/current", site.basedir);
 	intent_free_auto char *target = intent_install_path(&site, version);
@@ -120,6 +337,8 @@ static int apply_start(struct intent_round *round, const json_t *action, struct 
 	size_t i;
 	json_t *item;
 
+	if (ask(round, action, err))
+		return err->code;
 	intent_site_init(intent, &site);
 	struct intent_service_order order = order_of(
 		&doing, names,
@@ -135,38 +354,33 @@ static int apply_start(struct intent_round *round, const json_t *action, struct 
 	return code;
 }
 
+/*
+ * Not healthy in time is no failure of ours: the next look sees it, and what follows is planned then. Healthy is
+ * noted, so that what goes wrong later is not taken for a failure of the version.
+ */
 static int apply_await(struct intent_round *round, const json_t *action, struct intent_error *err)
 {
-	const json_t *intent = intent_round_intent(round);
-	const char *active = intent_json_string(action, "subject", "");
-	int64_t limit = intent_json_integer(json_object_get(action, "args"), "within_ms", 0);
-	int64_t deadline = intent_time_monotonic() + limit, pause = 2;
+	const json_t *intent = intent_round_intent(round), *args = json_object_get(action, "args");
+	const json_t *names = json_object_get(args, "services");
+	const char *version = intent_json_string(action, "subject", "");
+	int64_t deadline = intent_time_monotonic() + intent_json_integer(args, "within_ms", 0), pause = 2;
 	intent_text_auto struct intent_text health = INTENT_TEXT_INIT;
-	intent_json_auto json_t *names = NULL;
 	struct intent_site site;
 	struct doing doing = { .round = round, .site = &site, .what = "waiting until it is healthy" };
-	char words[24];
 
 	intent_site_init(intent, &site);
-	names = setlive__install(&site, active, true);
-	if (!json_is_array(names))
-		return intent_fail(err, INTENT_ENOTINSTALLED, "%s of %s is gone", active, site.app);
 	for (;;) {
-		intent_services_health(&site, intent, active, names, &health);
+		intent_services_health(&site, intent, version, names, &health);
 		if (!health.length)
-			return 0;
+			return note_all(&site, names, "settled", true, err);
 		if (intent_time_monotonic() >= deadline)
-			break;
+			return 0;
 		if (should_stop(&doing))
 			return intent_fail(err, INTENT_ESTALE,
-					   "stopped waiting until %s is healthy", active);
+					   "stopped waiting until %s is healthy", version);
 		usleep((useconds_t)(pause * 1000));
 		pause = pause * 2 < AWAIT_MAX_MS ? pause * 2 : AWAIT_MAX_MS;
 	}
-	intent_duration_format(intent_health_deadline(intent_json_at(intent, "/deploy/health")),
-			       words);
-	return intent_fail(err, INTENT_EUNHEALTHY, "%s was not healthy within %s: %.400s", active,
-			   words, intent_text_str(&health));
 }
 
 static int apply_remove(struct intent_round *round, const json_t *action, struct intent_error *err)
@@ -190,11 +404,16 @@ static int apply_sweep(struct intent_round *round, const json_t *action, struct 
 
 const struct intent_verb setlive__verbs[] = {
 	{ "sweep", 0, apply_sweep },
+	{ "slot", 0, apply_slot },
+	{ "mark", 0, apply_mark },
+	{ "disable", 0, apply_disable },
 	{ "stop", 0, apply_stop },
 	{ "configure", 0, apply_configure },
 	{ "symlink", 0, apply_symlink },
 	{ "start", 0, apply_start },
+	{ "enable", 0, apply_enable },
 	{ "await", 0, apply_await },
+	{ "release", 0, apply_release },
 	{ "drop", 0, apply_remove },       /* the application stays, this service of it does not */
 	{ "remove", INTENT_VERB_DESTROYS, apply_remove },
 	{ NULL, 0, NULL },

@@ -5,9 +5,12 @@
 #include <intent/agent.h>
 #include <intent/documents.h>
 #include <intent/file.h>
+#include <intent/rolling.h>
 #include "setlive.h"
 
 #define HEALTH_AGAIN_MS 5000   /* while it is not well */
+#define SLOT_AGAIN_MS 1000     /* until a slot can be given back */
+#define EXITS_SHOWN 5          /* of each service */
 
 /* Held from the first look at the active install to the end of the round (DESIGN section 4). */
 static int install_lock = -1;
@@ -37,29 +40,73 @@ json_t *setlive__install(const struct intent_site *site, const char *version, bo
 	return !path || (active && !lock_install(path)) ? NULL : intent_install_services(site, version);
 }
 
-static json_t *observe_installs(struct intent_round *round, const struct intent_site *site,
-				const json_t *intent)
+/* What <basedir>/previous names, when it is installed: where a rollback leads to. */
+static char *previous_version(const struct intent_site *site)
+{
+	intent_free_auto char *link = intent_format("%s/previous", site->basedir);
+	intent_free_auto char *prefix = intent_format("%s/installs/%s_", site->basedir, site->app);
+	intent_free_auto char *target = NULL;
+	struct intent_error ignored;
+
+	if (!link || !prefix || intent_link_read(link, &target, &ignored) ||
+	    !intent_starts_with(target, prefix) || strchr(target + strlen(prefix), '/'))
+		return NULL;
+	return strdup(target + strlen(prefix));
+}
+
+static bool add_install(const struct intent_site *site, const char *version, bool active, json_t *installs)
+{
+	json_t *install = json_object_get(installs, version) ? NULL : setlive__install(site, version, active);
+
+	if (install)
+		json_object_set_new(installs, version, install);
+	return json_object_get(installs, version);
+}
+
+static void observe_installs(struct intent_round *round, const struct intent_site *site, const json_t *intent,
+			     json_t *observed)
 {
 	const char *active = intent_config_active(json_object_get(intent, "config")), *version;
+	const char *current = intent_json_string(observed, "current", NULL);
+	intent_free_auto char *previous = previous_version(site);
 	json_t *installs = json_object(), *state;
 	bool missing = false;
 
-	json_object_foreach(intent_json_at(intent, "/config/versions"), version, state) {
-		json_t *install =
-			setlive__install(site, version, active && !strcmp(version, active));
-
-		if (install)
-			json_object_set_new(installs, version, install);
-		else
+	json_object_foreach(intent_json_at(intent, "/config/versions"), version, state)
+		if (!add_install(site, version, active && !strcmp(version, active), installs))
 			missing = true;
-	}
-	if (missing) {
-		intent_free_auto char *path = intent_format("%s/installs", site->basedir);
+	if (current)
+		add_install(site, current, false, installs);
+	if (previous && add_install(site, previous, false, installs))
+		json_object_set_new(observed, "previous", json_string(previous));
+	json_object_set_new(observed, "installs", installs);
+	intent_free_auto char *path = missing ? intent_format("%s/installs", site->basedir) : NULL;
+	if (path)
+		intent_round_watch(round, path);
+}
 
-		if (path)
-			intent_round_watch(round, path);
-	}
-	return installs;
+/* Which of the optional programs each installed version has. */
+static void observe_hooks(const struct intent_site *site, json_t *observed)
+{
+	static const char *const names[] = { "disable", "enable" };
+	json_t *hooks = json_object(), *install;
+	const char *version;
+
+	json_object_foreach(json_object_get(observed, "installs"), version, install)
+		for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+			intent_free_auto char *path = intent_format("%s/installs/%s_%s/bin/%s", site->basedir,
+								    site->app, version, names[i]);
+			struct stat seen;
+
+			if (!path || stat(path, &seen) || !S_ISREG(seen.st_mode) || !(seen.st_mode & 0111))
+				continue;
+			if (!json_object_get(hooks, version))
+				json_object_set_new(hooks, version, json_array());
+			json_array_append_new(json_object_get(hooks, version), json_string(names[i]));
+		}
+	if (json_object_size(hooks))
+		json_object_set(observed, "hooks", hooks);
+	json_decref(hooks);
 }
 
 static int observe_current(const struct intent_site *site, json_t *observed, struct intent_error *err)
@@ -152,45 +199,145 @@ static void watch_service(struct intent_round *round, const struct intent_site *
 		intent_round_watch(round, path);
 }
 
-/* Only when all that should run was started as intent says; else it is started again anyway. */
-static void observe_health(struct intent_round *round, const struct intent_site *site,
-			   const json_t *intent, json_t *observed)
+/* The one version that everything that runs was started with, and what that is. */
+static const char *running_version(const json_t *services, json_t *names)
 {
-	const char *active = intent_config_active(json_object_get(intent, "config"));
-	const json_t *names =
-		active ? json_object_get(json_object_get(observed, "installs"), active) : NULL;
-	intent_json_auto json_t *wanted = active ? setlive__wanted(intent, active) : NULL;
-	intent_text_auto struct intent_text health = INTENT_TEXT_INIT;
+	const char *version = NULL, *name;
+	json_t *service;
+
+	json_object_foreach((json_t *)(uintptr_t)services, name, service) {
+		const char *this = intent_json_string(json_object_get(service, "started"), "version", "");
+
+		if (!intent_json_boolean(service, "running", false))
+			continue;
+		if (version && strcmp(version, this))
+			return NULL;
+		version = this;
+		json_array_append_new(names, json_string(name));
+	}
+	return version;
+}
+
+/* All services that `version` means were started with it, and with all else that intent wants. */
+static bool is_as_wanted(const json_t *intent, const json_t *observed, const char *version, int64_t *ret_ms)
+{
+	const json_t *names = version ? json_object_get(json_object_get(observed, "installs"), version) : NULL;
+	intent_json_auto json_t *wanted = version ? setlive__wanted(intent, version) : NULL;
 	int64_t started_ms = INT64_MAX;
 	size_t i;
 	json_t *item;
 
-	if (!json_is_array(names))
-		return;
 	json_array_foreach((json_t *)(uintptr_t)names, i, item) {
-		json_t *service = json_object_get(json_object_get(observed, "services"),
-						  json_string_value(item));
+		json_t *service = json_object_get(json_object_get(observed, "services"), json_string_value(item));
 		int64_t ms = intent_json_integer(service, "started_ms", 0);
-		const json_t *started = json_object_get(service, "started");
 
-		if (!started || !json_equal(started, wanted))
-			return;
+		if (!setlive__is_as_wanted(json_object_get(service, "started"), wanted))
+			return false;
 		started_ms = ms < started_ms ? ms : started_ms;
-		watch_service(round, site, json_string_value(item));
 	}
-	intent_services_health(site, intent, active, names, &health);
+	*ret_ms = started_ms;
+	return json_array_size(names);
+}
+
+/*
+ * The health of what was started as intent wants it, or of what is to be left as it is. Not of what is
+ * about to be replaced anyway: that would only take time.
+ */
+static void observe_health(struct intent_round *round, const struct intent_site *site, const json_t *intent,
+			   json_t *observed)
+{
+	const char *active = intent_config_active(json_object_get(intent, "config"));
+	const json_t *installs = json_object_get(observed, "installs");
+	intent_json_auto json_t *running = json_array();
+	const char *version = running_version(json_object_get(observed, "services"), running);
+	intent_text_auto struct intent_text health = INTENT_TEXT_INIT;
+	const json_t *names = running;
+	int64_t started_ms = 0;
+	size_t i;
+	json_t *item;
+
+	if (!active)
+		return;
+	if (is_as_wanted(intent, observed, active, &started_ms)) {
+		version = active;
+		names = json_object_get(installs, active);
+	} else if (!version || !json_is_array(json_object_get(installs, version)) ||
+		   !(json_object_get(observed, "hold") || json_object_get(observed, "marked") ||
+		     json_object_get(observed, "store_error") || !json_is_array(json_object_get(installs, active)))) {
+		return;
+	} else {
+		is_as_wanted(intent, observed, version, &started_ms);
+	}
+	json_array_foreach((json_t *)(uintptr_t)names, i, item)
+		watch_service(round, site, json_string_value(item));
+	intent_services_health(site, intent, version, names, &health);
 	/* Getting well is seen by nobody but who asks again. */
 	if (health.length)
 		intent_round_again(round, HEALTH_AGAIN_MS);
 	json_object_set_new(observed, "started_ms", json_integer(started_ms));
+	json_object_set_new(observed, "checked", json_string(version));
 	json_object_set_new(observed, "health", json_string(intent_text_str(&health)));
+}
+
+/* ---- the store ---- */
+
+/* Nothing that the store could say matters: all runs as intended, is settled, and holds no slot. */
+static bool is_quiet(const json_t *intent, const json_t *observed)
+{
+	const char *active = intent_config_active(json_object_get(intent, "config")), *name;
+	const json_t *install = active ? json_object_get(json_object_get(observed, "installs"), active) : NULL;
+	json_t *service;
+	int64_t ignored;
+
+	if (!active || (json_is_array(install) && !is_as_wanted(intent, observed, active, &ignored)))
+		return false;
+	json_object_foreach(json_object_get(observed, "services"), name, service) {
+		const json_t *started = json_object_get(service, "started");
+
+		bool idle = !intent_json_boolean(service, "running", false) &&
+			    !strcmp(intent_json_string(service, "want", "down"), "down") && !started;
+
+		if (!idle && !json_object_get(service, "foreign") &&
+		    (!intent_json_boolean(started, "settled", false) || intent_json_boolean(started, "slot", false)))
+			return false;
+	}
+	return true;
+}
+
+static void observe_store(struct intent_round *round, const json_t *intent, json_t *observed)
+{
+	intent_rolling_hold(round, observed);
+	if (is_quiet(intent, observed))
+		return;
+	intent_rolling_look(round, observed);
+	if (json_object_get(observed, "slot") || json_object_get(observed, "elsewhere"))
+		intent_round_again(round, json_object_get(observed, "marked") ? HEALTH_AGAIN_MS : SLOT_AGAIN_MS);
+}
+
+/* For people: how often each service ended by itself lately. */
+static void show_exits(struct intent_round *round, const struct intent_site *site, const json_t *services)
+{
+	intent_json_auto json_t *shown = json_object();
+	const char *name;
+	json_t *service;
+
+	json_object_foreach((json_t *)(uintptr_t)services, name, service) {
+		json_t *exits = intent_service_exits(site, name);
+
+		while (json_array_size(exits) > EXITS_SHOWN)
+			json_array_remove(exits, 0);
+		if (json_array_size(exits))
+			json_object_set(shown, name, exits);
+		json_decref(exits);
+	}
+	if (json_object_size(shown))
+		intent_round_detail(round, "exits", json_incref(shown));
 }
 
 int setlive__observe(struct intent_round *round, const json_t *intent, json_t **ret_new_observed,
 			   struct intent_error *err)
 {
 	struct intent_site site;
-	struct stat seen;
 	json_t *services = NULL;
 
 	intent_site_init(intent, &site);
@@ -198,20 +345,25 @@ int setlive__observe(struct intent_round *round, const json_t *intent, json_t **
 	if (site.basedir) {
 		if (*site.runas_error)
 			json_object_set_new(observed, "runas_error", json_string(site.runas_error));
-		json_object_set_new(observed, "installs", observe_installs(round, &site, intent));
 		if (observe_current(&site, observed, err))
 			return err->code;
+		observe_installs(round, &site, intent, observed);
+		observe_hooks(&site, observed);
 	}
-	if (stat(site.runit, &seen) || !S_ISDIR(seen.st_mode)) {
-		json_object_set_new(observed, "runit_missing", json_true());
+	if (*site.supervisor_error) {
+		json_object_set_new(observed, "supervisor_error", json_string(site.supervisor_error));
 		intent_round_watch(round, site.runit);
 	}
 	if (observe_services(&site, intent, json_object_get(observed, "installs"), &services, err))
 		return err->code;
 	json_object_set_new(observed, "services", services);
 	json_object_set_new(observed, "strays", observe_strays(&site, services));
+	observe_store(round, intent, observed);
 	observe_health(round, &site, intent, observed);
-	intent_round_owned(round, (int)json_object_size(services));
+	show_exits(round, &site, services);
+	/* Slots, too: who holds one must not be forgotten. */
+	intent_round_owned(round, (int)json_object_size(services) + (json_object_get(observed, "slot") != NULL) +
+					  (int)json_object_size(json_object_get(observed, "elsewhere")));
 	if (json_object_get(observed, "current"))
 		intent_round_detail(round, "current",
 				    json_incref(json_object_get(observed, "current")));

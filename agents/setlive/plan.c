@@ -1,229 +1,21 @@
 /*
  * What setlive would do: pure, from intent and what was observed (setlive.h) alone.
  *
- * The order of an update is stop, configure, symlink, start: the reasons begin with the words that
- * the seed's transcript has. Nothing is stopped before everything that starting needs is known to
- * be there.
+ * The order of an update is slot, disable, stop, configure, symlink, start, enable, await, release; the
+ * reasons begin with the words that the seed's transcript has. Nothing is stopped before everything
+ * that starting needs is known to be there.
+ *
+ *	plan.c            the cases: what is to run, what stands in the way, what follows a failure
+ *	plan-services.c   the services one by one
+ *	plan-steps.c      the actions
  */
 #include <errno.h>
 #include <intent/documents.h>
 #include <intent/health.h>
-#include "setlive.h"
+#include <intent/slots.h>
+#include "plan.h"
 
-/* One planning. All pointers are borrowed, but for `wanted`. */
-struct look {
-	const json_t *intent, *observed;
-	struct intent_plan *plan;
-	const char *app, *active;    /* active: NULL when no version is */
-	const json_t *run;           /* array: services that should run; NULL when none */
-	json_t *wanted;              /* what they should have been started with */
-};
-
-static const json_t *service_of(const struct look *look, const char *name)
-{
-	return json_object_get(json_object_get(look->observed, "services"), name);
-}
-
-static bool has(const json_t *array, const char *name)
-{
-	size_t i;
-	json_t *item;
-
-	json_array_foreach((json_t *)(uintptr_t)array, i, item)
-		if (!strcmp(json_string_value(item), name))
-			return true;
-	return false;
-}
-
-static void add(json_t *array, const char *name)
-{
-	if (!has(array, name))
-		json_array_append_new(array, json_string(name));
-}
-
-static const json_t *install_of(const struct look *look, const char *version)
-{
-	return json_object_get(json_object_get(look->observed, "installs"), version);
-}
-
-json_t *setlive__wanted(const json_t *intent, const char *version)
-{
-	const json_t *deploy = json_object_get(intent, "deploy");
-
-	const json_t *config = json_object_get(intent, "config");
-
-	return json_pack("{ss sO* sO* sO* sO*}", "version", version,
-			 "basedir", json_object_get(intent, "basedir"),
-			 "user_config", json_object_get(config, "user_config"),
-			 "environment", json_object_get(deploy, "environment"),
-			 "runas", json_object_get(deploy, "runas"));
-}
-
-/* ---- why ---- */
-
-/* Why a running service must be started again, for the reason; NULL: it need not. */
-static const char *why_restart(const struct look *look, const json_t *started, char out[512])
-{
-	static const char *const members[] = { "user_config", "environment", "runas", "basedir" };
-
-	if (!json_is_object(started)) {
-		snprintf(out, 512, "what it was started with is not known");
-		return out;
-	}
-	const char *version = intent_json_string(started, "version", "");
-	if (strcmp(version, look->active)) {
-		snprintf(out, 512, "%s is active, %s runs", look->active, version);
-		return out;
-	}
-	for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
-		const json_t *is = json_object_get(started, members[i]);
-		const json_t *shall = json_object_get(look->wanted, members[i]);
-
-		if (is == shall || (is && shall && json_equal(is, shall)))
-			continue;
-		snprintf(out, 512, "%s changed", members[i]);
-		return out;
-	}
-	return NULL;
-}
-
-static void join(struct intent_text *text, const json_t *array)
-{
-	size_t i;
-	json_t *item;
-
-	json_array_foreach((json_t *)(uintptr_t)array, i, item)
-		intent_text_printf(text, "%s%s", i ? ", " : "", json_string_value(item));
-}
-
-/* ---- actions ---- */
-
-/* effect: the same patch for each of the services named. */
-static json_t *services_patch(const json_t *names, const json_t *patch)
-{
-	json_t *services = json_object();
-	size_t i;
-	json_t *item;
-
-	json_array_foreach((json_t *)(uintptr_t)names, i, item)
-		json_object_set_new(services, json_string_value(item), json_deep_copy(patch));
-	return json_pack("{so}", "services", services);
-}
-
-static int plan_stop(struct look *look, json_t *names, bool for_good, const char *why)
-{
-	intent_json_auto json_t *patch = json_pack("{ss sn}", "want", "down", "started");
-	intent_text_auto struct intent_text list = INTENT_TEXT_INIT;
-
-	if (!json_array_size(names))
-		return 0;
-	if (for_good)
-		json_object_set_new(patch, "down", json_true());
-	join(&list, names);
-	return intent_plan_add(look->plan, "stop", intent_text_str(&list),
-			       json_pack("{sO sb}", "services", names, "for_good", for_good),
-			       services_patch(names, patch), "Stopping: %s", why);
-}
-
-static int plan_configure(struct look *look, const char *name)
-{
-	const json_t *service = service_of(look, name);
-	const json_t *stale = json_object_get(service, "stale");
-	bool linked = intent_json_boolean(service, "linked", false);
-	intent_text_auto struct intent_text why = INTENT_TEXT_INIT;
-	intent_json_auto json_t *patch = json_pack("{sb s[]}", "linked", 1, "stale");
-
-	if (linked && !json_array_size(stale))
-		return 0;
-	if (!service) {
-		json_object_set_new(patch, "want", json_string("down"));
-		json_object_set_new(patch, "down", json_true());
-		intent_text_printf(&why, "%s is new", name);
-	} else if (json_array_size(stale)) {
-		intent_text_printf(&why, "%s: not as intended: ", name);
-		join(&why, stale);
-	} else {
-		intent_text_printf(&why, "%s is not linked into %s", name,
-				   intent_json_string(look->observed, "runit", "?"));
-	}
-	intent_json_auto json_t *names = json_pack("[s]", name);
-	return intent_plan_add(look->plan, "configure", name, NULL, services_patch(names, patch),
-			       "Configuring service builder: %.700s", intent_text_str(&why));
-}
-
-static int plan_symlink(struct look *look)
-{
-	const char *current = intent_json_string(look->observed, "current", NULL);
-	char found[300];
-
-	if (current && !strcmp(current, look->active))
-		return 0;
-	snprintf(found, sizeof found, "%s%s",
-		 current ? "current points at " : "there is no current link",
-		 current ? current : "");
-	return intent_plan_add(look->plan, "symlink", look->active,
-			       json_pack("{ss}", "version", look->active),
-			       json_pack("{ss}", "current", look->active),
-			       "Symlinking: %s, %s is active", found, look->active);
-}
-
-static int plan_start(struct look *look, json_t *names)
-{
-	intent_json_auto json_t *patch = json_pack("{ss sb sb sO}", "want", "up", "down", 0,
-						   "supervised", 1, "started", look->wanted);
-	intent_text_auto struct intent_text list = INTENT_TEXT_INIT;
-
-	if (!json_array_size(names))
-		return 0;
-	join(&list, names);
-	json_t *effect = services_patch(names, patch);
-	json_object_set_new(effect, "started_ms", json_integer(0));
-	json_object_set_new(effect, "health", json_null());
-	return intent_plan_add(look->plan, "start", intent_text_str(&list),
-			       json_pack("{sO sO}", "services", names, "wanted", look->wanted),
-			       effect, "Starting: %s", look->active);
-}
-
-static int plan_await(struct look *look, bool starts)
-{
-	const char *health = intent_json_string(look->observed, "health", NULL);
-	int64_t ago = intent_json_integer(look->observed, "started_ms", 0);
-	int64_t deadline = intent_health_deadline(intent_json_at(look->intent, "/deploy/health"));
-
-	if (!starts && health && !*health)
-		return 0;
-	if (!starts && ago >= deadline) {
-		intent_plan_verdict(look->plan, INTENT_EUNHEALTHY, "%s: %s", look->active,
-				    health ? health : "not checked");
-		return 0;
-	}
-	return intent_plan_add(
-		look->plan, "await", look->active,
-		json_pack("{sI}", "within_ms", (json_int_t)(starts ? deadline : deadline - ago)),
-		json_pack("{ss}", "health", ""), "Checking: %s %s", look->active,
-		starts ? "is started" : "is not healthy yet");
-}
-
-/* A service of ours that nothing asks for any more. */
-static int plan_remove(struct look *look, const char *verb, const char *name, const char *why)
-{
-	return intent_plan_add(look->plan, verb, name, NULL, json_pack("{s{sn}}", "services", name),
-			       "Removing %s: %s", name, why);
-}
-
-/* ---- the cases ---- */
-
-static int plan_absent(struct look *look)
-{
-	const char *name;
-	json_t *service;
-
-	json_object_foreach(json_object_get(look->observed, "services"), name, service)
-		if (!json_object_get(service, "foreign") &&
-		    plan_remove(look, "remove", name, "intent for it is gone from this node"))
-			return -ENOMEM;
-	return 0;
-}
+/* ---- what is kept, what goes ---- */
 
 /*
  * The services whose directories are kept ready: those of every installed version that intent
@@ -233,52 +25,26 @@ static json_t *services_kept(const struct look *look)
 {
 	json_t *kept = json_array();
 	const char *version, *name;
-	json_t *state, *item;
+	json_t *install, *item;
 	size_t i;
 
-	json_object_foreach(intent_json_at(look->intent, "/config/versions"), version, state) {
-		const json_t *install = install_of(look, version);
+	json_object_foreach(json_object_get(look->observed, "installs"), version, install) {
+		bool named = intent_json_at(look->intent, "/config/versions") &&
+			     json_object_get(intent_json_at(look->intent, "/config/versions"), version);
 
-		json_array_foreach((json_t *)(uintptr_t)install, i, item)
-			add(kept, json_string_value(item));
+		if (named || (look->version && !strcmp(version, look->version)))
+			json_array_foreach(install, i, item)
+				setlive__add(kept, json_string_value(item));
 	}
 	if (json_array_size(kept))
 		return kept;
 	/* Nothing is installed yet: what there is stays, or the usual name is a good guess. */
 	json_object_foreach(json_object_get(look->observed, "services"), name, item)
 		if (!json_object_get(item, "foreign"))
-			add(kept, name);
+			setlive__add(kept, name);
 	if (!json_array_size(kept))
-		add(kept, look->app);
+		setlive__add(kept, look->app);
 	return kept;
-}
-
-/* Is it running now, or would it after a reboot? */
-static bool is_up(const json_t *service)
-{
-	return service && (!strcmp(intent_json_string(service, "want", "down"), "up") ||
-			   !intent_json_boolean(service, "down", false));
-}
-
-/* Is it as told, under a supervisor, and staying so after a reboot? */
-static bool is_live(const json_t *service)
-{
-	return service && !strcmp(intent_json_string(service, "want", "down"), "up") &&
-	       !intent_json_boolean(service, "down", false) &&
-	       intent_json_boolean(service, "supervised", false);
-}
-
-/* What is running and not wanted is stopped. */
-static int stop_all(struct look *look, const char *why)
-{
-	intent_json_auto json_t *names = json_array();
-	const char *name;
-	json_t *service;
-
-	json_object_foreach(json_object_get(look->observed, "services"), name, service)
-		if (!json_object_get(service, "foreign") && is_up(service))
-			add(names, name);
-	return plan_stop(look, names, true, why);
 }
 
 /* Make ready what does not run: what runs keeps what it was started with until it is stopped. */
@@ -288,10 +54,10 @@ static int configure_idle(struct look *look, const json_t *kept, bool all_stoppe
 	json_t *item;
 
 	json_array_foreach((json_t *)(uintptr_t)kept, i, item) {
-		const json_t *service = service_of(look, json_string_value(item));
+		const json_t *service = setlive__service_of(look, json_string_value(item));
 
-		if ((all_stopped || !is_up(service)) &&
-		    plan_configure(look, json_string_value(item)))
+		if ((all_stopped || !setlive__is_up(service)) &&
+		    setlive__plan_configure(look, json_string_value(item)))
 			return -ENOMEM;
 	}
 	return 0;
@@ -303,80 +69,395 @@ static int drop_obsolete(struct look *look, const json_t *kept)
 	json_t *service;
 
 	json_object_foreach(json_object_get(look->observed, "services"), name, service)
-		if (!json_object_get(service, "foreign") && !has(kept, name) &&
-		    plan_remove(look, "drop", name, "no version that intent names has it"))
+		if (!json_object_get(service, "foreign") && !setlive__has(kept, name) &&
+		    setlive__plan_remove(look, "drop", name, "no version that intent names has it"))
 			return -ENOMEM;
 	return 0;
 }
 
-/* The active version is there: stop, configure, symlink, start, check. */
-static int plan_live(struct look *look, const json_t *kept)
+/* ---- shutdown slots ---- */
+
+static const char *store_error(const struct look *look)
 {
-	intent_json_auto json_t *restart = json_array(), *leave = json_array(),
-				*start = json_array();
-	char why[512] = "", this[512];
+	return intent_json_string(look->observed, "store_error", NULL);
+}
+
+static bool slot_is_for_target(const struct look *look)
+{
+	return look->slot && !strcmp(intent_json_string(look->slot, "target", ""), look->target);
+}
+
+/* Did we find that what intent wants does not become healthy? */
+static bool is_marked(const struct look *look)
+{
+	return slot_is_for_target(look) && json_object_get(look->slot, "failed");
+}
+
+/* Own check and published fact are both good; `names` run `version`. */
+static int plan_release(struct look *look, const char *version, const json_t *names)
+{
+	const char *cluster = intent_json_string(look->intent, "cluster", "");
+
+	if (is_marked(look) || (!look->slot && !setlive__any_noted(look, names, "slot", true)))
+		return 0;
+	if (!store_error(look) && look->slot && look->min_nodes &&
+	    !intent_json_boolean(look->observed, "fact", false)) {
+		intent_plan_verdict(look->plan, INTENT_EWAITING,
+				    "healthy, but reality/health/%s/%s/%s does not say so yet; then its "
+				    "shutdown slot is given back (pp-health-reporter publishes it)",
+				    look->app, cluster, intent_json_string(look->intent, "node", ""));
+		return 0;
+	}
+	if (!store_error(look))
+		return setlive__plan_release(look, cluster, version, names);
+	if (look->min_nodes)
+		intent_plan_verdict(look->plan, INTENT_EUNAVAILABLE,
+				    "its shutdown slot cannot be given back: %s", store_error(look));
+	return 0;
+}
+
+/* Slots of ours where nothing of ours runs: they go with the fact. */
+static int plan_release_idle(struct look *look, const char *cluster, bool fact)
+{
+	if (!fact)
+		return setlive__plan_release(look, cluster, NULL, NULL);
+	intent_plan_verdict(look->plan, INTENT_EWAITING,
+			    "reality/health/%s/%s/%s still says that it is healthy; then its shutdown slot "
+			    "is given back",
+			    look->app, cluster, intent_json_string(look->intent, "node", ""));
+	return 0;
+}
+
+static int plan_release_elsewhere(struct look *look)
+{
+	const char *cluster;
+	json_t *fact;
+
+	json_object_foreach(json_object_get(look->observed, "elsewhere"), cluster, fact)
+		if (plan_release_idle(look, cluster, json_is_true(fact)))
+			return -ENOMEM;
+	return 0;
+}
+
+/* ---- what stays as it is ---- */
+
+/* What runs goes on running: what was begun with it is taken back. */
+static int leave_be(struct look *look)
+{
+	const char *current = intent_json_string(look->observed, "current", NULL), *name;
+	intent_json_auto json_t *names = json_array();
+	json_t *service;
+
+	json_object_foreach(json_object_get(look->observed, "services"), name, service)
+		if (intent_json_boolean(service, "running", false))
+			setlive__add(names, name);
+	if (setlive__has_hook(look, current, "enable") &&
+	    setlive__any_noted(look, names, "enabled", false) &&
+	    setlive__plan_enable(look, current, names))
+		return -ENOMEM;
+	if (*intent_json_string(look->observed, "health", "?"))
+		return 0;
+	return plan_release(look, intent_json_string(look->observed, "checked", NULL), names);
+}
+
+/* ---- the active version is there ---- */
+
+/* `version` is to be run, if it can be. */
+static bool choose(struct look *look, const char *version)
+{
+	const json_t *install = version ? setlive__install_of(look, version) : NULL;
+
+	if (!json_is_array(install))
+		return false;
+	json_decref(look->wanted);
+	look->version = version;
+	look->run = install;
+	look->wanted = setlive__wanted(look->intent, version);
+	return true;
+}
+
+/* What stands in for a version that failed: as the mark says, or, without a store, what we noted. */
+static const char *stand_in(const struct look *look)
+{
 	const char *name;
-	json_t *service, *item;
+	json_t *service;
+
+	if (is_marked(look))
+		return intent_json_string(look->slot, "instead", NULL);
+	if (!store_error(look))
+		return NULL;
+	json_object_foreach(json_object_get(look->observed, "services"), name, service) {
+		const json_t *started = json_object_get(service, "started");
+
+		if (!strcmp(intent_json_string(started, "instead_for", ""), look->target))
+			return intent_json_string(started, "version", NULL);
+	}
+	return NULL;
+}
+
+/* What was found of the version to be run: "" is good, NULL: nothing was. */
+static const char *health_of(const struct look *look)
+{
+	return strcmp(intent_json_string(look->observed, "checked", ""), look->version) ? NULL :
+	       intent_json_string(look->observed, "health", NULL);
+}
+
+static bool is_stand_in(const struct look *look)
+{
+	return strcmp(look->version, look->active) != 0;
+}
+
+static int64_t time_left(const struct look *look)
+{
+	return intent_health_deadline(intent_json_at(look->intent, "/deploy/health")) -
+	       intent_json_integer(look->observed, "started_ms", 0);
+}
+
+static bool owes_enable(const struct look *look)
+{
+	return setlive__has_hook(look, look->version, "enable") &&
+	       !setlive__all_noted(look, look->run, "enabled");
+}
+
+/* A version that has never been healthy since it was started, and had its time: says how it failed. */
+static bool has_failed(const struct look *look, char out[128])
+{
+	const char *health = health_of(look);
+	char limit[24];
+
+	if (setlive__all_noted(look, look->run, "settled") || time_left(look) > 0)
+		return false;
+	intent_duration_format(intent_health_deadline(intent_json_at(look->intent, "/deploy/health")),
+			       limit);
+	snprintf(out, 128, health && *health ? "was not healthy within %s" :
+					       "was not enabled by its bin/enable within %s", limit);
+	return !health || *health || owes_enable(look);
+}
+
+/* The slot is marked, once; with "rollback" the version before is chosen. */
+static int plan_failure(struct look *look, bool *ret_back)
+{
+	const char *previous = intent_json_string(look->observed, "previous", NULL);
+	bool back = !strcmp(intent_json_string(json_object_get(look->intent, "deploy"), "on_failure",
+					       "keep"), "rollback") &&
+		    previous && strcmp(previous, look->active) &&
+		    json_is_array(setlive__install_of(look, previous));
+	char failed[128];
+
+	*ret_back = false;
+	if (is_marked(look) || is_stand_in(look) || store_error(look) || !has_failed(look, failed))
+		return 0;
+	if (setlive__plan_mark(look, failed, back ? previous : NULL))
+		return -ENOMEM;
+	look->slot = intent_json_at(json_array_get(look->plan->actions,
+						   json_array_size(look->plan->actions) - 1),
+				    "/effect/slot");
+	*ret_back = back && choose(look, previous);
+	return 0;
+}
+
+/* What a mark means for this node, until a person does something. */
+static void say_mark(struct look *look)
+{
+	const char *health = health_of(look);
+	const char *failed = intent_json_string(look->slot, "failed", "failed");
+	char now[300] = "";
+
+	if (!is_marked(look) && !is_stand_in(look))
+		return;
+	if (is_stand_in(look))
+		snprintf(now, sizeof now, "; %s was set live instead", look->version);
+	if (health && *health)
+		snprintf(now + strlen(now), sizeof now - strlen(now), "%s: %.200s",
+			 *now ? " and is not healthy" : "", health);
+	else if (health && !*now)
+		snprintf(now, sizeof now, "; it is healthy now");
+	intent_plan_verdict(look->plan, INTENT_EUNHEALTHY,
+			    "%s %s%s; correct it, or try again with: ppctl rollout retry %s",
+			    look->active, failed, now, look->app);
+}
+
+/* May what runs be stopped for this, or something else be started? */
+static bool may_switch(struct look *look, const struct change *change)
+{
+	const json_t *marked = json_object_get(look->observed, "marked");
+
+	if (!setlive__is_due(change) || change->known)
+		return true;
+	if (marked && !is_stand_in(look))
+		intent_plan_verdict(
+			look->plan, INTENT_EUNHEALTHY,
+			"%s is not set live: on %s it %s; correct it, or try again with: ppctl rollout "
+			"retry %s",
+			look->active, intent_json_string(marked, "node", "another node"),
+			intent_json_string(marked, "failed", "failed"), look->app);
+	else if (look->min_nodes && store_error(look))
+		intent_plan_verdict(look->plan, INTENT_EUNAVAILABLE,
+				    "%s is not set live: a shutdown slot is needed (min_nodes is %lld), "
+				    "but %s",
+				    look->version, (long long)look->min_nodes, store_error(look));
+	else
+		return true;
+	return false;
+}
+
+/*
+ * The slot is taken anew though we hold one (slots.h says why); for a stand-in the one that was just
+ * marked will do.
+ */
+static int plan_switch(struct look *look, const struct change *change)
+{
+	bool slot = look->min_nodes || look->slot;
+
+	if (!change->known)
+		look->ask = slot ? ASK_SLOT : store_error(look) ? ASK_NOTHING : ASK_HOLD;
+	if (setlive__is_due(change) && !change->known && slot && !is_stand_in(look) &&
+	    setlive__plan_slot(look))
+		return -ENOMEM;
+	return setlive__plan_disable(look, change->running, change->why) ||
+	       setlive__plan_stop(look, change->restart, false, change->why) ||
+	       setlive__plan_stop(look, change->leave, true, change->why) ? -ENOMEM : 0;
+}
+
+/* What runs as it should proves itself. */
+static int plan_proof(struct look *look, bool starts)
+{
+	const char *health = health_of(look);
+	bool settled = setlive__all_noted(look, look->run, "settled");
+	int64_t left = time_left(look);
+	char failed[128];
+
+	if ((starts ? setlive__has_hook(look, look->version, "enable") : owes_enable(look)) &&
+	    setlive__plan_enable(look, look->version, look->run))
+		return -ENOMEM;
+	if (starts)
+		return setlive__plan_await(look, true, intent_health_deadline(
+				intent_json_at(look->intent, "/deploy/health")));
+	if (health && !*health)
+		return settled ? 0 : setlive__plan_await(look, false, left > 0 ? left : 0);
+	if (left > 0)
+		return setlive__plan_await(look, false, left);
+	intent_plan_verdict(look->plan, INTENT_EUNHEALTHY, "%s %s: %s", look->version,
+			    has_failed(look, failed) ? failed : "is not healthy",
+			    health ? health : "not checked");
+	return 0;
+}
+
+static bool awaits(const struct look *look)
+{
+	const json_t *actions = look->plan->actions;
+	json_t *action;
 	size_t i;
 
-	json_object_foreach(json_object_get(look->observed, "services"), name, service) {
-		if (json_object_get(service, "foreign") || !is_up(service))
-			continue;
-		const char *reason = why_restart(look, json_object_get(service, "started"), this);
+	json_array_foreach((json_t *)(uintptr_t)actions, i, action)
+		if (!strcmp(intent_json_string(action, "verb", ""), "await"))
+			return true;
+	return false;
+}
 
-		if (!has(look->run, name))
-			add(leave, name);
-		else if (reason)
-			add(restart, name);
-		else
-			continue;
-		if (!*why)
-			snprintf(why, sizeof why, "%s",
-				 reason ? reason : "the active version has no such service");
-	}
-	json_array_foreach((json_t *)(uintptr_t)look->run, i, item)
-		if (has(restart, json_string_value(item)) ||
-		    !is_live(service_of(look, json_string_value(item))))
-			add(start, json_string_value(item));
-	if (plan_stop(look, restart, false, why) || plan_stop(look, leave, true, why) ||
-	    configure_idle(look, kept, true) || plan_symlink(look) || plan_start(look, start) ||
-	    plan_await(look, json_array_size(start)) || drop_obsolete(look, kept))
+static int plan_changed(struct look *look, struct change *change, const json_t *kept)
+{
+	bool starts = json_array_size(change->start);
+	bool proven = !starts && health_of(look) && !*health_of(look) &&
+		      setlive__all_noted(look, look->run, "settled");
+
+	if (!may_switch(look, change))
+		return leave_be(look) || configure_idle(look, kept, false) ? -ENOMEM : 0;
+	if (plan_switch(look, change) || configure_idle(look, kept, true) ||
+	    setlive__plan_symlink(look) || setlive__plan_start(look, change->start) ||
+	    plan_proof(look, starts) || drop_obsolete(look, kept))
 		return -ENOMEM;
+	/* The fact is asked for later; where none is needed, the check is all that there is to wait for. */
+	if (proven || (look->slot && !look->min_nodes && awaits(look)))
+		return plan_release(look, look->version, look->run);
 	return 0;
+}
+
+static int plan_live(struct look *look)
+{
+	intent_json_auto json_t *kept = NULL;
+	struct change change;
+	bool back = false;
+
+	setlive__change_find(look, &change);
+	if (!setlive__is_due(&change) && plan_failure(look, &back)) {
+		setlive__change_release(&change);
+		return -ENOMEM;
+	}
+	if (back) {
+		setlive__change_release(&change);
+		setlive__change_find(look, &change);
+	}
+	say_mark(look);
+	kept = services_kept(look);
+	int code = plan_changed(look, &change, kept);
+	setlive__change_release(&change);
+	return code;
+}
+
+/* ---- the cases ---- */
+
+/* The release waits for all that is removed, and for the fact to go. */
+static int plan_absent(struct look *look)
+{
+	const char *name;
+	json_t *service;
+
+	json_object_foreach(json_object_get(look->observed, "services"), name, service)
+		if (!json_object_get(service, "foreign") &&
+		    setlive__plan_remove(look, "remove", name,
+					 "intent for it is gone from this node"))
+			return -ENOMEM;
+	if (store_error(look))
+		intent_plan_verdict(look->plan, INTENT_EUNAVAILABLE,
+				    "whether it holds a shutdown slot is not known: %s",
+				    store_error(look));
+	return plan_release_elsewhere(look);
+}
+
+/* What is running and not wanted is stopped. */
+static int plan_idle(struct look *look, const json_t *kept)
+{
+	intent_json_auto json_t *names = json_array(), *running = json_array();
+	const char *name, *cluster = intent_json_string(look->intent, "cluster", "");
+	json_t *service;
+
+	json_object_foreach(json_object_get(look->observed, "services"), name, service) {
+		if (json_object_get(service, "foreign") || !setlive__is_up(service))
+			continue;
+		setlive__add(names, name);
+		if (intent_json_boolean(service, "running", false))
+			setlive__add(running, name);
+	}
+	look->ask = store_error(look) ? ASK_NOTHING : ASK_HOLD;
+	if (setlive__plan_disable(look, running, "no version is active") ||
+	    setlive__plan_stop(look, names, true, "no version is active") ||
+	    configure_idle(look, kept, true) || drop_obsolete(look, kept))
+		return -ENOMEM;
+	return look->slot ? plan_release_idle(look, cluster,
+			intent_json_boolean(look->observed, "fact", false)) : 0;
 }
 
 /* Does anything stand in the way of everything? */
 static bool is_blocked(struct look *look, const json_t *kept)
 {
-	const json_t *hold = json_object_get(look->intent, "hold");
 	const char *problem;
 	size_t i;
 	json_t *item;
 
-	if (!hold)
-		hold = intent_json_at(look->intent, "/deploy/hold");
-	if (json_is_string(hold) || json_is_true(hold)) {
-		intent_plan_verdict(look->plan, INTENT_EWAITING, "left as it is, on hold%s%s",
-				    json_is_string(hold) ? ": " : "",
-				    json_is_string(hold) ? json_string_value(hold) : "");
-		return true;
-	}
 	problem = intent_json_string(look->observed, "runas_error", NULL);
 	if (problem) {
 		intent_plan_verdict(look->plan, INTENT_EREFUSED, "%s", problem);
 		return true;
 	}
-	if (intent_json_boolean(look->observed, "runit_missing", false)) {
-		intent_plan_verdict(
-			look->plan, INTENT_EUNSUPERVISED,
-			"%s does not exist: start runsvdir on it, or name the directory that "
-			"runsvdir watches with --runit",
-			intent_json_string(look->observed, "runit", "?"));
+	problem = intent_json_string(look->observed, "supervisor_error", NULL);
+	if (problem) {
+		intent_plan_verdict(look->plan, INTENT_EUNSUPERVISED, "%s", problem);
 		return true;
 	}
 	json_array_foreach((json_t *)(uintptr_t)kept, i, item) {
-		problem = intent_json_string(service_of(look, json_string_value(item)), "foreign",
-					     NULL);
+		problem = intent_json_string(setlive__service_of(look, json_string_value(item)),
+					     "foreign", NULL);
 		if (problem) {
 			intent_plan_verdict(look->plan, INTENT_ENOTOURS, "%s", problem);
 			return true;
@@ -392,27 +473,33 @@ static bool is_blocked(struct look *look, const json_t *kept)
 
 static int plan_app(struct look *look)
 {
-	intent_json_auto json_t *kept = services_kept(look);
-	const json_t *install = look->active ? install_of(look, look->active) : NULL;
-	const char *problem = intent_json_string(install, "error", NULL);
+	const char *hold = intent_json_string(look->observed, "hold", NULL), *problem;
+	intent_json_auto json_t *kept = NULL;
 
+	/* A failed one that runs and has become healthy since is left, though. */
+	if (look->active && (!choose(look, look->active) || !health_of(look) || *health_of(look)))
+		choose(look, stand_in(look));
+	kept = services_kept(look);
+	if (hold)
+		intent_plan_verdict(look->plan, INTENT_EWAITING, "left as it is, on hold: %s", hold);
+	if (hold)
+		return leave_be(look);
 	if (is_blocked(look, kept))
 		return 0;
+	if (plan_release_elsewhere(look))
+		return -ENOMEM;
 	if (!look->active)
-		return stop_all(look, "no version is active") || configure_idle(look, kept, true) ||
-		       drop_obsolete(look, kept) ? -ENOMEM : 0;
-	if (json_is_array(install)) {
-		look->run = install;
-		look->wanted = setlive__wanted(look->intent, look->active);
-		return look->wanted ? plan_live(look, kept) : -ENOMEM;
-	}
+		return plan_idle(look, kept);
+	if (look->version)
+		return look->wanted ? plan_live(look) : -ENOMEM;
+	problem = intent_json_string(setlive__install_of(look, look->active), "error", NULL);
 	if (problem)
 		intent_plan_verdict(look->plan, INTENT_EMALFORMED, "%s", problem);
 	else
 		intent_plan_verdict(
 			look->plan, INTENT_ENOTINSTALLED, "%s/installs/%s_%s does not exist yet",
 			intent_json_string(look->intent, "basedir", "?"), look->app, look->active);
-	return configure_idle(look, kept, false);
+	return leave_be(look) || configure_idle(look, kept, false) ? -ENOMEM : 0;
 }
 
 static int plan_sweep(struct look *look)
@@ -433,10 +520,13 @@ static int plan_sweep(struct look *look)
 int setlive_plan(const json_t *intent, const json_t *observed, struct intent_plan *plan,
 		 struct intent_error *err)
 {
+	const json_t *config = json_object_get(intent, "config");
 	struct look look = {
 		.intent = intent, .observed = observed, .plan = plan,
 		.app = intent_json_string(intent, "app", ""),
-		.active = intent_config_active(json_object_get(intent, "config")),
+		.active = intent_config_active(config),
+		.slot = json_object_get(observed, "slot"),
+		.min_nodes = intent_json_integer(config, "min_nodes", 0),
 	};
 	bool absent = intent_json_boolean(intent, "absent", false);
 
@@ -444,6 +534,8 @@ int setlive_plan(const json_t *intent, const json_t *observed, struct intent_pla
 		return intent_fail(err, INTENT_EMALFORMED,
 				   "deploy_config of %s has no basedir: say where it is installed",
 				   look.app);
+	if (!absent)
+		intent_slots_target(config, json_object_get(intent, "deploy"), look.target);
 	int code =
 		plan_sweep(&look) || (absent ? plan_absent(&look) : plan_app(&look)) ? -ENOMEM : 0;
 	json_decref(look.wanted);

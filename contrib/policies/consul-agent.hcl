@@ -15,6 +15,9 @@ key_prefix "nodes/NODE/" {
 key_prefix "clusters/" {
 	policy = "read"
 }
+key_prefix "gates/" {
+	policy = "read"
+}
 
 # Facts of all, status of one's own.
 key_prefix "reality/" {
@@ -24,6 +27,9 @@ key_prefix "reality/status/preparer/NODE/" {
 	policy = "write"
 }
 key_prefix "reality/status/setlive/NODE/" {
+	policy = "write"
+}
+key_prefix "reality/status/port-firewall/NODE/" {
 	policy = "write"
 }
 

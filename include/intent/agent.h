@@ -84,6 +84,9 @@ struct intent_agent {
 	 */
 	int (*discover)(const json_t *options, json_t **ret_new_names, struct intent_error *err);
 	int64_t deadline_ms;         /* of one round without progress; 0: 10 minutes */
+	/* A slice hangs on every prefix, not only on those that bear its name: all are read again before it removes
+	 * anything. */
+	bool reads_all;
 };
 
 /* main() of an agent; returns the exit status. */
@@ -113,6 +116,11 @@ void intent_round_owned(struct intent_round *round, int count);
 /* A log line of this slice. */
 void intent_round_log(struct intent_round *round, enum intent_log_level level, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+/*
+ * The intent of this slice as it stands in the store now, by the strongest read; what keeps it from being understood
+ * is the error. New.
+ */
+int intent_round_reread(struct intent_round *round, json_t **ret_new_intent, struct intent_error *err);
 /* The store, opened on first use, for blocking calls. */
 int intent_round_store(struct intent_round *round, struct intent_store **ret_borrowed,
 		       struct intent_error *err);

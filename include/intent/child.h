@@ -6,7 +6,8 @@
  * descriptor), only the environment it is given, default signal handling, and no
  * descriptor but 0, 1, 2. At its deadline the whole group gets SIGTERM (or what
  * `stop` says), and SIGKILL after the grace period. When the child has ended, what
- * remains of its group is killed.
+ * remains of its group is killed. It does not outlive who started it: then it gets SIGKILL, or with grace_ms -1 the
+ * stop signal; and what is left of a round that is killed goes with it (helper.c).
  */
 #ifndef INTENT_CHILD_H
 #define INTENT_CHILD_H
@@ -24,6 +25,8 @@ struct intent_child_options {
 	int stop_signal;             /* 0: SIGTERM */
 	size_t output_max;           /* bytes kept of stdout, and of stderr; 0: 64 KiB; the rest is read and dropped */
 	uid_t uid; gid_t gid;        /* both 0: stay; else setgroups({gid}), setgid, setuid */
+	/* Asked several times a second while it runs: is it to be stopped now, as at its deadline? (may be NULL) */
+	bool (*cancelled)(void *data);
 	/* Called for each full line of stdout as it comes (may be NULL). */
 	void (*on_line)(const char *line, void *data);
 	void *data;
@@ -31,7 +34,7 @@ struct intent_child_options {
 
 struct intent_child_result {
 	int status;            /* as waitpid(2) gives it */
-	bool timed_out;
+	bool timed_out, cancelled;
 	struct intent_text out; /* what it said on stdout; owned */
 	struct intent_text err; /* ... on stderr; owned */
 };
@@ -40,7 +43,8 @@ void intent_child_result_release(struct intent_child_result *result);
 
 /*
  * Run to the end. Returns 0 when the child ran at all, whatever its status; INTENT_EABSENT
- * when there is no such program; INTENT_ETIMEOUT (result filled in) when it had to be stopped.
+ * when there is no such program; INTENT_ETIMEOUT (result filled in) when it had to be stopped, INTENT_ESTALE (likewise)
+ * when it was cancelled.
  */
 int intent_child_run(const struct intent_child_options *options,
 		     struct intent_child_result *ret, struct intent_error *err);

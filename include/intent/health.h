@@ -23,6 +23,7 @@ struct intent_health_subject {
 	uid_t uid; gid_t gid;      /* as whom bin/check runs; both 0: oneself */
 	const char *const *env;    /* its environment, NULL-terminated */
 	int64_t up_ms;             /* how long the process has been up; < 0: it is down */
+	int exits;                 /* ends in the last ten minutes that nobody asked for */
 };
 
 /*
@@ -31,6 +32,12 @@ struct intent_health_subject {
  */
 int intent_health_check(const json_t *health, const struct intent_health_subject *subject,
 			struct intent_error *err);
+
+/*
+ * How long it must have been up, in ms: `up`, and ten seconds more for each of its exits, a minute at most. So what
+ * ends again and again is never healthy, however long it lives each time.
+ */
+int64_t intent_health_up(const json_t *health, int exits);
 
 /* `deadline` of the document in ms (default 30 s). */
 int64_t intent_health_deadline(const json_t *health);

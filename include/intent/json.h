@@ -39,6 +39,8 @@ char *intent_json_pretty(const json_t *json) intent_owned(free);
 const char *intent_json_string(const json_t *object, const char *name, const char *otherwise);
 int64_t intent_json_integer(const json_t *object, const char *name, int64_t otherwise);
 bool intent_json_boolean(const json_t *object, const char *name, bool otherwise);
+/* A duration of a document, "30s" or whole seconds, in ms. */
+int64_t intent_json_duration(const json_t *object, const char *name, int64_t otherwise_ms);
 
 /* RFC 6901 pointer; borrowed, NULL when absent. "" is the document itself. */
 json_t *intent_json_at(const json_t *json, const char *pointer);

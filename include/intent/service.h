@@ -79,7 +79,13 @@ struct intent_service_state {
 	int exits;                /* ends in the last ten minutes that nobody asked for, of what runs now */
 };
 
-/* INTENT_EABSENT: there is no such service of ours. */
+/*
+ * INTENT_EABSENT: there is no such service of ours.
+ *
+ * Anybody may look. Who is neither root nor the user of runsv cannot ask runsv itself: `supervised` is then a
+ * guess for a service that is down, and for one that runs means that its process is a child of a runsv
+ * of that name. Down is down for everybody, and so is how long it has been up.
+ */
 int intent_service_look(const struct intent_site *site, const char *service,
 			struct intent_service_state *ret, struct intent_error *err);
 /* Names of services that are marked as this application's. New. */
@@ -139,7 +145,7 @@ int intent_services_stop(const struct intent_service_order *order, bool for_good
 int intent_services_settle_down(const struct intent_service_order *order, bool *ret_down, struct intent_error *err);
 /* Start all of them and note, durably, what they were started with (`started`: any object). INTENT_EUNSUPERVISED. */
 int intent_services_start(const struct intent_service_order *order, const json_t *started, struct intent_error *err);
-/* Add members to what a service was started with ("settled", "enabled"); durable. */
+/* Set members of what a service was started with ("settled", "enabled"); durable. INTENT_EABSENT: that is not known. */
 int intent_service_note(const struct intent_site *site, const char *service, const json_t *members,
 			struct intent_error *err);
 /* Stop it, take it from the supervisor and remove all of it but its logs. */

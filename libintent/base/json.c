@@ -79,6 +79,19 @@ int64_t intent_json_integer(const json_t *object, const char *name, int64_t othe
 	return json_is_integer(value) ? json_integer_value(value) : otherwise;
 }
 
+int64_t intent_json_duration(const json_t *object, const char *name, int64_t otherwise_ms)
+{
+	const json_t *value = json_object_get(object, name);
+	struct intent_error ignored;
+	int64_t ms;
+
+	if (json_is_integer(value) && json_integer_value(value) >= 0 && json_integer_value(value) < INT32_MAX)
+		return json_integer_value(value) * 1000;
+	if (json_is_string(value) && !intent_duration_parse(json_string_value(value), &ms, &ignored))
+		return ms;
+	return otherwise_ms;
+}
+
 bool intent_json_boolean(const json_t *object, const char *name, bool otherwise)
 {
 	const json_t *value = json_object_get(object, name);

@@ -81,6 +81,7 @@ static int start_aside(struct intent_round *round, const json_t *action, const s
 	if (aside->pid == 0) {
 		struct intent_error err = {0};
 
+		round->aside = true;
 		if (apply_one(round, action, verb, &err) == 0)
 			err.code = 0; /* it may have met and mended something on the way */
 		_exit(intent_write_all(ends[1], &err, sizeof(err)) < 0);

@@ -1,16 +1,15 @@
 /* Before anything is removed: intent is read again, and the runner counts. */
 #include <errno.h>
-#include <sys/socket.h>
 #include "round.h"
 
-/* Does a prefix concern this slice: asked for without knowing anything, or named after it? */
+/* Does a prefix concern this slice: asked for without knowing anything, or named after it, unless all do? */
 static bool prefix_is_ours(const struct intent_round *round, const char *prefix, const json_t *basic)
 {
 	intent_free_auto char *part = intent_format("/%s/", round->slice);
 	size_t i;
 	json_t *item;
 
-	if (part && strstr(prefix, part))
+	if (round->context->agent->reads_all || (part && strstr(prefix, part)))
 		return true;
 	json_array_foreach((json_t *)(uintptr_t)basic, i, item)
 		if (!strcmp(json_string_value(item), prefix))
@@ -70,8 +69,8 @@ static int read_again(struct intent_round *round, const json_t *options, struct 
 	return 0;
 }
 
-/* Is intent still what this round was started for? Nothing is removed on an old or cached reading. */
-int intent__round_confirm(struct intent_round *round, struct intent_error *err)
+/* What the slicer says of this slice now: {"intent"} or {"error"}, new. */
+static int read_slice(struct intent_round *round, json_t **ret_new, struct intent_error *err)
 {
 	intent_json_auto json_t *options = json_deep_copy(round->context->options);
 	intent_json_auto json_t *known = json_pack("[s]", round->slice), *slices = NULL;
@@ -79,15 +78,40 @@ int intent__round_confirm(struct intent_round *round, struct intent_error *err)
 	int code;
 
 	if (!options || !known || !all)
-		return intent_fail(err, -ENOMEM, "nothing is removed: out of memory");
+		return intent_fail(err, -ENOMEM, "%s: out of memory", round->slice);
 	json_object_set(options, "own", json_object_get(round->intent, "options"));
 	code = read_again(round, options, all, err);
 	if (!code)
 		slices = round->context->agent->slicer->slices(all, options, known);
 	intent_snapshot_unref(all);
-	if (code < 0)
+	if (!code)
+		*ret_new = json_incref(json_object_get(slices, round->slice));
+	return code;
+}
+
+int intent_round_reread(struct intent_round *round, json_t **ret_new_intent, struct intent_error *err)
+{
+	intent_json_auto json_t *slice = NULL;
+	const json_t *error;
+
+	if (read_slice(round, &slice, err) < 0)
+		return err->code;
+	error = json_object_get(slice, "error");
+	if (!json_object_get(slice, "intent"))
+		return intent_fail(err, (int)intent_json_integer(error, "code", INTENT_ESTALE), "%s",
+				   intent_json_string(error, "message", "nothing is said of it any more"));
+	*ret_new_intent = json_incref(json_object_get(slice, "intent"));
+	return 0;
+}
+
+/* Is intent still what this round was started for? Nothing is removed on an old or cached reading. */
+int intent__round_confirm(struct intent_round *round, struct intent_error *err)
+{
+	intent_json_auto json_t *slice = NULL;
+
+	if (read_slice(round, &slice, err) < 0)
 		return intent_wrap(err, "nothing is removed, because intent could not be read again");
-	if (!json_equal(json_object_get(json_object_get(slices, round->slice), "intent"), round->intent))
+	if (!json_equal(json_object_get(slice, "intent"), round->intent))
 		return intent_fail(err, INTENT_ESTALE, "intent changed meanwhile; starting again with the new one");
 	return 0;
 }
@@ -97,21 +121,11 @@ int intent__round_ask(struct intent_round *round, const json_t *subjects, struct
 {
 	intent_json_auto json_t *question = json_pack("{sO si}", "destroy", subjects, "owned", round->owned);
 	char answer[sizeof(err->msg)];
-	size_t length = 0;
-	ssize_t got;
 
 	if (json_is_true(json_object_get(round->intent, "retired")))
 		return 0;
 	intent__round_tell(round, question);
-	while (length + 1 < sizeof(answer)) {
-		got = recv(round->channel, answer + length, 1, 0);
-		if (got < 0 && errno == EINTR && !intent__round_stop_requested)
-			continue;
-		if (got <= 0)
-			return intent_fail(err, INTENT_EUNAVAILABLE, "nothing is removed: the runner did not answer");
-		if (answer[length++] == '\n')
-			break;
-	}
-	answer[length - 1] = '\0';
+	if (intent__round_answer(round, "destroy ", INT64_MAX, answer, sizeof(answer), err) < 0)
+		return intent_wrap(err, "nothing is removed");
 	return *answer ? intent_fail(err, INTENT_EDESTROY, "%s", answer) : 0;
 }

@@ -20,12 +20,14 @@
 #include <intent/file.h>
 #include "run.h"
 
-enum record_kind { RECORD_START, RECORD_SIGNAL, RECORD_SIGNAL_GROUP, RECORD_EXIT };
+#define REMAINS_TRIES 2000 /* of a millisecond each */
+
+enum record_kind { RECORD_START, RECORD_SIGNAL, RECORD_SIGNAL_GROUP, RECORD_SPARE, RECORD_EXIT };
 
 struct record {
 	enum record_kind kind;
 	unsigned id;
-	int value; /* signal number, or exit status */
+	int value; /* signal number, whether to spare what it leaves behind, or exit status */
 };
 
 /* ---- the helper's own side ---- */
@@ -34,6 +36,7 @@ struct child {
 	struct child *next;
 	unsigned id;
 	pid_t pid;
+	bool spare; /* what works for it ends by itself, whatever becomes of it */
 };
 
 struct zygote {
@@ -87,7 +90,8 @@ static void become_round(struct zygote *zygote, int request_fd, int channel)
 	json_t *request = NULL;
 	struct intent_error err;
 
-	setpgid(0, 0);
+	/* A session of its own is how the helper knows whatever works for it. */
+	setsid();
 	close(zygote->control);
 	close(zygote->signals);
 	while (zygote->children) {
@@ -126,39 +130,87 @@ static void start(struct zygote *zygote, unsigned id, int fds[2])
 		send(zygote->control, &failed, sizeof(failed), MSG_NOSIGNAL);
 		return;
 	}
-	setpgid(child->pid, child->pid); /* also here: a signal may come before the child has run */
 	child->id = id;
 	child->next = zygote->children;
 	zygote->children = child;
 }
 
-static void send_signal(struct zygote *zygote, const struct record *record)
+static void on_record(struct zygote *zygote, const struct record *record)
 {
-	for (struct child *child = zygote->children; child; child = child->next)
-		if (child->id == record->id)
-			kill(record->kind == RECORD_SIGNAL_GROUP ? -child->pid : child->pid, record->value);
+	for (struct child *child = zygote->children; child; child = child->next) {
+		if (child->id != record->id)
+			continue;
+		if (record->kind == RECORD_SPARE)
+			child->spare = record->value;
+		/* A group is there once the child has run. */
+		else if (record->kind != RECORD_SIGNAL_GROUP || kill(-child->pid, record->value) < 0)
+			kill(child->pid, record->value);
+	}
+}
+
+/* Kill what has lost its parent and is of this session; false when there is nothing any more. */
+static bool kill_orphans(pid_t session)
+{
+	bool found = false;
+	FILE *list = fopen("/proc/thread-self/children", "re");
+	int pid;
+
+	while (list && fscanf(list, "%d", &pid) == 1)
+		if (pid != session && getsid(pid) == session) {
+			found = true;
+			kill(pid, SIGKILL);
+			waitpid(pid, NULL, WNOHANG);
+		}
+	if (list)
+		fclose(list);
+	return found;
+}
+
+/*
+ * A round that did not end by itself leaves behind what worked for it, in process groups of their own: as our
+ * kernel's subreaper we inherit that, generation after generation. The round is not reaped yet, so its session's
+ * number belongs to nobody else.
+ */
+static void kill_remains(pid_t session)
+{
+	const struct timespec pause = {.tv_nsec = 1000 * 1000};
+
+	for (int tries = 0; tries < REMAINS_TRIES && kill_orphans(session); tries++)
+		nanosleep(&pause, NULL);
+}
+
+static void reap_one(struct zygote *zygote, pid_t pid, bool by_force)
+{
+	struct child **at = &zygote->children, *child;
+	struct record ended = {RECORD_EXIT, 0, 0};
+
+	while (*at && (*at)->pid != pid)
+		at = &(*at)->next;
+	child = *at;
+	if (!child) { /* of the remains of a round */
+		waitpid(pid, NULL, WNOHANG);
+		return;
+	}
+	if (by_force && !child->spare)
+		kill_remains(pid);
+	waitpid(pid, &ended.value, 0);
+	ended.id = child->id;
+	*at = child->next;
+	free(child);
+	send(zygote->control, &ended, sizeof(ended), MSG_NOSIGNAL);
 }
 
 static void reap(struct zygote *zygote)
 {
 	struct signalfd_siginfo info;
-	int status;
-	pid_t pid;
+	siginfo_t ended = {0};
 
 	if (read(zygote->signals, &info, sizeof(info)) < 0)
 		return;
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		for (struct child **at = &zygote->children; *at; at = &(*at)->next) {
-			struct child *child = *at;
-			struct record ended = {RECORD_EXIT, child->id, status};
-
-			if (child->pid != pid)
-				continue;
-			*at = child->next;
-			free(child);
-			send(zygote->control, &ended, sizeof(ended), MSG_NOSIGNAL);
-			break;
-		}
+	while (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid) {
+		reap_one(zygote, ended.si_pid, ended.si_code != CLD_EXITED);
+		ended.si_pid = 0;
+	}
 }
 
 __attribute__((noreturn))
@@ -167,6 +219,7 @@ static void zygote_main(struct zygote *zygote)
 	struct pollfd polls[2] = {{zygote->control, POLLIN, 0}, {zygote->signals, POLLIN, 0}};
 
 	prctl(PR_SET_NAME, "pp-helper");
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	for (;;) {
 		struct record record;
 		int fds[2];
@@ -182,7 +235,7 @@ static void zygote_main(struct zygote *zygote)
 		if (record.kind == RECORD_START)
 			start(zygote, record.id, fds);
 		else
-			send_signal(zygote, &record);
+			on_record(zygote, &record);
 		intent__close(&fds[0]);
 		intent__close(&fds[1]);
 	}
@@ -444,6 +497,13 @@ int intent__helper_answer(struct intent__helper *helper, unsigned id, const char
 void intent__helper_signal(struct intent__helper *helper, unsigned id, int signal_number, bool group)
 {
 	struct record record = {group ? RECORD_SIGNAL_GROUP : RECORD_SIGNAL, id, signal_number};
+
+	send(helper->control, &record, sizeof(record), MSG_NOSIGNAL);
+}
+
+void intent__helper_spare(struct intent__helper *helper, unsigned id, bool spare)
+{
+	struct record record = {RECORD_SPARE, id, spare};
 
 	send(helper->control, &record, sizeof(record), MSG_NOSIGNAL);
 }

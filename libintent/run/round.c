@@ -3,6 +3,7 @@
  * until the plan is empty. Straight-line code; the runner hears lines of JSON.
  */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/file.h>
@@ -13,6 +14,8 @@
 
 #define PASSES_MAX 8               /* observe-plan-apply in one round */
 #define PROGRESS_INTERVAL_MS 1000
+#define ANSWER_LOOK_MS 200         /* a signal may come right before a wait */
+#define SESSION_PATIENCE_MS 10000
 
 volatile sig_atomic_t intent__round_stop_requested, intent__round_outdated;
 
@@ -156,6 +159,63 @@ int intent_round_store(struct intent_round *round, struct intent_store **ret_bor
 	return 0;
 }
 
+/* One line, without its end. */
+static int read_line(const struct intent_round *round, int64_t until, char *line, size_t size, struct intent_error *err)
+{
+	size_t length = 0;
+
+	while (length + 1 < size) {
+		struct pollfd ready = {round->channel, POLLIN, 0};
+		ssize_t got = -1;
+
+		if (intent__round_stop_requested || intent_time_monotonic() >= until)
+			return intent_fail(err, INTENT_EUNAVAILABLE, "the runner did not answer in time");
+		if (poll(&ready, 1, ANSWER_LOOK_MS) > 0)
+			got = recv(round->channel, line + length, 1, MSG_DONTWAIT);
+		if (got == 0)
+			return intent_fail(err, INTENT_EUNAVAILABLE, "the runner is gone");
+		if (got == 1 && line[length++] == '\n')
+			break;
+	}
+	line[length - 1] = '\0';
+	return 0;
+}
+
+int intent__round_answer(struct intent_round *round, const char *kind, int64_t patience_ms, char *rest, size_t size,
+			 struct intent_error *err)
+{
+	int64_t now = intent_time_monotonic(), until = patience_ms < INT64_MAX - now ? now + patience_ms : INT64_MAX;
+	char line[sizeof(err->msg) + 16];
+
+	/* The answer to a question that was given up may still come. */
+	do {
+		if (read_line(round, until, line, sizeof(line), err) < 0)
+			return err->code;
+	} while (!intent_starts_with(line, kind));
+	snprintf(rest, size, "%s", line + strlen(kind));
+	return 0;
+}
+
+int intent_round_session(struct intent_round *round, const char **ret_borrowed, struct intent_error *err)
+{
+	intent_json_auto json_t *question = json_pack("{sb}", "session", true);
+	char answer[128] = "";
+
+	*ret_borrowed = NULL;
+	if (round->context->once)
+		return 0;
+	if (!round->session && !round->aside) {
+		intent__round_tell(round, question);
+		if (intent__round_answer(round, "session ", SESSION_PATIENCE_MS, answer, sizeof(answer), err) < 0)
+			return err->code;
+		round->session = *answer ? strdup(answer) : NULL;
+	}
+	if (!round->session)
+		return intent_fail(err, INTENT_EUNAVAILABLE, "the session that facts are bound to is not open yet");
+	*ret_borrowed = round->session;
+	return 0;
+}
+
 bool intent_round_should_stop(const struct intent_round *round)
 {
 	(void)round;
@@ -295,6 +355,8 @@ int intent__round_main(const json_t *request, int channel, void *data)
 	};
 	struct outcome outcome = {.plan = NULL};
 
+	if (intent_json_string(request, "session", NULL))
+		round.session = strdup(intent_json_string(request, "session", ""));
 	catch_signals();
 	if (intent_json_boolean(request, "announce", false))
 		intent_log(INTENT_INFO, round.slice, "Checking spec for %s", round.slice);
@@ -308,5 +370,6 @@ int intent__round_main(const json_t *request, int channel, void *data)
 	json_decref(round.detail);
 	json_decref(round.watch);
 	json_decref(round.progress);
+	free(round.session);
 	return 0;
 }

@@ -17,6 +17,8 @@ struct intent_round {
 	const json_t *intent;
 	int channel;
 	struct intent_store *store;
+	char *session;             /* owned; NULL: not known yet */
+	bool aside;                /* in a process of one action: the channel's answers are not for us */
 	json_t *detail, *watch;
 	json_t *progress;          /* not sent yet */
 	int64_t progress_sent, again_ms;
@@ -30,6 +32,10 @@ extern volatile sig_atomic_t intent__round_stop_requested, intent__round_outdate
 
 /* A line of JSON to the runner. */
 void intent__round_tell(struct intent_round *round, const json_t *message);
+
+/* The rest of the runner's answer to a question of this kind ("session", "destroy"); INTENT_EUNAVAILABLE. */
+int intent__round_answer(struct intent_round *round, const char *kind, int64_t patience_ms, char *rest, size_t size,
+			 struct intent_error *err);
 
 /* Is intent, read again, still what this round was started for? */
 int intent__round_confirm(struct intent_round *round, struct intent_error *err);

@@ -54,6 +54,8 @@ int intent__helper_start(struct intent__helper *helper, unsigned id, const json_
 int intent__helper_answer(struct intent__helper *helper, unsigned id, const char *line);
 /* A signal to the round's process (group: to all of its process group). */
 void intent__helper_signal(struct intent__helper *helper, unsigned id, int signal_number, bool group);
+/* When the round is killed, is what works for it spared? By default it is killed, too. */
+void intent__helper_spare(struct intent__helper *helper, unsigned id, bool spare);
 void intent__helper_close(struct intent__helper *helper);
 struct intent__helper *intent__helper_free(struct intent__helper *helper);
 
@@ -109,6 +111,15 @@ const json_t *intent__status_all(const struct intent__status *status);
 void intent__status_seen(struct intent__status *status, const struct intent_snapshot *snapshot);
 /* The store can be reached again. */
 void intent__status_retry(struct intent__status *status);
+/*
+ * The session that documents hang on: borrowed, NULL while there is none. One is opened when there is a document to
+ * write, when somebody wants one, and again when it was lost; each time, and each time that
+ * this fails (with NULL), the callback is told.
+ */
+const char *intent__status_session(const struct intent__status *status);
+void intent__status_want_session(struct intent__status *status);
+void intent__status_on_session(struct intent__status *status, void (*callback)(const char *session, void *data),
+			       void *data);
 /* Write what is owed, close the lease, then call. */
 void intent__status_finish(struct intent__status *status, void (*on_done)(void *data), void *data);
 /* Another handle on the store (SIGHUP); everything is published again under a new lease. */

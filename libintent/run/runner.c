@@ -33,13 +33,20 @@ static int64_t owned_in_all(const struct intent__runner *runner)
 static void answer_removal(struct intent__runner *runner, struct intent__slice *slice, const json_t *message)
 {
 	struct intent_error err;
-	char line[sizeof(err.msg) + 1] = "\n";
+	char line[sizeof(err.msg) + 16] = "destroy \n";
 
 	slice->owned = (int)intent_json_integer(message, "owned", slice->owned);
 	if (intent__memory_permit(runner->memory, slice->name, json_object_get(message, "destroy"),
 				  owned_in_all(runner), runner->settings->max_destroy, &err) < 0)
-		snprintf(line, sizeof(line), "%s\n", err.msg);
+		snprintf(line, sizeof(line), "destroy %s\n", err.msg);
 	intent__helper_answer(runner->helper, slice->round, line);
+}
+
+/* At a stop, an action under way is interrupted and waited for, or killed with all that works for it. */
+static void set_stop(struct intent__runner *runner, struct intent__slice *slice, bool interrupted)
+{
+	slice->stop_signal = interrupted ? SIGINT : SIGKILL;
+	intent__helper_spare(runner->helper, slice->round, interrupted);
 }
 
 static void on_message(unsigned id, json_t *message, void *data)
@@ -52,8 +59,10 @@ static void on_message(unsigned id, json_t *message, void *data)
 	slice->heard_ms = intent_time_monotonic();
 	if (json_object_get(message, "destroy"))
 		answer_removal(runner, slice, message);
+	else if (json_object_get(message, "session"))
+		intent__slice_ask_session(runner, slice);
 	else if (json_object_get(message, "stop"))
-		slice->stop_signal = !strcmp(intent_json_string(message, "stop", ""), "int") ? SIGINT : SIGKILL;
+		set_stop(runner, slice, !strcmp(intent_json_string(message, "stop", ""), "int"));
 	else if (json_object_get(message, "digest"))
 		snprintf(slice->digest, sizeof(slice->digest), "%s", intent_json_string(message, "digest", ""));
 	else if (json_object_get(message, "progress"))
@@ -101,8 +110,9 @@ static void on_gone(void *data)
 
 static void start_round(struct intent__runner *runner, struct intent__slice *slice)
 {
-	intent_json_auto json_t *request = json_pack("{ss sO sb}", "slice", slice->name, "intent", slice->intent,
-						     "announce", slice->announce);
+	intent_json_auto json_t *request = json_pack("{ss sO sb ss*}", "slice", slice->name, "intent", slice->intent,
+						     "announce", slice->announce,
+						     "session", intent__status_session(runner->status));
 	struct intent_error err;
 
 	if (++runner->last_round == 0)
@@ -110,7 +120,7 @@ static void start_round(struct intent__runner *runner, struct intent__slice *sli
 	slice->due_ms = INT64_MAX;
 	slice->heard_ms = intent_time_monotonic();
 	slice->stop_signal = SIGKILL;
-	slice->killed = slice->announce = false;
+	slice->killed = slice->announce = slice->again = slice->asks_session = slice->unbound = false;
 	slice->round = runner->last_round;
 	json_decref(slice->asked);
 	slice->asked = json_incref(slice->intent);
@@ -344,6 +354,14 @@ static void start_resync(struct intent__runner *runner)
 		uv_timer_start(&runner->resync, on_resync, ms, ms);
 }
 
+static void on_session(const char *session, void *data)
+{
+	struct intent__runner *runner = data;
+
+	intent__runner_session(runner, session);
+	schedule(runner);
+}
+
 static void on_hangup(uv_signal_t *handle, int signal_number)
 {
 	struct intent__runner *runner = handle->data;
@@ -433,6 +451,7 @@ static int set_up(struct intent__runner *runner, struct intent_error *err)
 	    intent__server_start(&runner->loop, runner->settings->listen, context, runner->status,
 				 &runner->counters, &runner->server, err) < 0)
 		return err->code;
+	intent__status_on_session(runner->status, on_session, runner);
 	if (beat)
 		uv_timer_start(&runner->watchdog, on_watchdog, 0, (uint64_t)beat);
 	start_resync(runner);

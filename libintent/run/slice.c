@@ -52,6 +52,7 @@ static void free_slice(struct intent__runner *runner, struct intent__slice *slic
 	intent__paths_set(runner, slice, NULL);
 	json_decref(slice->intent);
 	json_decref(slice->asked);
+	json_decref(slice->wake);
 	json_decref(slice->result);
 	free(slice->name);
 	free(slice);
@@ -186,7 +187,7 @@ static void set_next(struct intent__runner *runner, struct intent__slice *slice,
 		wait = PATH_PAUSE_MS;
 	slice->woken = false;
 	slice->heard_ms = intent_time_monotonic();
-	if (is_outdated(slice))
+	if (is_outdated(slice) || slice->again)
 		slice->due_ms = 0;
 	else
 		slice->due_ms = runner->context->once ? INT64_MAX : slice->heard_ms + wait;
@@ -277,6 +278,56 @@ void intent__slice_wake(struct intent__runner *runner, struct intent__slice *sli
 	}
 }
 
+/* A round at once, or right after the one under way. */
+static void look_now(const struct intent__runner *runner, struct intent__slice *slice)
+{
+	if (runner->context->once)
+		return;
+	if (slice->round)
+		slice->again = true;
+	else if (slice->intent)
+		slice->due_ms = 0;
+}
+
+/* ---- the session ---- */
+
+static void answer_session(struct intent__runner *runner, struct intent__slice *slice, const char *session)
+{
+	intent_free_auto char *line = intent_format("session %s\n", session ? session : "");
+
+	slice->asks_session = false;
+	slice->unbound = !session;
+	if (line)
+		intent__helper_answer(runner->helper, slice->round, line);
+}
+
+void intent__slice_ask_session(struct intent__runner *runner, struct intent__slice *slice)
+{
+	const char *session = intent__status_session(runner->status);
+
+	slice->asks_session = true;
+	if (session)
+		answer_session(runner, slice, session);
+	else
+		intent__status_want_session(runner->status);
+}
+
+/* What hung on the one before went with it: whoever publishes facts has to do it again. */
+void intent__runner_session(struct intent__runner *runner, const char *session)
+{
+	bool another = session && runner->sessions++;
+
+	for (struct intent__slice *slice = runner->slices; slice; slice = slice->next) {
+		/* One that asked may have given up meanwhile. */
+		bool unbound = slice->unbound || (slice->asks_session && !slice->round);
+
+		if (slice->round && slice->asks_session)
+			answer_session(runner, slice, session);
+		if (another || (session && unbound))
+			look_now(runner, slice);
+	}
+}
+
 /* ---- intent comes in ---- */
 
 static void refuse(struct intent__runner *runner, struct intent__slice *slice, const json_t *error)
@@ -312,6 +363,16 @@ static void take_intent(struct intent__runner *runner, struct intent__slice *sli
 	/* The newest intent is taken when the round is over; work of it that nobody wants any more may end sooner. */
 	if (slice->round)
 		intent__helper_signal(runner->helper, slice->round, SIGUSR1, false);
+}
+
+/* Beside intent: a change of it is a reason to look, and no more. */
+static void take_wake(const struct intent__runner *runner, struct intent__slice *slice, json_t *wake)
+{
+	if (slice->wake == wake || (slice->wake && wake && json_equal(slice->wake, wake)))
+		return;
+	json_decref(slice->wake);
+	slice->wake = json_incref(wake);
+	look_now(runner, slice);
 }
 
 /* Remembered before their first round, so that a slice that vanishes while we are down is still undone. */
@@ -377,6 +438,7 @@ void intent__runner_reslice(struct intent__runner *runner)
 			slice = add_slice(runner, name);
 		if (!slice)
 			continue;
+		take_wake(runner, slice, json_object_get(row, "wake"));
 		if (json_object_get(row, "intent"))
 			take_intent(runner, slice, json_object_get(row, "intent"));
 		else

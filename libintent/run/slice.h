@@ -19,6 +19,7 @@ struct intent__slice {
 	char *name;
 	json_t *intent;             /* NULL: `trouble` says why there is none */
 	json_t *asked;              /* the intent of the round under way, or of the last one */
+	json_t *wake;               /* what else makes it due when it changes; NULL: nothing */
 	char digest[65];            /* of the intent of the last round: libcrypto stays out of the runner */
 	struct intent_error trouble;
 	unsigned round;             /* id of the round under way; 0: none */
@@ -31,6 +32,9 @@ struct intent__slice {
 	int64_t since_ms;           /* wall clock, of state and reason */
 	int attempts, owned, actions;
 	bool woken;                 /* a path it watches changed, or SIGUSR1 came, while the round ran */
+	bool again;                 /* look again right after the round */
+	bool asks_session;          /* the round under way waits to be told the session */
+	bool unbound;               /* a round had to do without one */
 	bool announce, killed, ran, work;
 };
 
@@ -48,6 +52,7 @@ struct intent__runner {
 	json_t *prefixes, *discovered;
 	struct intent__slice *slices;
 	unsigned last_round;
+	unsigned sessions;          /* opened so far, one after another */
 	int running;
 	uv_loop_t loop;
 	uv_timer_t timer, resync, watchdog;
@@ -73,6 +78,10 @@ void intent__runner_fail(struct intent__runner *runner, const struct intent_erro
 void intent__runner_reslice(struct intent__runner *runner);
 /* Every slice due now. */
 void intent__runner_resync(struct intent__runner *runner);
+/* A round of this slice wants to know the session. */
+void intent__slice_ask_session(struct intent__runner *runner, struct intent__slice *slice);
+/* The session was opened, or (NULL) could not be. */
+void intent__runner_session(struct intent__runner *runner, const char *session);
 /* Ask the agent which slices the world holds something of. */
 void intent__runner_discover(struct intent__runner *runner);
 /* NULL-terminated, borrowed strings; free() the list. */

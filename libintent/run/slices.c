@@ -63,8 +63,53 @@ static int cluster_document(const struct intent_snapshot *snapshot, const char *
 	return intent_document_check(key, entry->value, entry->length, false, ret_new, NULL, err);
 }
 
+/* The marker of the node as JSON, new, if it can be read at all. */
+static json_t *marker_of(const struct intent_snapshot *snapshot, const char *node)
+{
+	char key[INTENT_KEY_MAX + 1];
+	const struct intent_entry *entry;
+	struct intent_error ignored;
+	json_t *marker = NULL;
+
+	snprintf(key, sizeof(key), "nodes/%s/", node);
+	entry = intent_snapshot_find(snapshot, key);
+	if (entry)
+		intent_json_parse(entry->value, entry->length, 0, &marker, &ignored);
+	return marker;
+}
+
+static void add_hold(json_t *holds, const char *key, const json_t *document)
+{
+	json_t *hold = json_object_get(document, "hold");
+
+	if (hold && !json_is_false(hold))
+		json_object_set(holds, key, hold);
+}
+
+/* What asks to leave the application as it is: {key: hold}, new; NULL when nothing does. */
+static json_t *holds_of(const struct intent_entry *entry, const char *app, const json_t *place, const json_t *marker,
+			const json_t *config, const json_t *deploy)
+{
+	const char *cluster = intent_json_string(place, "cluster", "");
+	json_t *holds = json_object();
+	char key[INTENT_KEY_MAX + 1];
+
+	snprintf(key, sizeof(key), "%.*s", (int)(strlen(entry->key) - strlen(app)), entry->key);
+	add_hold(holds, key, marker);
+	add_hold(holds, entry->key, place);
+	snprintf(key, sizeof(key), "clusters/%s/%s/config", app, cluster);
+	add_hold(holds, key, config);
+	snprintf(key, sizeof(key), "clusters/%s/%s/deploy_config", app, cluster);
+	add_hold(holds, key, deploy);
+	if (json_object_size(holds))
+		return holds;
+	json_decref(holds);
+	return NULL;
+}
+
 static int application(const struct intent_snapshot *snapshot, const struct intent_entry *entry,
-		       const char *app, const json_t *options, json_t **ret_new, struct intent_error *err)
+		       const char *app, const json_t *marker, const json_t *options, json_t **ret_new,
+		       struct intent_error *err)
 {
 	intent_json_auto json_t *place = NULL, *config = NULL, *deploy = NULL;
 	intent_free_auto char *basedir = NULL;
@@ -79,8 +124,9 @@ static int application(const struct intent_snapshot *snapshot, const struct inte
 	/* Targets without a base directory (containers) have none here either. */
 	if (json_object_get(deploy, "basedir"))
 		basedir = intent_deploy_basedir(deploy, node);
-	*ret_new = json_pack("{ss ss ss ss* sO sO sO*}", "app", app, "node", node, "cluster", cluster,
+	*ret_new = json_pack("{ss ss ss ss* sO sO so* sO*}", "app", app, "node", node, "cluster", cluster,
 			     "basedir", basedir, "config", config, "deploy", deploy,
+			     "hold", holds_of(entry, app, place, marker, config, deploy),
 			     "options", json_object_get(options, "own"));
 	/* Without this a slice would be missing, and what is missing gets removed. */
 	return *ret_new ? 0 : intent_fail(err, -ENOMEM, "%s: out of memory", app);
@@ -112,18 +158,6 @@ static void refuse_clashes(json_t *slices)
 	}
 }
 
-static bool is_retired(const struct intent_entry *entry, size_t count, size_t skip)
-{
-	intent_json_auto json_t *marker = NULL;
-	struct intent_error ignored;
-
-	if (!count || entry->key[skip])
-		return false;
-	if (intent_json_parse(entry->value, entry->length, 0, &marker, &ignored) < 0)
-		return false;
-	return !strcmp(intent_json_string(marker, "ensure", ""), "absent");
-}
-
 /* Slices the agent knows of that no key names any more. */
 static void add_absent(json_t *slices, const json_t *known, const json_t *options, bool node_is_meant, bool retired)
 {
@@ -149,9 +183,11 @@ static void add_absent(json_t *slices, const json_t *known, const json_t *option
 static json_t *slices_of(const struct intent_snapshot *snapshot, const json_t *options, const json_t *known)
 {
 	json_t *slices = json_object();
+	const char *node = intent_json_string(options, "node", "");
 	size_t count, skip;
-	const struct intent_entry *entry = node_range(snapshot, intent_json_string(options, "node", ""), &count, &skip);
-	bool retired = is_retired(entry, count, skip);
+	const struct intent_entry *entry = node_range(snapshot, node, &count, &skip);
+	intent_json_auto json_t *marker = marker_of(snapshot, node);
+	bool retired = !strcmp(intent_json_string(marker, "ensure", ""), "absent");
 
 	for (size_t i = 0; i < count && !retired; i++) {
 		const char *app = entry[i].key + skip;
@@ -160,7 +196,7 @@ static json_t *slices_of(const struct intent_snapshot *snapshot, const json_t *o
 
 		if (!*app)
 			continue;
-		if (application(snapshot, &entry[i], app, options, &intent, &err) < 0)
+		if (application(snapshot, &entry[i], app, marker, options, &intent, &err) < 0)
 			slice_error(slices, app, &err);
 		else
 			json_object_set_new(slices, app, json_pack("{so}", "intent", intent));

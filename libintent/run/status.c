@@ -25,7 +25,10 @@ struct intent__status {
 	char *session;               /* owned; NULL: none yet */
 	int trouble;                 /* the code that was logged last; 0: it works */
 	int64_t renewed_at;
+	bool wanted;                 /* a session is to be open, though nothing may be owed */
 	bool opening, finishing, closing_session;
+	void (*on_session)(const char *session, void *data);
+	void *session_data;
 	unsigned epoch;              /* answers to questions asked before a move are dropped */
 	void (*on_done)(void *data);
 	void *done_data;
@@ -107,14 +110,23 @@ static void on_session(struct intent_store *store, uint64_t revision, const char
 		return;
 	status->opening = false;
 	note_outcome(status, err);
-	if (err->code) {
-		flush_soon(status, RETRY_MS);
-		return;
+	status->session = err->code ? NULL : strdup(session);
+	if (status->session) {
+		status->wanted = false;
+		status->renewed_at = intent_time_monotonic();
+		owe_everything(status);
 	}
-	status->session = strdup(session);
-	status->renewed_at = intent_time_monotonic();
-	owe_everything(status);
-	flush_soon(status, 0);
+	flush_soon(status, status->session ? 0 : RETRY_MS);
+	if (status->on_session)
+		status->on_session(status->session, status->session_data);
+}
+
+/* Another one is opened: facts may have hung on it, too. */
+static void lose_session(struct intent__status *status)
+{
+	status->wanted |= status->session != NULL;
+	free(status->session);
+	status->session = NULL;
 }
 
 static void on_batch(struct intent_store *store, uint64_t revision, const char *session,
@@ -135,10 +147,8 @@ static void on_batch(struct intent_store *store, uint64_t revision, const char *
 			json_object_set_new(status->owed, slice, json_true());
 	json_decref(status->in_flight);
 	status->in_flight = NULL;
-	if (err->code == INTENT_EABSENT) { /* the lease is gone */
-		free(status->session);
-		status->session = NULL;
-	}
+	if (err->code == INTENT_EABSENT) /* the lease is gone */
+		lose_session(status);
 	if (err->code && !status->finishing)
 		flush_soon(status, RETRY_MS);
 	else if (!err->code && json_object_size(status->owed))
@@ -232,7 +242,7 @@ static void on_flush(uv_timer_t *timer)
 	struct intent__status *status = timer->data;
 	struct intent_error err;
 
-	if (status->in_flight || status->opening || !json_object_size(status->owed))
+	if (status->in_flight || status->opening || !(status->wanted || json_object_size(status->owed)))
 		return;
 	if (!needs_lease(status) || status->session) {
 		send_batch(status);
@@ -271,8 +281,7 @@ static void on_renewed(struct intent_store *store, uint64_t revision, const char
 	/* Gone, or too long without an answer to be sure of it: a new one. */
 	if (err->code == INTENT_EABSENT ||
 	    intent_time_monotonic() - status->renewed_at > LEASE_TTL_MS) {
-		free(status->session);
-		status->session = NULL;
+		lose_session(status);
 		owe_everything(status);
 		flush_soon(status, 0);
 	}
@@ -381,8 +390,28 @@ void intent__status_seen(struct intent__status *status, const struct intent_snap
 
 void intent__status_retry(struct intent__status *status)
 {
-	if (json_object_size(status->owed) && !status->in_flight)
+	if ((status->wanted || json_object_size(status->owed)) && !status->in_flight)
 		flush_soon(status, 0);
+}
+
+const char *intent__status_session(const struct intent__status *status)
+{
+	return status->session;
+}
+
+void intent__status_want_session(struct intent__status *status)
+{
+	if (status->session || status->finishing)
+		return;
+	status->wanted = true;
+	flush_soon(status, 0);
+}
+
+void intent__status_on_session(struct intent__status *status, void (*callback)(const char *session, void *data),
+			       void *data)
+{
+	status->on_session = callback;
+	status->session_data = data;
 }
 
 static void on_closed(struct intent_store *store, uint64_t revision, const char *session,
@@ -406,6 +435,7 @@ void intent__status_finish(struct intent__status *status, void (*on_done)(void *
 	struct question *question;
 
 	status->finishing = true;
+	status->wanted = false;
 	status->on_done = on_done;
 	status->done_data = data;
 	if (status->session) {
@@ -427,8 +457,7 @@ void intent__status_move(struct intent__status *status, struct intent_store *sto
 	status->epoch++;
 	status->store = store;
 	status->opening = false;
-	free(status->session);
-	status->session = NULL;
+	lose_session(status);
 	json_decref(status->in_flight);
 	status->in_flight = NULL;
 	owe_everything(status);

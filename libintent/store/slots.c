@@ -155,20 +155,10 @@ struct list {
 	size_t count;
 };
 
-static void name_one(struct list *list, const char *node, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-static void name_one(struct list *list, const char *node, const char *format, ...)
+static void name_one(struct list *list, const char *node, const char *words)
 {
-	char words[64];
-	va_list args;
-
-	if (list->count++ >= NAMED_MAX)
-		return;
-	va_start(args, format);
-	vsnprintf(words, sizeof words, format, args);
-	va_end(args);
-	intent_utf8_clean(words);
-	intent_text_printf(&list->text, "%s%.40s (%s)", list->count > 1 ? ", " : "", node, words);
+	if (list->count++ < NAMED_MAX)
+		intent_text_printf(&list->text, "%s%.40s (%s)", list->count > 1 ? ", " : "", node, words);
 }
 
 static void say(struct intent_text *out, const char *what, struct list *list)
@@ -180,16 +170,26 @@ static void say(struct intent_text *out, const char *what, struct list *list)
 	intent_text_release(&list->text);
 }
 
+static void name_slot(struct list *list, const char *node, const json_t *slot)
+{
+	char words[80];
+
+	snprintf(words, sizeof words, "%.16s%s since %.24s", intent_json_string(slot, "version", "?"),
+		 is_marked(slot) ? ", failed," : "", intent_json_string(slot, "since", "?"));
+	intent_utf8_clean(words);
+	name_one(list, node, words);
+}
+
 static void name_fact(struct list *list, const char *node, const json_t *fact)
 {
-	const char *state = intent_json_string(fact, "state", "not readable");
+	char words[80];
 
 	if (intent_fact_is_good(fact))
 		return;
-	if (intent_json_boolean(fact, "once", false))
-		name_one(list, node, "%.12s, but nobody keeps that up to date", state);
-	else
-		name_one(list, node, "%.12s", state);
+	snprintf(words, sizeof words, "%.12s%s", intent_json_string(fact, "state", "not readable"),
+		 intent_json_boolean(fact, "once", false) ? ", but nobody keeps that up to date" : "");
+	intent_utf8_clean(words);
+	name_one(list, node, words);
 }
 
 static int refuse_few(const json_t *document, const json_t *facts, const struct intent_slots_claim *claim,
@@ -204,8 +204,7 @@ static int refuse_few(const json_t *document, const json_t *facts, const struct 
 	json_object_foreach(slots_of(document), node, json) {
 		if (!strcmp(node, claim->node))
 			continue;
-		name_one(&slots, node, "%.16s%s since %.24s", intent_json_string(json, "version", "?"),
-			 is_marked(json) ? ", failed," : "", intent_json_string(json, "since", "?"));
+		name_slot(&slots, node, json);
 		if (!json_object_get(facts, node)) {
 			name_one(&missing, node, "holds a slot");
 			others++;

@@ -14,6 +14,7 @@
 #define LINE_MAX_BYTES (64u << 10)
 #define GRACE_MS 2000
 #define DRAIN_READS 80
+#define CANCEL_LOOK_MS 100
 
 /* What the parent follows while the child runs. */
 struct run {
@@ -23,7 +24,7 @@ struct run {
 	pid_t pid;
 	int pidfd, out, err;
 	int64_t deadline;         /* of the next step: the stop signal, then SIGKILL; 0: none */
-	bool ended;
+	bool pushed, ended;
 };
 
 static int pidfd_open(pid_t pid)
@@ -255,13 +256,13 @@ static bool take_output(struct run *run, int *fd, struct intent_text *into)
 	return true;
 }
 
-/* The deadline came: first the stop signal, then, when that did not help, SIGKILL. */
+/* It is to end: first the stop signal, then, when that did not help, SIGKILL. */
 static void push(struct run *run)
 {
 	const struct intent_child_options *options = run->options;
-	bool again = run->result->timed_out;
+	bool again = run->pushed;
 
-	run->result->timed_out = true;
+	run->pushed = true;
 	kill(-run->pid, again ? SIGKILL : options->stop_signal ? options->stop_signal : SIGTERM);
 	/* A stopped process would not see the signal. */
 	kill(-run->pid, SIGCONT);
@@ -269,6 +270,28 @@ static void push(struct run *run)
 	if (!again && options->grace_ms >= 0)
 		run->deadline = intent_time_monotonic() +
 				(options->grace_ms ? options->grace_ms : GRACE_MS);
+}
+
+/* What it has to be stopped for, if anything. */
+static bool is_due(struct run *run)
+{
+	const struct intent_child_options *options = run->options;
+
+	if (run->deadline && run->deadline <= intent_time_monotonic()) {
+		run->result->timed_out |= !run->pushed;
+		return true;
+	}
+	if (run->pushed || !options->cancelled || !options->cancelled(options->data))
+		return false;
+	return run->result->cancelled = true;
+}
+
+static int wait_ms(const struct run *run)
+{
+	int64_t most = run->options->cancelled && !run->pushed ? CANCEL_LOOK_MS : 60000;
+	int64_t left = run->deadline ? run->deadline - intent_time_monotonic() : most;
+
+	return (int)(left < 0 ? 0 : left < most ? left : most);
 }
 
 static void follow(struct run *run)
@@ -279,15 +302,12 @@ static void follow(struct run *run)
 			{ .fd = run->out, .events = POLLIN },
 			{ .fd = run->err, .events = POLLIN },
 		};
-		int64_t left = run->deadline ? run->deadline - intent_time_monotonic() : -1;
 
-		if (run->deadline && left <= 0) {
+		if (is_due(run)) {
 			push(run);
 			continue;
 		}
-		if (left > 60000)
-			left = 60000;
-		if (poll(polled, 3, (int)left) <= 0)
+		if (poll(polled, 3, wait_ms(run)) <= 0)
 			continue;
 		if (polled[1].revents)
 			take_output(run, &run->out, &run->result->out);
@@ -345,6 +365,8 @@ int intent_child_run(const struct intent_child_options *options,
 		run.deadline = intent_time_monotonic() + options->deadline_ms;
 	follow(&run);
 	finish(&run);
+	if (result.cancelled)
+		code = intent_fail(err, INTENT_ESTALE, "%s was stopped before its end", options->argv[0]);
 	if (result.timed_out) {
 		char took[24];
 

@@ -10,6 +10,8 @@
 #include <intent/http.h>
 
 #define UP_MS 1000
+#define UP_PER_EXIT_MS 10000
+#define EXITS_COUNT_MAX 6      /* a minute */
 #define TIMEOUT_MS 5000
 #define DEADLINE_MS 30000
 #define STATUS_LINE_MAX 1024
@@ -28,6 +30,13 @@ static int64_t duration(const json_t *health, const char *name, int64_t otherwis
 	    !intent_duration_parse(json_string_value(value), &ms, &ignored))
 		return ms;
 	return otherwise;
+}
+
+int64_t intent_health_up(const json_t *health, int exits)
+{
+	int counted = exits < EXITS_COUNT_MAX ? exits : EXITS_COUNT_MAX;
+
+	return duration(health, "up", UP_MS) + (int64_t)counted * UP_PER_EXIT_MS;
 }
 
 int64_t intent_health_deadline(const json_t *health)
@@ -325,7 +334,7 @@ static int check_program(const json_t *wanted, const struct intent_health_subjec
 int intent_health_check(const json_t *health, const struct intent_health_subject *subject,
 			struct intent_error *err)
 {
-	int64_t up = duration(health, "up", UP_MS);
+	int64_t up = intent_health_up(health, subject->exits);
 	int64_t timeout_ms = duration(health, "timeout", TIMEOUT_MS);
 	const json_t *port = json_object_get(health, "tcp"),
 		     *http = json_object_get(health, "http");
@@ -338,7 +347,10 @@ int intent_health_check(const json_t *health, const struct intent_health_subject
 	if (subject->up_ms < up) {
 		intent_duration_format(subject->up_ms, has);
 		intent_duration_format(up, needs);
-		return intent_fail(err, INTENT_EUNHEALTHY, "up for %s of %s", has, needs);
+		return subject->exits ?
+			intent_fail(err, INTENT_EUNHEALTHY, "up for %s of %s, for it ended %d time%s in the last "
+				    "ten minutes", has, needs, subject->exits, subject->exits == 1 ? "" : "s") :
+			intent_fail(err, INTENT_EUNHEALTHY, "up for %s of %s", has, needs);
 	}
 	if (json_is_integer(port) &&
 	    check_tcp(json_integer_value(port), intent_time_monotonic() + timeout_ms, err))

@@ -10,6 +10,7 @@
 #define LOG_KEEP 10
 #define BUILDER_DEADLINE_MS 60000
 #define LAST_WORDS 300         /* of the log, in a message */
+#define ENDED "ended"          /* it ended by itself, and deploy_config.restart lets it be */
 
 static void check(const struct intent_site *site, char why[300])
 {
@@ -67,22 +68,57 @@ static void put_text(json_t *files, const char *name, const struct intent_text *
 		json_object_set_new(files, name, json_string(intent_text_str(text)));
 }
 
-static void render_run(json_t *files, const struct intent_site *site, const char *service)
+static const struct limit {
+	const char *name;
+	const char *option, *or;   /* of the shell's ulimit; dash and bash differ on one */
+	int64_t unit;
+} limits[] = {
+	{ "files", "-n", NULL, 1 },
+	{ "processes", "-u", "-p", 1 },
+	/* What it may write to, not what it may map: many a runtime reserves address space freely. */
+	{ "memory", "-d", NULL, 1024 },
+	{ "file_size", "-f", NULL, 512 },
+	{ "core", "-c", NULL, 512 },
+};
+
+/* Hard and soft, unlike chpst's: a service cannot take them back. */
+static void add_limits(struct intent_text *text, const json_t *intent)
+{
+	for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+		int64_t value = intent__service_limit(intent, limits[i].name);
+		long long units = value / limits[i].unit + (value % limits[i].unit > 0);
+
+		if (value < 0)
+			continue;
+		intent_text_printf(text, "ulimit %s %lld", limits[i].option, units);
+		if (limits[i].or)
+			intent_text_printf(text, " 2>/dev/null || ulimit %s %lld", limits[i].or, units);
+		intent_text_puts(text, " || exit 111\n");
+	}
+}
+
+static void render_run(json_t *files, const struct intent_site *site, const json_t *intent, const char *service)
 {
 	intent_text_auto struct intent_text text = INTENT_TEXT_INIT;
 	intent_free_auto char *env = intent__service_path(site, service, "env");
+	intent_free_auto char *ended = intent__service_path(site, service, ENDED);
 	intent_free_auto char *current = intent_format("%s/current", site->basedir);
 	intent_free_auto char *launch = !strcmp(service, site->app) ? strdup("./bin/launch") :
 		intent_format("./bin/launch/%s", service + strlen(site->app) + 1);
 
 	if (!env || !current || !launch)
 		return;
-	intent_text_puts(
-		&text, "#!/bin/sh\n# Made by pp-setlive; changes do not last.\nexec 2>&1\ncd -P ");
+	intent_text_puts(&text, "#!/bin/sh\n# Made by pp-setlive; changes do not last.\nexec 2>&1\n");
+	if (intent__service_restart(intent) != INTENT__RESTART_ALWAYS && ended) {
+		intent_text_puts(&text, "rm -f ");
+		quote(&text, ended);
+		intent_text_puts(&text, "\n");
+	}
+	intent_text_puts(&text, "cd -P ");
 	quote(&text, current);
-	intent_text_printf(
-		&text, " || exit 111\nPP_VERSION=${PWD##*/%s_}\nexport PP_VERSION\nexec chpst -e ",
-		site->app);
+	intent_text_printf(&text, " || exit 111\nPP_VERSION=${PWD##*/%s_}\nexport PP_VERSION\n", site->app);
+	add_limits(&text, intent);
+	intent_text_puts(&text, "exec chpst -e ");
 	quote(&text, env);
 	if (*site->runas) {
 		intent_text_puts(&text, " -u ");
@@ -114,14 +150,29 @@ static void render_log(json_t *files, const struct intent_site *site, const char
 	put_text(files, "log/run", &text);
 }
 
-/* Without `down`, which is there before the first start and after a stop for good. */
+/*
+ * How it ended goes into `exits`, unless it was told to go down: runsv has said so in supervise/stat before it
+ * sent a signal. A service that is to stay down is told so through `control`, which this runsv
+ * reads when we have ended.
+ */
+static const char finish_head[] =
+	"#!/bin/sh\n# Made by pp-setlive; changes do not last.\n"
+	"read -r state <supervise/stat\ncase $state in *want*) exit 0;; esac\n";
+static const char *const finish_policy[] = {
+	[INTENT__RESTART_ALWAYS] = "",
+	[INTENT__RESTART_ON_FAILURE] = "[ \"$1\" != 0 ] || { >" ENDED "; printf d >supervise/control; }\n",
+	[INTENT__RESTART_NEVER] = ">" ENDED "\nprintf d >supervise/control\n",
+};
+
 static void render(const struct intent_site *site, const json_t *intent, const char *service, json_t *files)
 {
-	(void)intent;
+	static const char note[] = "number=$1 word=status\n"
+				   "[ \"$1\" -ge 0 ] || number=$(($2 & 127)) word=signal\n";
+
 	json_object_set_new(files, "finish",
-			    json_string("#!/bin/sh\n# Made by pp-setlive; changes do not last.\n"
-					"echo \"$1 $2\" >exit\n"));
-	render_run(files, site, service);
+			    json_sprintf("%s%s%s%s", finish_head, note, intent__exits_script,
+					 finish_policy[intent__service_restart(intent)]));
+	render_run(files, site, intent, service);
 	render_log(files, site, service);
 }
 
@@ -137,6 +188,21 @@ static char *log_config(const json_t *intent)
 }
 
 /* "logs": the directory; "logs/config": svlogd's settings in it. */
+/* What runsv and whoever looks share: made by us, because runsv would let only its own user in. */
+static const char *const open_directories[] = { "supervise", "log/supervise" };
+
+static void add_closed(const struct intent_site *site, const char *service, json_t *stale)
+{
+	for (size_t i = 0; i < sizeof open_directories / sizeof *open_directories; i++) {
+		intent_free_auto char *path = intent__service_path(site, service, open_directories[i]);
+		struct stat seen;
+
+		if (path && !lstat(path, &seen) && S_ISDIR(seen.st_mode) && (seen.st_mode & 0755) != 0755 &&
+		    seen.st_uid == geteuid())
+			json_array_append_new(stale, json_string(open_directories[i]));
+	}
+}
+
 static void add_stale(const struct intent_site *site, const json_t *intent, const char *service, json_t *stale)
 {
 	intent_free_auto char *directory = intent_format("%s/%s", site->logs, service);
@@ -146,6 +212,7 @@ static void add_stale(const struct intent_site *site, const json_t *intent, cons
 	struct stat seen;
 	size_t count;
 
+	add_closed(site, service, stale);
 	if (site->builder) {
 		intent_free_auto char *run = intent__service_path(site, service, "run");
 
@@ -190,6 +257,12 @@ static int repair(const struct intent_site *site, const json_t *intent, const ch
 	intent_free_auto char *path = intent_format("%s/%s/config", site->logs, service);
 	intent_free_auto char *text = log_config(intent);
 
+	if (intent_ends_with(name, "supervise")) {
+		intent_free_auto char *directory = intent__service_path(site, service, name);
+
+		return directory && chmod(directory, 0755) ?
+			intent_fail_errno(err, "%s: cannot be opened for others", directory) : 0;
+	}
 	/* The rest is the builder's. */
 	if (!intent_starts_with(name, "logs"))
 		return 0;
@@ -263,31 +336,38 @@ static void look(const struct intent_site *site, const char *service, struct int
 {
 	intent_free_auto char *directory = intent__service_path(site, service, NULL);
 	intent_free_auto char *down = intent__service_path(site, service, "down");
+	intent_free_auto char *ended = intent__service_path(site, service, ENDED);
 	struct intent__runit_status status;
 	struct intent_error ignored;
 
-	*ret = (struct intent__seen){ .stays_down = !down || !access(down, F_OK), .ended = true };
+	*ret = (struct intent__seen){ .stays_down = !down || !access(down, F_OK),
+				      .down = true, .ended = true };
 	ret->want_up = !ret->stays_down;
 	ret->supervised = directory && intent__runit_is_supervised(directory);
 	if (!ret->supervised || intent__runit_status_read(directory, &status, &ignored))
 		return;
-	ret->want_up = status.want_up;
+	ret->want_up = status.want_up || (!ret->stays_down && ended && !access(ended, F_OK));
 	ret->running = status.state == INTENT__RUNIT_RUN;
 	ret->pid = status.pid;
-	ret->ended = !status.pid && !status.want_up && status.state == INTENT__RUNIT_DOWN;
+	ret->down = !status.pid && status.state == INTENT__RUNIT_DOWN;
+	ret->ended = ret->down && !status.want_up;
 }
 
 static int tell(const struct intent_site *site, const char *service, enum intent__command command,
 		struct intent_error *err)
 {
 	static const char *const letters[] = {
-		[INTENT__UP] = "u", [INTENT__DOWN] = "d", [INTENT__KILL] = "k", [INTENT__LEAVE] = "x",
+		[INTENT__UP] = "u", [INTENT__DOWN] = "d", [INTENT__KILL] = "k",
+		[INTENT__SETTLE] = "o", [INTENT__LEAVE] = "x",
 	};
 	intent_free_auto char *directory = intent__service_path(site, service, NULL);
+	intent_free_auto char *ended = intent__service_path(site, service, ENDED);
 	struct intent__runit_status status;
 
-	if (!directory)
+	if (!directory || !ended)
 		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
+	if ((command == INTENT__UP || command == INTENT__DOWN) && unlink(ended) && errno != ENOENT)
+		return intent_fail_errno(err, "%s: cannot be removed", ended);
 	bool known = !intent__runit_status_read(directory, &status, err);
 	/* SIGTERM, but once: a second one means "at once" to many a program. */
 	if (command == INTENT__DOWN && known && !status.want_up &&
@@ -295,6 +375,9 @@ static int tell(const struct intent_site *site, const char *service, enum intent
 		return 0;
 	/* Only what still runs: a kill makes runsv forget a finish script that is under way. */
 	if (command == INTENT__KILL && (!known || status.state != INTENT__RUNIT_RUN))
+		return 0;
+	/* What is told to be down already would be started once more. */
+	if (command == INTENT__SETTLE && (!known || !status.want_up))
 		return 0;
 	return intent__runit_control(directory, letters[command], err);
 }
@@ -346,6 +429,8 @@ static char *watch_path(const struct intent_site *site, const char *service)
 
 const struct intent__supervisor intent__runit = {
 	.name = "runit",
+	.directories = open_directories,
+	.directory_count = sizeof open_directories / sizeof *open_directories,
 	.check = check,
 	.render = render,
 	.linked = is_linked,

@@ -47,11 +47,51 @@ static int open_fifo(const char *service, const char *name)
 	return open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 }
 
+/* The line of /proc/PID/NAME in `out`, its NULs made blanks; false: no such process. */
+static bool process_line(pid_t pid, const char *name, char out[512])
+{
+	char path[48];
+
+	snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
+	intent_close_auto int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t got = fd < 0 ? -1 : read(fd, out, 511);
+	if (got <= 0)
+		return false;
+	out[got] = '\0';
+	for (ssize_t i = 0; i < got; i++)
+		if (!out[i] || out[i] == '\n')
+			out[i] = ' ';
+	return true;
+}
+
+/* Is this process a child of "runsv .../SERVICE"? */
+static bool is_child_of_runsv(pid_t pid, const char *service)
+{
+	char line[512], *rest, *word, *last = NULL;
+	int parent;
+
+	if (!process_line(pid, "stat", line) || !(rest = strrchr(line, ')')) ||
+	    sscanf(rest, ") %*c %d", &parent) != 1 || !process_line(parent, "cmdline", line))
+		return false;
+	const char *program = strtok_r(line, " ", &rest);
+	while ((word = strtok_r(NULL, " ", &rest)))
+		last = word;
+	return program && last && intent_ends_with(program, "runsv") &&
+		!strcmp(strrchr(last, '/') ? strrchr(last, '/') + 1 : last,
+			strrchr(service, '/') ? strrchr(service, '/') + 1 : service);
+}
+
 bool intent__runit_is_supervised(const char *service)
 {
 	intent_close_auto int fd = open_fifo(service, "supervise/ok");
+	struct intent__runit_status status;
+	struct intent_error ignored;
 
-	return fd >= 0;
+	if (fd >= 0 || errno != EACCES)
+		return fd >= 0;
+	if (intent__runit_status_read(service, &status, &ignored))
+		return false;
+	return status.pid ? is_child_of_runsv(status.pid, service) : true;
 }
 
 int intent__runit_status_read(const char *service, struct intent__runit_status *ret, struct intent_error *err)

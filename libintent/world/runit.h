@@ -36,7 +36,11 @@ struct intent__runit_status {
 int intent__runit_status_parse(const void *bytes, size_t count, struct intent__runit_status *ret,
 		       struct intent_error *err);
 
-/* Does a runsv hold this service directory now? */
+/*
+ * Does a runsv hold this service directory now? `ok` is its user's and root's alone. For others it is judged
+ * by `status` and /proc: the process named there must be a child of a runsv of this name; a service that is
+ * down is taken to be held, though its runsv may be gone.
+ */
 bool intent__runit_is_supervised(const char *service);
 
 /* INTENT_EABSENT: never supervised. What stands there may be older than a dead runsv. */

@@ -42,6 +42,30 @@ static void to_disk(const char *name, struct intent_text *text, const char *rend
 				text->data[i] = '\0';
 }
 
+/* ---- what deploy_config says ---- */
+
+int64_t intent__service_limit(const json_t *intent, const char *name)
+{
+	const json_t *limits = intent_json_at(intent, "/deploy/limits");
+	const json_t *value = json_object_get(limits, name);
+	struct intent_error ignored;
+	int64_t bytes;
+
+	if (json_is_integer(value) && json_integer_value(value) >= 0)
+		return json_integer_value(value);
+	if (json_is_string(value) && !intent_size_parse(json_string_value(value), &bytes, &ignored))
+		return bytes;
+	return -1;
+}
+
+enum intent__restart intent__service_restart(const json_t *intent)
+{
+	const char *word = intent_json_string(json_object_get(intent, "deploy"), "restart", "always");
+
+	return !strcmp(word, "never") ? INTENT__RESTART_NEVER :
+		!strcmp(word, "on-failure") ? INTENT__RESTART_ON_FAILURE : INTENT__RESTART_ALWAYS;
+}
+
 /* NAME -> value: ours first, so that deploy_config has the last word. */
 json_t *intent__service_variables(const struct intent_site *site, const json_t *intent, const char *service)
 {
@@ -203,6 +227,16 @@ static int fill_file(const struct intent_site *site, int dir, const char *name, 
 	return 0;
 }
 
+static int make_directory(int dir, const char *name, struct intent_error *err)
+{
+	const char *base;
+	intent_close_auto int part = open_part(dir, name, &base, err);
+
+	if (part < 0)
+		return part;
+	return mkdirat(part, base, 0755) ? intent_fail_errno(err, "%s: cannot make directory", name) : 0;
+}
+
 int intent__service_create(const struct intent_site *site, const json_t *files, const char *service,
 			   struct intent_error *err)
 {
@@ -220,6 +254,8 @@ int intent__service_create(const struct intent_site *site, const json_t *files, 
 	dir = openat(stage, temp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	int code = dir < 0 ? intent_fail_errno(err, "%s/%s", site->stage, temp) :
 		fill_file(site, dir, "down", "", err);
+	for (size_t i = 0; i < site->supervisor->directory_count && !code; i++)
+		code = make_directory(dir, site->supervisor->directories[i], err);
 	json_object_foreach((json_t *)(uintptr_t)files, name, text)
 		if (!code)
 			code = fill_file(site, dir, name, json_string_value(text), err);

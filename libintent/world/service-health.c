@@ -5,6 +5,9 @@
 #include <intent/health.h>
 #include "supervisor.h"
 
+#define EXITS_WITHIN_MS 600000
+#define EXITS_BYTES_MAX 65536
+
 int64_t intent__process_uptime(pid_t pid)
 {
 	intent_free_auto char *text = NULL;
@@ -31,30 +34,150 @@ int64_t intent__process_uptime(pid_t pid)
 	return up > 0 ? up : 0;
 }
 
+/* ---- ends ---- */
+
+const char intent__exits_script[] =
+	"read -r boot </proc/sys/kernel/random/boot_id\n"
+	"read -r uptime idle </proc/uptime\n"
+	"{ tail -n 19 exits; echo \"$(date -u +%FT%TZ) $boot $uptime $word $number\"; } "
+	">exits.new 2>/dev/null && mv exits.new exits\n";
+
+/* "2026-11-21T18:00:00Z BOOT 1234.56 status 3" */
+static bool parse_end(const char *line, size_t length, struct intent__end *ret)
+{
+	char copy[160], word[8], after;
+	struct intent__end end = { 0 };
+	long long seconds;
+	int hundredths;
+
+	if (length >= sizeof copy)
+		return false;
+	memcpy(copy, line, length);
+	copy[length] = '\0';
+	if (strlen(copy) != length || !intent_utf8_is_clean(copy, length) ||
+	    sscanf(copy, "%31s %39s %12lld.%2d %7s %9d%c", end.at, end.boot, &seconds, &hundredths, word,
+		   &end.number, &after) != 6 || seconds < 0 || hundredths < 0 || end.number < 0)
+		return false;
+	end.by_signal = !strcmp(word, "signal");
+	if (!end.by_signal && strcmp(word, "status"))
+		return false;
+	end.uptime_ms = seconds * 1000 + hundredths * 10;
+	*ret = end;
+	return true;
+}
+
+size_t intent__exits_parse(const char *text, struct intent__end ret[INTENT_EXITS_MAX])
+{
+	struct intent__end end;
+	size_t count = 0;
+
+	while (*text) {
+		size_t length = strcspn(text, "\n");
+
+		if (parse_end(text, length, &end)) {
+			if (count == INTENT_EXITS_MAX)
+				memmove(ret, ret + 1, --count * sizeof *ret);
+			ret[count++] = end;
+		}
+		text += length + (text[length] == '\n');
+	}
+	return count;
+}
+
+int intent__exits_recent(const struct intent__end *ends, size_t count, const char *boot, int64_t since_ms,
+			 int64_t now_ms)
+{
+	int recent = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (!strcmp(ends[i].boot, boot) && ends[i].uptime_ms >= since_ms &&
+		    ends[i].uptime_ms > now_ms - EXITS_WITHIN_MS)
+			recent++;
+	return recent;
+}
+
+static size_t read_ends(const struct intent_site *site, const char *service,
+			struct intent__end ends[INTENT_EXITS_MAX])
+{
+	intent_free_auto char *path = intent__service_path(site, service, "exits");
+	intent_free_auto char *text = NULL;
+	struct intent_error ignored;
+	size_t count;
+
+	if (!path || intent_file_read(AT_FDCWD, path, EXITS_BYTES_MAX, &text, &count, &ignored))
+		return 0;
+	return intent__exits_parse(text, ends);
+}
+
+json_t *intent_service_exits(const struct intent_site *site, const char *service)
+{
+	struct intent__end ends[INTENT_EXITS_MAX];
+	size_t count = read_ends(site, service, ends);
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(list, json_pack("{ss si}", "at", ends[i].at,
+						      ends[i].by_signal ? "signal" : "status",
+						      ends[i].number));
+	return list;
+}
+
+int intent__service_exits(const struct intent_site *site, const char *service)
+{
+	intent_free_auto char *path = intent__service_path(site, service, "since.json");
+	intent_json_auto json_t *since = NULL;
+	struct intent__end ends[INTENT_EXITS_MAX];
+	struct intent_error ignored;
+	char boot[40];
+
+	size_t count = read_ends(site, service, ends);
+	if (!count)
+		return 0;
+	if (!path || intent_file_read_json(path, 4096, &since, &ignored))
+		since = NULL;
+	intent__boot_id(boot);
+	bool same_boot = !strcmp(intent_json_string(since, "boot", ""), boot);
+	return intent__exits_recent(ends, count, boot, same_boot ? intent_json_integer(since, "at", 0) : 0,
+				    intent_time_monotonic());
+}
+
+/* Nothing is written when there is nothing to forgive, which is the usual start. */
+int intent__service_forgive(const struct intent_site *site, const char *service, struct intent_error *err)
+{
+	intent_free_auto char *path = intent__service_path(site, service, "since.json");
+	char boot[40];
+
+	if (!intent__service_exits(site, service))
+		return 0;
+	intent__boot_id(boot);
+	intent_json_auto json_t *since =
+		json_pack("{ss sI}", "boot", boot, "at", (json_int_t)intent_time_monotonic());
+	if (!path || !since)
+		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
+	return intent_file_write_json(path, since, 0644, err);
+}
+
+/* ---- health ---- */
+
 /* How it ended and the last of what it said, for whoever reads why it is not healthy. */
 static void add_last_words(const struct intent_site *site, const char *service, struct intent_text *text)
 {
-	intent_free_auto char *exit_path = intent__service_path(site, service, "exit");
-	intent_free_auto char *exit_words = NULL;
 	intent_text_auto struct intent_text line = INTENT_TEXT_INIT;
-	struct intent_error ignored;
-	int code = 0, number = 0;
-	size_t count;
+	struct intent__end ends[INTENT_EXITS_MAX];
+	size_t count = read_ends(site, service, ends);
 
-	if (exit_path &&
-	    !intent_file_read(AT_FDCWD, exit_path, 64, &exit_words, &count, &ignored) &&
-	    sscanf(exit_words, "%d %d", &code, &number) == 2)
-		intent_text_printf(text,
-				   code < 0 ? "; it last ended by signal %d" :
-					      "; it last ended with status %d",
-				   code < 0 ? number : code);
+	if (count)
+		intent_text_printf(text, ends[count - 1].by_signal ? "; it last ended by signal %d" :
+								     "; it last ended with status %d",
+				   ends[count - 1].number);
 	site->supervisor->last_line(site, service, &line);
 	if (line.length)
 		intent_text_printf(text, "; last line of its log: %.160s", line.data);
 }
 
-/* The service that has been up for the shortest time, and that time. */
-static const char *find_worst(const struct intent_site *site, const json_t *names, int64_t *ret_up_ms)
+/* The service that lacks most of being up for long enough: into *subject. */
+static const char *find_worst(const struct intent_site *site, const json_t *names,
+			      struct intent_health_subject *subject)
 {
 	const char *worst = site->app;
 	int64_t least = INT64_MAX;
@@ -62,16 +185,20 @@ static const char *find_worst(const struct intent_site *site, const json_t *name
 	json_t *item;
 
 	json_array_foreach((json_t *)(uintptr_t)names, i, item) {
+		const char *name = json_string_value(item);
 		struct intent__seen seen;
 
-		site->supervisor->look(site, json_string_value(item), &seen);
+		site->supervisor->look(site, name, &seen);
 		int64_t up = seen.running ? intent__process_uptime(seen.pid) : -1;
-		if (up < least) {
-			least = up;
-			worst = json_string_value(item);
-		}
+		int exits = intent__service_exits(site, name);
+		int64_t spare = up < 0 ? INT64_MIN : up - intent_health_up(NULL, exits);
+		if (spare >= least)
+			continue;
+		least = spare;
+		worst = name;
+		subject->up_ms = up;
+		subject->exits = exits;
 	}
-	*ret_up_ms = least;
 	return worst;
 }
 
@@ -82,7 +209,7 @@ void intent_services_health(const struct intent_site *site, const json_t *intent
 	intent_json_auto json_t *list = intent_service_environment(site, intent, first ? first : site->app);
 	intent_free_auto char *install = intent_install_path(site, version);
 	const char *env[1024] = { NULL };
-	struct intent_health_subject subject = { .install = install, .env = env };
+	struct intent_health_subject subject = { .install = install, .env = env, .up_ms = -1 };
 	struct intent_error err;
 	size_t i;
 	json_t *item;
@@ -94,7 +221,7 @@ void intent_services_health(const struct intent_site *site, const json_t *intent
 		subject.uid = site->uid;
 		subject.gid = site->gid;
 	}
-	const char *worst = find_worst(site, names, &subject.up_ms);
+	const char *worst = find_worst(site, names, &subject);
 	intent_text_clear(ret);
 	if (intent_health_check(json_object_get(json_object_get(intent, "deploy"), "health"),
 				&subject, &err)) {
@@ -118,13 +245,7 @@ int intent_service_look(const struct intent_site *site, const char *service,
 		.running = seen.running,
 		.pid = seen.running ? seen.pid : 0,
 		.up_ms = seen.running ? intent__process_uptime(seen.pid) : -1,
+		.exits = intent__service_exits(site, service),
 	};
 	return 0;
-}
-
-json_t *intent_service_exits(const struct intent_site *site, const char *service)
-{
-	(void)site;
-	(void)service;
-	return json_array();
 }

@@ -165,6 +165,71 @@ int intent_services_stop(const struct intent_service_order *order, bool for_good
 	return await_down(order, err);
 }
 
+/* ---- settle ---- */
+
+struct settle {
+	const struct intent_service_order *order;
+	json_t *left;      /* names of what could not be told yet */
+	struct intent_error *err;
+	int code;
+};
+
+static bool is_settled(void *data)
+{
+	struct settle *settle = data;
+
+	for (size_t i = json_array_size(settle->left); i-- > 0;) {
+		const char *name = json_string_value(json_array_get(settle->left, i));
+
+		settle->code = settle->order->site->supervisor->tell(settle->order->site, name, INTENT__SETTLE,
+								     settle->err);
+		if (!settle->code || settle->code == INTENT_EUNSUPERVISED)
+			json_array_remove(settle->left, i);
+		else if (settle->code != INTENT_EBUSY)
+			return true;
+	}
+	settle->code = 0;
+	return !json_array_size(settle->left) && all(settle->order, has_ended);
+}
+
+static bool settle_cancelled(void *data)
+{
+	const struct settle *settle = data;
+
+	return settle->order->waiting && settle->order->waiting(settle->order->data);
+}
+
+int intent_services_settle_down(const struct intent_service_order *order, bool *ret_down,
+				struct intent_error *err)
+{
+	intent_json_auto json_t *told = json_array(), *left = NULL;
+	struct intent_service_order back = *order;
+	struct intent_error ignored;
+	struct intent__seen seen;
+	size_t i;
+	json_t *item;
+
+	json_array_foreach((json_t *)(uintptr_t)order->names, i, item) {
+		order->site->supervisor->look(order->site, json_string_value(item), &seen);
+		if (!seen.ended)
+			json_array_append(told, item);
+	}
+	left = json_copy(told);
+	back.names = told;
+	struct settle settle = { .order = order, .left = left, .err = err };
+	int code = intent__wait(intent_time_monotonic() + order->timeout_ms, is_settled, settle_cancelled,
+				&settle, err);
+	if (!code)
+		code = settle.code;
+	/* One of them stays up: none was to be harmed. */
+	if (code)
+		tell_all(&back, INTENT__UP, &ignored);
+	if (code && code != INTENT_ETIMEOUT)
+		return code;
+	*ret_down = !code;
+	return 0;
+}
+
 /* ---- start ---- */
 
 int intent_services_start(const struct intent_service_order *order, const json_t *started,
@@ -181,6 +246,9 @@ int intent_services_start(const struct intent_service_order *order, const json_t
 		return intent_fail(err, INTENT_EUNSUPERVISED, "no supervisor has taken %s/%s; %s",
 				   site->stage, first_of(order), advice);
 	}
+	json_array_foreach((json_t *)(uintptr_t)order->names, i, item)
+		if (!code)
+			code = intent__service_forgive(site, json_string_value(item), err);
 	/* Not before: a supervisor that comes later would start it without us. */
 	if (code || set_boot_all(order, true, err) || tell_all(order, INTENT__UP, err))
 		return err->code;
@@ -217,11 +285,4 @@ int intent_service_remove(const struct intent_service_order *order, struct inten
 	if (code == INTENT_ETIMEOUT)
 		return intent_fail(err, code, "the supervisor of %s does not leave it", directory);
 	return code ? code : intent_tree_retire(directory, err);
-}
-
-int intent_services_settle_down(const struct intent_service_order *order, bool *ret_down, struct intent_error *err)
-{
-	(void)err;
-	*ret_down = all(order, has_ended);
-	return 0;
 }

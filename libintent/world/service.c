@@ -123,25 +123,24 @@ int intent_service_list(const struct intent_site *site, json_t **ret_new, struct
 
 /* ---- observe ---- */
 
-static void boot_id(char out[64])
+void intent__boot_id(char out[40])
 {
 	intent_free_auto char *text = NULL;
 	struct intent_error ignored;
 	size_t count;
 
-	if (intent_file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &text, &count,
-			     &ignored))
+	if (intent_file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &text, &count, &ignored))
 		text = NULL;
-	snprintf(out, 64, "%.36s", text ? text : "");
+	snprintf(out, 40, "%.36s", text ? text : "");
 }
 
 int intent__service_record_start(const struct intent_site *site, const char *service,
 				 const json_t *wanted, struct intent_error *err)
 {
 	intent_free_auto char *path = intent__service_path(site, service, INTENT__STARTED);
-	char boot[64];
+	char boot[40];
 
-	boot_id(boot);
+	intent__boot_id(boot);
 	intent_json_auto json_t *record =
 		json_pack("{ss sI sO}", "boot", boot, "at", (json_int_t)intent_time_monotonic(),
 			  "wanted", wanted);
@@ -176,19 +175,9 @@ int intent_service_note(const struct intent_site *site, const char *service, con
 		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
 	if (intent_file_read_json(path, STARTED_MAX, &record, err))
 		return err->code;
-	json_object_update_missing(record, (json_t *)(uintptr_t)members);
+	if (json_object_update(json_object_get(record, "wanted"), (json_t *)(uintptr_t)members))
+		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
 	return intent_file_write_json(path, record, 0600, err);
-}
-
-/* What was noted later goes beside what it was started with. */
-static void add_notes(const json_t *record, json_t *object)
-{
-	const char *name;
-	json_t *value;
-
-	json_object_foreach((json_t *)(uintptr_t)record, name, value)
-		if (strcmp(name, "boot") && strcmp(name, "at") && strcmp(name, "wanted"))
-			json_object_set(object, name, value);
 }
 
 /* Time since then, or since boot: by the clock that nobody sets. */
@@ -198,11 +187,11 @@ static void observe_started(const struct intent_site *site, const char *service,
 	intent_json_auto json_t *record = NULL;
 	struct intent_error ignored;
 	int64_t now = intent_time_monotonic(), at;
-	char boot[64];
+	char boot[40];
 
 	if (!path || intent_file_read_json(path, STARTED_MAX, &record, &ignored))
 		return;
-	boot_id(boot);
+	intent__boot_id(boot);
 	bool same_boot = !strcmp(boot, intent_json_string(record, "boot", "?"));
 
 	/* After a boot it was started from these files: what, when they are not as intended? */
@@ -211,7 +200,6 @@ static void observe_started(const struct intent_site *site, const char *service,
 	at = same_boot ? intent_json_integer(record, "at", 0) : 0;
 	json_object_set(object, "started", json_object_get(record, "wanted"));
 	json_object_set_new(object, "started_ms", json_integer(now > at ? now - at : 0));
-	add_notes(record, object);
 }
 
 int intent_service_observe(const struct intent_site *site, const json_t *intent, const char *service,
@@ -233,8 +221,8 @@ int intent_service_observe(const struct intent_site *site, const json_t *intent,
 	site->supervisor->look(site, service, &seen);
 	intent_json_auto json_t *files =
 		site->basedir ? intent__service_render(site, intent, service) : json_object();
-	json_t *object = json_pack("{sb ss sb sb}", "linked", linked, "want", seen.want_up ? "up" : "down",
-				   "down", seen.stays_down, "supervised", seen.supervised);
+	json_t *object = json_pack("{sb ss sb sb sb}", "linked", linked, "want", seen.want_up ? "up" : "down",
+				   "running", seen.running, "down", seen.stays_down, "supervised", seen.supervised);
 
 	json_object_set_new(object, "stale", site->basedir ?
 			    intent__service_stale(site, intent, service, files) : json_array());

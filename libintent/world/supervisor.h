@@ -19,15 +19,27 @@
 #define INTENT__OWNER ".platypus.json"
 #define INTENT__STARTED "started.json"
 
-enum intent__command { INTENT__UP, INTENT__DOWN, INTENT__KILL, INTENT__LEAVE };
+enum intent__command {
+	INTENT__UP,
+	INTENT__DOWN,
+	INTENT__KILL,      /* SIGKILL, when it runs */
+	INTENT__SETTLE,    /* down after its next end; what is told to be down is left alone */
+	INTENT__LEAVE,     /* the supervisor is to let go of it */
+};
+
+/* deploy_config.restart. */
+enum intent__restart { INTENT__RESTART_ALWAYS, INTENT__RESTART_ON_FAILURE, INTENT__RESTART_NEVER };
 
 /* One look at a service through its supervisor. */
 struct intent__seen {
 	bool supervised;   /* somebody holds it */
-	bool want_up;      /* what the supervisor is told; unsupervised: what it will do at boot */
+	/* What the supervisor is told; unsupervised: what it will do at boot. Still so when it ended by itself and
+	 * deploy_config.restart leaves it at that. */
+	bool want_up;
 	bool stays_down;   /* it is not started at boot */
 	bool running;      /* its own program runs */
-	bool ended;        /* it is down, is to stay so, and nothing of it is left */
+	bool down;         /* nothing of it is left, its finish script included */
+	bool ended;        /* ... and it stays so until somebody starts it */
 	pid_t pid;         /* 0: none */
 };
 
@@ -37,6 +49,9 @@ struct intent__seen {
  */
 struct intent__supervisor {
 	const char *name;
+	/* Made empty with a new service, open to all. */
+	const char *const *directories;
+	size_t directory_count;
 	/* Why it will not do here; "": it will. */
 	void (*check)(const struct intent_site *site, char why[300]);
 	/* The files that only it needs, added to {name: text}. */
@@ -78,6 +93,9 @@ bool intent__service_is_ours(const struct intent_site *site, const char *service
 json_t *intent__service_render(const struct intent_site *site, const json_t *intent, const char *service);
 /* NAME -> value: ours first, so that deploy_config has the last word. New. */
 json_t *intent__service_variables(const struct intent_site *site, const json_t *intent, const char *service);
+/* deploy_config.limits, a number in the field's own unit; -1: no limit of that name. */
+int64_t intent__service_limit(const json_t *intent, const char *name);
+enum intent__restart intent__service_restart(const json_t *intent);
 /* Names of what is not as rendered; things of the supervisor's included. New. */
 json_t *intent__service_stale(const struct intent_site *site, const json_t *intent, const char *service,
 			      const json_t *files);
@@ -93,6 +111,30 @@ int intent__service_forget_start(const struct intent_site *site, const char *ser
 				 struct intent_error *err);
 int intent__service_record_start(const struct intent_site *site, const char *service,
 				 const json_t *started, struct intent_error *err);
+
+/* ---- ends ---- */
+
+struct intent__end {
+	char at[32];         /* RFC 3339 */
+	char boot[40];       /* boot id */
+	int64_t uptime_ms;   /* CLOCK_BOOTTIME */
+	bool by_signal;
+	int number;
+};
+
+/* sh(1): appends one line to `exits` in the present directory; wants $word (status, signal) and $number. */
+extern const char intent__exits_script[];
+/* The last INTENT_EXITS_MAX lines of `exits` that are well formed; how many. Any text will do. */
+size_t intent__exits_parse(const char *text, struct intent__end ret[INTENT_EXITS_MAX]);
+/* How many of them were in this boot, within ten minutes before now, and after `since` (both CLOCK_BOOTTIME ms). */
+int intent__exits_recent(const struct intent__end *ends, size_t count, const char *boot, int64_t since_ms,
+			 int64_t now_ms);
+/* Those of what runs now. */
+int intent__service_exits(const struct intent_site *site, const char *service);
+/* What comes now is not to answer for what ended before. */
+int intent__service_forgive(const struct intent_site *site, const char *service, struct intent_error *err);
+/* "" when it cannot be read. */
+void intent__boot_id(char out[40]);
 
 /* How long a process has been up, by the kernel's clock that no one sets; -1: gone. */
 int64_t intent__process_uptime(pid_t pid);

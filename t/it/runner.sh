@@ -2,7 +2,7 @@
 # The runner and its rounds, by the toy agent: <basedir>/greeting says what user_config.greeting says.
 #
 # Everything on a directory store; runner-engines.sh does what depends on the engine on a real etcd and a
-# real Consul.
+# real Consul, runner-family.sh what a round has to do with its runner and its children.
 #
 #	t/it/runner.sh [TEST...]     only those: once, quiet, ...
 set -u
@@ -532,6 +532,136 @@ test_progress() {
 	like "$(doc a)" '"once":true,"reason":"","since":"[^"]*","state":"converged"' "... which does not publish what is on the way"
 }
 
+# What makes a slice due beside its intent.
+test_wake() {
+	local digest
+	counted() { [ "$(wc -l <"$state/rounds")" = "$1" ]; }
+	put nodes/n1/ '{}'
+	trick a count hello
+	launch
+	wait_for 5 is_in a converged && wait_for 5 at_rest
+	check "one change, one round, and one when its directory is made" wait_for 2 counted 2
+	digest=$(doc a)
+	put locks/a/c '{}'
+	check "what wakes it comes: a round" wait_for 2 counted 3
+	put locks/a/c '{"holder": "x"}'
+	check "... changes: a round" wait_for 2 counted 4
+	put locks/b/c '{}'
+	put nodes/n1/other '{"cluster": "c"}'
+	sleep 0.3
+	check "... something else does not" counted 4
+	is "$(doc a)" "$digest" "... its status is as before, digest and all"
+	config a '{"greeting": "napped", "trick": "nap"}'
+	wait_for 5 says Napping
+	put locks/a/c '{"holder": "y"}'
+	config a '{"greeting": "napped", "trick": "nap", "x": 1}'
+	check "... while a round is under way: looked at after it" wait_for 5 eval '[ "$(grep -c Napping "$log")" -ge 2 ]'
+	wait_for 5 at_rest
+	: >"$log"
+	put locks/a/c '{"holder": "z"}'
+	wait_for 5 says Napping
+	put locks/a/c '{"holder": "zz"}'
+	check "... while a round that it woke is" wait_for 5 eval '[ "$(grep -c Napping "$log")" = 2 ]'
+	stop "$agent"
+	del nodes/n1/other
+	once
+	is "$status" 0 "... and --once makes nothing of it"
+}
+
+# fact_of SLICE
+fact_of() { ppctl --store "$URL" get "reality/health/$1/c/n1" 2>/dev/null; }
+has_fact() { [ "$(fact_of a)" = "\"$1\"" ]; }
+no_fact() { [ -z "$(fact_of a)" ]; }
+# The session of the agent ends, by nobody's asking.
+lose_session() {
+	case $URL in
+	dir:*) rm "$S"/.intent/sessions/*;;
+	etcd:*) ETCDCTL_API=3 etcdctl --endpoints "127.0.0.1:$ETCD_PORT" lease list | sed 1d |
+		while read -r lease; do
+			ETCDCTL_API=3 etcdctl --endpoints "127.0.0.1:$ETCD_PORT" lease revoke "$lease"
+		done;;
+	consul:*) http GET "$CONSUL_PORT" /v1/session/list | grep -o '"ID":"[^"]*"' | cut -d'"' -f4 |
+		while read -r session; do http PUT "$CONSUL_PORT" "/v1/session/destroy/$session"; done;;
+	esac
+}
+
+# Facts hang on the agent's session.
+test_session() {
+	local as=$1
+	put nodes/n1/ '{}'
+	app a '{"greeting": "hello", "fact": "\"well\""}'
+	once
+	is "$status" 0 "${as}a fact under --once: published, without a session"
+	check "$as... and stays" has_fact well
+	launch
+	alive() { is_in a converged && [[ $(doc a) != *once* ]]; }
+	check "${as}a running agent binds it" wait_for 10 alive
+	stop "$agent"
+	check "$as... so that it goes with the agent" wait_for 5 no_fact
+	launch
+	check "${as}published again" wait_for 10 has_fact well
+	if [ "${URL%%:*}" = etcd ] && ! have etcdctl; then
+		skip "${as}a session that is lost" "etcdctl is not on PATH"
+	else
+		wait_for 5 is_in a converged && wait_for 5 at_rest
+		lose_session >/dev/null
+		check "${as}the session is lost: so is the fact" wait_for 5 no_fact
+		greet b hello # a status document, which finds out
+		check "$as... another session: published again" wait_for 15 has_fact well
+		check "$as... status too" wait_for 5 is_in a converged
+	fi
+	app a '{"greeting": "hello", "fact": "\"better\""}'
+	check "$as... another fact" wait_for 5 has_fact better
+	kill_now "$agent"
+	[ -z "$S" ] || check "the agent is killed: the fact is gone" wait_for 2 no_fact
+}
+
+# What a round runs ends with it: asked to, or killed.
+test_children() {
+	local left
+	living() { pgrep -xf "sleep 7$$[123]" | wc -l; }
+	gone() { [ "$(living)" = 0 ]; }
+	app a "{\"trick\": \"child\", \"command\": \"sleep 7${$}1 & sleep 7${$}2\"}"
+	launch
+	wait_for 5 eval '[ "$(living)" = 2 ]'
+	kill "$agent"
+	check "asked to stop: a child that may be cancelled ends, and the agent" wait_for 5 ended
+	check "... with all its family" gone
+	app a "{\"trick\": \"careless\", \"command\": \"(sleep 7${$}1 & sleep 7${$}2) & sleep 7${$}3\"}"
+	launch
+	wait_for 5 eval '[ "$(living)" = 3 ]'
+	kill "$agent"
+	sleep 0.3
+	is "$(living)" 3 "one that may not: is waited for"
+	kill "$agent"
+	check "... until a second signal: the agent ends" wait_for 5 ended
+	check "... and nothing of the family is left" wait_for 2 gone
+	launch
+	wait_for 5 eval '[ "$(living)" = 3 ]'
+	left=$(rounds)
+	kill -KILL "$left"
+	check "a round is killed from outside: so is all that worked for it" wait_for 2 eval '! pgrep -s "$left"'
+	config a '{"trick": "fail"}'
+	stop "$agent"
+	is "$(living)" 0 "... really"
+	cat >"$W/work" <<-EOF
+		trap 'echo INT >>$W/told; told=yes' INT
+		echo up >$W/told
+		while [ -z "\$told" ]; do sleep 0.1; done
+		sleep 0.7
+		echo end >>$W/told
+	EOF
+	app b "{\"greeting\": \"hello\", \"work\": true, \"command\": \"exec sh $W/work\"}"
+	del nodes/n1/a clusters/a/c/config
+	launch
+	wait_for 5 grep -q up "$W/told"
+	kill "$agent"
+	sleep 0.1
+	kill "$agent"
+	check "what must be interrupted: the agent waits for it" wait_for 5 ended
+	is "$(tr '\n' ' ' <"$W/told")" "up INT end " "... it was told once, and came to its end"
+}
+
 # ---- an engine that goes and comes ----
 
 heal() {
@@ -563,6 +693,8 @@ on_engine() {
 	fresh "$url"; test_once "$as"
 	del nodes/n1/ nodes/n1/a nodes/n1/late
 	fresh "$url"; test_vanish "$as" 2
+	fresh "$url"; test_session "$as"
+	del nodes/n1/ nodes/n1/a nodes/n1/b
 	fresh "$url"; heal "$as" "$server"
 }
 test_engines() {
@@ -577,6 +709,7 @@ for one; do
 	once) test_once '';;
 	vanish1) test_vanish '' 1;;
 	vanish2) test_vanish '' 2;;
+	session) test_session '';;
 	*) "test_$one";;
 	esac
 done

@@ -162,6 +162,40 @@ START_TEST(deadline_ends_the_whole_group)
 }
 END_TEST
 
+static void note(const char *line, void *data)
+{
+	*(int *)data += *line != '\0';
+}
+
+static bool is_enough(void *data)
+{
+	return *(int *)data >= 2;
+}
+
+START_TEST(cancelled)
+{
+	int lines = 0;
+	struct intent_child_options options = { .cancelled = is_enough, .on_line = note, .data = &lines, .grace_ms = 100 };
+
+	ck_assert_int_eq(run(&options, "trap '' TERM; sleep 1000 & echo $!; echo up; sleep 1001; sleep 1002"), INTENT_ESTALE);
+	ck_assert(result.cancelled && !result.timed_out);
+	ck_assert_int_eq(WTERMSIG(result.status), SIGKILL);
+	ck_assert(is_gone(&result.out));
+
+	/* Waited for, however long it takes; and what ends by itself was not cancelled. */
+	lines = 0;
+	options.grace_ms = -1;
+	options.stop_signal = SIGINT;
+	ck_assert_int_eq(run(&options, "trap 'sleep 0.3; echo end; exit 3' INT; echo up; echo up; "
+				 "while :; do sleep 0.01; done"), INTENT_ESTALE);
+	ck_assert_str_eq(intent_text_str(&result.out), "up\nup\nend\n");
+	ck_assert_int_eq(WEXITSTATUS(result.status), 3);
+	lines = 0;
+	ck_assert_int_eq(run(&options, "exit 0"), 0);
+	ck_assert(!result.cancelled);
+}
+END_TEST
+
 START_TEST(stop_signal_of_choice)
 {
 	struct intent_child_options options = { .deadline_ms = 100, .grace_ms = -1,
@@ -281,6 +315,7 @@ int main(void)
 	tcase_add_test(all, output_is_bounded_and_read_on);
 	tcase_add_test(all, line_by_line);
 	tcase_add_test(all, deadline_ends_the_whole_group);
+	tcase_add_test(all, cancelled);
 	tcase_add_test(all, stop_signal_of_choice);
 	tcase_add_test(all, what_remains_is_killed);
 	tcase_add_test(all, dies_with_its_parent);

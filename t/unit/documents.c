@@ -222,6 +222,34 @@ static void demand_names(const json_t *these, const json_t *those, const char *p
 			      name, fault);
 }
 
+/* 2026-01-01T00:00:00Z is 1767225600000. */
+static const struct { const char *holds, *words; int64_t until; } holds[] = {
+	{NULL, NULL, 0}, {"{}", NULL, 0}, {"{\"nodes/web1/\": false}", NULL, 0},
+	{"{\"nodes/web1/\": true}", "nodes/web1/", 0},
+	{"{\"nodes/web1/slug\": \"new disk\"}", "nodes/web1/slug: new disk", 0},
+	{"{\"nodes/web1/slug\": {}}", "nodes/web1/slug", 0},
+	{"{\"k\": {\"why\": \"new disk\", \"who\": \"anna\", \"until\": \"2026-01-01T00:00:00.001Z\"}}",
+	 "k: new disk, says anna, until 2026-01-01T00:00:00.001Z", 1767225600001},
+	{"{\"k\": {\"who\": \"anna\"}}", "k, says anna", 0},
+	{"{\"k\": {\"until\": \"2026-01-01T00:00:00Z\"}}", NULL, 0},
+	{"{\"k\": {\"until\": \"2026-01-01T01:00:00+02:00\"}}", NULL, 0},
+	/* Not understood: a hold that never ends by itself is the safe reading. */
+	{"{\"k\": {\"until\": \"tomorrow\"}}", "k, until tomorrow", 0}, {"{\"k\": 5}", "k", 0},
+	{"{\"a\": {\"until\": \"2025-12-31T00:00:00Z\"}, \"b\": false, \"c\": \"still\"}", "c: still", 0},
+};
+
+START_TEST(test_hold)
+{
+	intent_json_auto json_t *given = holds[_i].holds ? json_loads(holds[_i].holds, 0, NULL) : NULL;
+	int64_t until = -1;
+	intent_free_auto char *words = intent_hold_in_force(given, 1767225600000, &until);
+
+	ck_assert_msg(holds[_i].words ? words && !strcmp(words, holds[_i].words) : !words, "%s: %s", holds[_i].holds,
+		      words ? words : "none");
+	ck_assert_int_eq(until, holds[_i].until);
+}
+END_TEST
+
 START_TEST(test_page)
 {
 	struct intent_error err;
@@ -256,6 +284,7 @@ int main(void)
 	tcase_add_test(tcase, test_bounds);
 	tcase_add_test(tcase, test_active);
 	tcase_add_test(tcase, test_basedir);
+	tcase_add_loop_test(tcase, test_hold, 0, (int)(sizeof holds / sizeof *holds));
 	tcase_add_test(tcase, test_page);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

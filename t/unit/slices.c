@@ -227,6 +227,42 @@ START_TEST(test_trouble_is_not_absence)
 }
 END_TEST
 
+/* What asks to leave an application as it is, by the document that does. */
+#define HOLD_CONFIG "{\"versions\": {}, \"hold\": \"no changes in December\"}"
+static const struct { const char *what; struct key keys[8]; const char *holds; } holds[] = {
+	{"none", {SLUG_ON("web1"), SLUG_CONFIG, SLUG_DEPLOY, {"nodes/web1/", "{}", false}}, NULL},
+	{"false is none", {{"nodes/web1/slug", "{\"cluster\": \"dev\", \"hold\": false}", false}, SLUG_CONFIG, SLUG_DEPLOY}, NULL},
+	{"of the node", {SLUG_ON("web1"), SLUG_CONFIG, SLUG_DEPLOY, {"nodes/web1/", "{\"hold\": true}", false}},
+	 "{\"nodes/web1/\": true}"},
+	{"of another node", {SLUG_ON("web1"), SLUG_CONFIG, SLUG_DEPLOY, {"nodes/web10/", "{\"hold\": true}", false}}, NULL},
+	{"of another application", {SLUG_ON("web1"), SLUG_CONFIG, SLUG_DEPLOY,
+				    {"nodes/web1/slug2", "{\"cluster\": \"dev\", \"hold\": true}", false}}, NULL},
+	{"of a marker that is malformed but for it", {SLUG_ON("web1"), SLUG_CONFIG, SLUG_DEPLOY,
+						      {"nodes/web1/", "{\"hold\": \"x\", \"ensure\": 5}", false}},
+	 "{\"nodes/web1/\": \"x\"}"},
+	{"of the application on the node", {{"nodes/web1/slug", "{\"cluster\": \"dev\", \"hold\": {\"why\": \"disk\"}}", false},
+					    SLUG_CONFIG, SLUG_DEPLOY}, "{\"nodes/web1/slug\": {\"why\": \"disk\"}}"},
+	{"of the cluster, twice, and the node",
+	 {SLUG_ON("web1"), {"clusters/slug/dev/config", HOLD_CONFIG, false}, {"nodes/web1/", "{\"hold\": true}", false},
+	  {"clusters/slug/dev/deploy_config", "{\"basedir\": \"/srv/slug\", \"hold\": {\"who\": \"anna\"}}", false}},
+	 "{\"clusters/slug/dev/config\": \"no changes in December\", \"nodes/web1/\": true, "
+	 "\"clusters/slug/dev/deploy_config\": {\"who\": \"anna\"}}"},
+};
+
+START_TEST(test_holds)
+{
+	intent_json_auto json_t *slices = slices_of(holds[_i].keys, "web1", NULL);
+	intent_json_auto json_t *want = holds[_i].holds ? json_loads(holds[_i].holds, JSON_DECODE_ANY, NULL) : NULL;
+	const json_t *got = intent_json_at(slices, "/slug/intent/hold");
+	intent_free_auto char *text = json_dumps(got, JSON_ENCODE_ANY);
+
+	ck_assert_msg(intent_json_at(slices, "/slug/intent") != NULL, "%s: %s", holds[_i].what, at(slices, "/slug/error/message"));
+	ck_assert_msg(want ? json_equal(got, want) : !got, "%s: %s", holds[_i].what, text ? text : "none");
+	/* The documents are handed on as they are. */
+	ck_assert_int_eq(intent_json_at(slices, "/slug/intent/config/hold") != NULL, strstr(holds[_i].what, "cluster") != NULL);
+}
+END_TEST
+
 START_TEST(test_retired)
 {
 	static const struct key keys[] = {
@@ -260,6 +296,7 @@ int main(void)
 	tcase_add_test(tc, test_no_basedir);
 	tcase_add_test(tc, test_vanished);
 	tcase_add_test(tc, test_trouble_is_not_absence);
+	tcase_add_loop_test(tc, test_holds, 0, (int)(sizeof(holds) / sizeof(holds[0])));
 	tcase_add_test(tc, test_retired);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
