@@ -215,6 +215,8 @@ START_TEST(test_token_is_renewed)
 	answers[0] = "08-get";
 	ck_assert_int_eq(intent_kube_get(kube, "ConfigMap", "default", "db-env", &now, NULL, &err), 0);
 	put_file("token", "two\n", 0600);
+	json_decref(now);
+	now = NULL;
 	ck_assert_int_eq(intent_kube_get(kube, "ConfigMap", "default", "db-env", &now, NULL, &err), 0);
 	ck_assert_ptr_nonnull(strstr(requests[0], "Bearer one\r\n"));
 	ck_assert_ptr_nonnull(strstr(requests[1], "Bearer two\r\n"));
