@@ -1,8 +1,8 @@
-/* pp-port-firewall: what this node's applications and gates open is open, and what they do no
- * longer is not. */
+/* pp-port-firewall: what this node's applications and gates open is open, and nothing else of ours. */
 #include <ctype.h>
 #include <errno.h>
 #include <libgen.h>
+#include <linux/capability.h>
 #include <intent/file.h>
 #include "port-firewall.h"
 
@@ -182,6 +182,9 @@ int main(int argc, char **argv)
 		.plan = port_firewall_plan,
 		.verbs = verbs,
 		.reads_all = true,
+		/* nft; iptables, files and a store of somebody else with --cmd. */
+		.capabilities = 1ull << CAP_NET_ADMIN | 1ull << CAP_NET_RAW | 1ull << CAP_DAC_OVERRIDE,
+		.programs = INTENT_PROGRAMS_OWN,
 	};
 
 	if (argc && !strcmp(basename(argv[0]), "pp-iptables"))

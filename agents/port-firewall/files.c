@@ -1,5 +1,4 @@
-/* The seed's back end: one file per application and gate in --config-dir, and --cmd to be run when
- * they change. */
+/* The seed's back end: a file per application and gate in --config-dir, and --cmd when they change. */
 #include <dirent.h>
 #include <errno.h>
 #include <intent/child.h>

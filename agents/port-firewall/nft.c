@@ -217,8 +217,10 @@ char *firewall__nft_owner(const char *bytes, size_t count)
 	return NULL;
 }
 
-/* Is there a table of that name? Not as JSON: nft 1.0.6 writes garbage there for any table with
- * flags. */
+/*
+ * Is there a table of that name? Not as JSON: nft 1.0.6 writes garbage there for any table with
+ * flags.
+ */
 static int is_there(const struct intent_round *round, const char *table, bool *ret,
 		    struct intent_error *err)
 {

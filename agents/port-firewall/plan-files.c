@@ -9,8 +9,10 @@ void firewall__file_mark(const char *node, char ret[200])
 		 node);
 }
 
-/* As the seed's command reads it: {"slug_80_tcp": {"port": 80, "protocol": "tcp"}}, and "from"
- * where there is one. */
+/*
+ * As the seed's command reads it: {"slug_80_tcp": {"port": 80, "protocol": "tcp"}}, and "from"
+ * where there is one.
+ */
 static char *file_text(const struct firewall_look *look, const char *name)
 {
 	intent_text_auto struct intent_text text = INTENT_TEXT_INIT;

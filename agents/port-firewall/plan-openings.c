@@ -70,6 +70,8 @@ static void add_port(struct entries *all, const json_t *port)
 						 : intent_json_integer(port, "port", 0));
 	if (*intent_json_string(port, "protocol", "tcp") == 'u')
 		entry.protocol = 'u';
+	if (entry.port < 1 || entry.port > 65535)
+		return;
 	if (!from)
 		add_entry(all, &entry);
 	else if (json_is_string(from) && read_network(json_string_value(from), &entry))

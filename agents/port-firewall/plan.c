@@ -32,8 +32,10 @@ static json_t *by_port(const json_t *openings)
 	return index;
 }
 
-/* "opening 80/tcp, 81/tcp": those of `these` that `others` have not; or, `changed`, that they have
- * otherwise. */
+/*
+ * "opening 80/tcp, 81/tcp": those of `these` that `others` have not; or, `changed`, that they have
+ * otherwise.
+ */
 static void put_difference(struct intent_text *text, const char *verb, const json_t *these,
 			   const json_t *others, bool changed)
 {

@@ -61,7 +61,10 @@ const char **firewall__sorted_names(const json_t *object);
 
 /* ---- plan-openings.c ---- */
 
-/* Any ports (of documents, or openings) as sorted openings, each once, no network within another. New; NULL without memory. */
+/*
+ * Any ports (of documents, or openings) as sorted openings, each once, no network within another.
+ * New; NULL without memory.
+ */
 json_t *firewall__openings(const json_t *ports);
 
 /* ---- plan-files.c ---- */

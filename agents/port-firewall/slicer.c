@@ -50,8 +50,10 @@ static void add_applications(json_t *intent, const json_t *slices)
 
 /* ---- gates ---- */
 
-/* Does the node run anything in this world? Also when that application's other documents are no
- * good. */
+/*
+ * Does the node run anything in this world? Also when that application's other documents are no
+ * good.
+ */
 static bool runs_in(const struct intent_snapshot *snapshot, const char *node, const char *world)
 {
 	char prefix[INTENT_KEY_MAX + 1];

@@ -57,11 +57,36 @@ static const struct intent_option status_options[] = {
 	{"wait", INTENT_OPTION_DURATION, "DURATION", NULL, NULL, 0, 0,
 	 "Return when all is converged, or after so long"},
 	{"all", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "All nodes, not only this one"},
+	{"long", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "One line for each agent"},
+	{"summary", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "One line for each cluster"},
+	{0}
+};
+static const struct intent_option rollout_options[] = {
+	CLUSTER_OPTION,
+	{"watch", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0,
+	 "Go on until it is done, has failed or is stuck"},
+	{0}
+};
+static const struct intent_option hold_options[] = {
+	CLUSTER_OPTION,
+	{"until", INTENT_OPTION_STRING, "TIME|DURATION", NULL, NULL, 0, 0,
+	 "When it ends by itself: \"2h\", or \"2026-11-21T18:00:00Z\""},
+	{"why", INTENT_OPTION_STRING, "REASON", NULL, NULL, 0, 0, "The same as REASON"},
+	{0}
+};
+static const struct intent_option break_options[] = {
+	{"all", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "The slots of all nodes"},
 	{0}
 };
 static const struct intent_option plan_options[] = {
 	{"timeout", INTENT_OPTION_DURATION, "DURATION", "60s", NULL, 1000, 3600000,
 	 "How long one agent may take"},
+	{0}
+};
+
+static const struct intent_option stack_options[] = {
+	{"state-dir", INTENT_OPTION_PATH, "DIR", NULL, NULL, 0, 0,
+	 "Where the applier on this machine keeps its state, if not in the usual place"},
 	{0}
 };
 
@@ -92,10 +117,24 @@ const struct ppctl_command ppctl_commands[] = {
 	 "That is `previous' of the configuration, which activate and deactivate write. "
 	 "Twice is back again.",
 	 cluster_options, 1, 1, ppctl_rollback},
-	{"status", "[APP]", "intent beside reality, one line a slice",
+	{"hold", "[APP] [REASON...]", "leave what runs as it is",
+	 "With --node, on that node: one application, or without APP all of them. Else in "
+	 "--cluster, or every cluster of the application. New versions are prepared, but nothing is "
+	 "stopped, started or switched.",
+	 hold_options, 0, 64, ppctl_hold},
+	{"unhold", "[APP]", "take a hold back", "As hold, which says on what.", cluster_options, 0,
+	 1, ppctl_unhold},
+	{"status", "[APP]", "intent beside reality, one line for an application on a node",
 	 "Shows this node if it is in the store, else all. Exit status: 0 all converged, "
 	 "100 something is blocked, 111 something else is not converged.",
 	 status_options, 0, 1, ppctl_status},
+	{"rollout retry", "APP", "try a version that failed once more",
+	 "Takes the marks from the shutdown slots of --cluster, or of every cluster.",
+	 cluster_options, 1, 1, ppctl_rollout_retry},
+	{"rollout", "APP", "how far the active version has come",
+	 "Exit status: 0 every node runs it, 111 it goes on, 100 it failed somewhere, 3 what is left "
+	 "will not go on by itself.",
+	 rollout_options, 1, 1, ppctl_rollout},
 	{"plan", "", "what every agent on this node would do",
 	 "Runs each pp-* program beside ppctl (or on PATH) with --once --dry-run. "
 	 "Exit status: 0 nothing to do, 2 some agent has work, 100 something is blocked, "
@@ -116,9 +155,17 @@ const struct ppctl_command ppctl_commands[] = {
 	 "Everything is checked before anything is written; what stands there already is "
 	 "left alone.",
 	 import_options, 1, 1, ppctl_import},
+	{"stack show", "WORLD/NAME", "the plan that waits for approval, as Terraform shows it",
+	 "Sensitive values are hidden. The text is read from the applier's state directory, on its machine; "
+	 "elsewhere counts and addresses are shown.", stack_options, 1, 1, ppctl_stack_show},
+	{"approve stack", "WORLD/NAME PLAN", "consent to one plan of a Terraform stack",
+	 "PLAN is the identity that the status shows. Another effect is not applied, and an approval is used once.",
+	 NULL, 2, 2, ppctl_approve_stack},
 	{"lock ls", "[PREFIX]", "show locks and who holds them", NULL, NULL, 0, 1, ppctl_lock_ls},
-	{"lock break", "KEY", "take a lock away from its holder",
-	 "Only if you know that the holder is gone: it is not asked.", NULL, 1, 1,
+	{"lock break", "KEY [NODE]", "take a lock away from its holder",
+	 "Only if you know that the holder is gone: it is not asked. Of several shutdown slots, that of "
+	 "NODE, or --all.",
+	 break_options, 1, 2,
 	 ppctl_lock_break},
 	{"help", "[COMMAND]", "describe a command", NULL, NULL, 0, 2, ppctl_help},
 	{0}

@@ -2,8 +2,6 @@
 #include <errno.h>
 #include "ppctl.h"
 
-#define PATIENCE_MS 30000 /* with others writing all the time */
-
 struct request {
 	struct ppctl *ctl;
 	const char *app, *version;
@@ -110,87 +108,22 @@ static int find_cluster(struct request *request, struct intent_error *err)
 
 /* ---- one change ---- */
 
-static int read_config(struct request *request, struct intent_store *store,
-		       uint64_t *ret_revision, json_t **ret_new, struct intent_error *err)
+static int change_config(json_t *config, void *data, struct intent_error *err)
 {
-	struct intent_snapshot *found = NULL;
-	int code = intent_store_get(store, request->key, INTENT_DEFAULT, &found, err);
-
-	if (code && code != INTENT_EABSENT)
-		return code;
-	if (code) {
-		*ret_revision = 0;
-		*ret_new = json_pack("{s{}}", "versions");
-		return 0;
-	}
-	*ret_revision = found->entries->revision;
-	code = intent_document_check(request->key, found->entries->value, found->entries->length,
-				     false, ret_new, NULL, err);
-	intent_snapshot_unref(found);
-	if (code) {
-		struct intent_error why = *err;
-		return intent_fail(err, code, "%.380s; \"ppctl edit %.80s\" corrects it", why.msg,
-				   request->key);
-	}
-	return 0;
+	struct request *request = data;
+	return request->change(request, config, err);
 }
 
-/* Once: read, change, write if nobody wrote in between. *ret_changed tells. */
-static int attempt(struct request *request, struct intent_store *store, bool *ret_changed,
-		   json_t **ret_new_config, struct intent_error *err)
-{
-	intent_json_auto json_t *before = NULL;
-	intent_json_auto json_t *config = NULL;
-	uint64_t revision;
-	int code = read_config(request, store, &revision, &before, err);
-
-	if (code)
-		return code;
-	config = json_deep_copy(before);
-	code = request->change(request, config, err);
-	if (code)
-		return code;
-	*ret_changed = !json_equal(before, config);
-	if (*ret_changed) {
-		intent_free_auto char *bytes = intent_json_canonical(config);
-		if (!bytes)
-			return intent_fail(err, -ENOMEM, "no memory");
-		if (intent_document_check(request->key, bytes, strlen(bytes), false, NULL, NULL,
-					  err) ||
-		    intent_store_cas(store, request->key, revision, bytes, strlen(bytes), NULL,
-				     err))
-			return err->code;
-	}
-	*ret_new_config = json_incref(config);
-	return 0;
-}
-
-/*
- * Until it stands there. Somebody else's write in between, or an answer that was lost, only means
- * to look again: a change that is there already changes nothing.
- */
 static int apply(struct request *request, bool *ret_changed, json_t **ret_new_config,
 		 struct intent_error *err)
 {
-	int64_t deadline = intent_time_monotonic() + PATIENCE_MS;
-	unsigned seed = (unsigned)getpid() ^ (unsigned)intent_time_monotonic();
-	bool maybe = false;
-	struct intent_store *store;
-
-	if (ppctl_store(request->ctl, &store, err))
-		return err->code;
-	for (;;) {
-		int code = attempt(request, store, ret_changed, ret_new_config, err);
-		if (code != INTENT_ECONFLICT && code != INTENT_EUNKNOWN) {
-			*ret_changed = *ret_changed || maybe;
-			return code;
-		}
-		maybe = maybe || code == INTENT_EUNKNOWN;
-		if (intent_time_monotonic() > deadline)
-			return intent_wrap(err, "%s: still not written after 30 s", request->key);
-		struct timespec pause = {0, (1 + rand_r(&seed) % 40) * 1000000L};
-		nanosleep(&pause, NULL);
-	}
+	const struct ppctl_change change = {
+		.key = request->key,
+		.otherwise = "{\"versions\": {}}",
+		.change = change_config,
+		.data = request,
+	};
+	return ppctl_change(request->ctl, &change, ret_changed, ret_new_config, err);
 }
 
 /* ---- what is said afterwards ---- */

@@ -18,6 +18,7 @@ enum {
 	PPCTL_REFUSED = 1,    /* faults, conflicts, something is not there */
 	PPCTL_USAGE = 2,
 	PPCTL_WORK = 2,       /* plan: an agent would do something */
+	PPCTL_STUCK = 3,      /* rollout: what is left will not go on by itself */
 	PPCTL_BLOCKED = 100,  /* status, plan: something waits for a person */
 	PPCTL_AGAIN = 111,    /* the store does not answer; status: not converged yet */
 };
@@ -118,6 +119,29 @@ int ppctl_write(struct ppctl *ctl, const char *key, const char *value, const uin
 /* "nodes/web1/slug" -> "nodes/web1/": new; NULL for keys that are below no node. */
 char *ppctl_marker(const char *key) intent_owned(free);
 
+/* ---- change.c ---- */
+
+/*
+ * A document read, changed and written by compare-and-set, and again when somebody wrote in
+ * between. Doing `change` to its own result must change nothing: an answer may have been lost.
+ */
+struct ppctl_change {
+	const char *key;
+	const char *otherwise; /* JSON that it begins with where there is none; NULL: INTENT_EABSENT */
+	int (*change)(json_t *document, void *data, struct intent_error *err);
+	void *data;
+};
+int ppctl_change(struct ppctl *ctl, const struct ppctl_change *change, bool *ret_changed,
+		 json_t **ret_new, struct intent_error *err);
+
+/* Zeroed. Try again after this error? Pauses before it says so; not for ever. */
+struct ppctl_patience {
+	int64_t deadline;
+	unsigned seed;
+	bool maybe; /* some write's outcome was never told */
+};
+bool ppctl_again(struct ppctl_patience *patience, const struct intent_error *err);
+
 /* ---- the subcommands ---- */
 
 int ppctl_init(struct ppctl *ctl, struct intent_error *err);
@@ -138,6 +162,12 @@ int ppctl_deactivate(struct ppctl *ctl, struct intent_error *err);
 int ppctl_rollback(struct ppctl *ctl, struct intent_error *err);
 int ppctl_status(struct ppctl *ctl, struct intent_error *err);
 int ppctl_plan(struct ppctl *ctl, struct intent_error *err);
+int ppctl_stack_show(struct ppctl *ctl, struct intent_error *err);
+int ppctl_approve_stack(struct ppctl *ctl, struct intent_error *err);
+int ppctl_hold(struct ppctl *ctl, struct intent_error *err);
+int ppctl_unhold(struct ppctl *ctl, struct intent_error *err);
+int ppctl_rollout(struct ppctl *ctl, struct intent_error *err);
+int ppctl_rollout_retry(struct ppctl *ctl, struct intent_error *err);
 int ppctl_lock_ls(struct ppctl *ctl, struct intent_error *err);
 int ppctl_lock_break(struct ppctl *ctl, struct intent_error *err);
 int ppctl_help(struct ppctl *ctl, struct intent_error *err);
@@ -159,6 +189,10 @@ struct ppctl_watching {
 int ppctl_follow(struct ppctl *ctl, const struct ppctl_watching *watching,
 		 struct intent_error *err);
 
+/* Lines of `text` over those drawn before (*height, 0 at first), in one write: nothing flickers. What
+ * does not fit on the terminal is left out. */
+void ppctl_redraw(int *height, const char *text);
+
 /* ---- slices.c: intent beside reality, as rows; status.c shows them ---- */
 
 /*
@@ -172,16 +206,104 @@ json_t *ppctl_slices(const struct intent_snapshot *snapshot, const char *app, co
 /* What the snapshot must hold; NULL-terminated. */
 extern const char *const ppctl_slice_prefixes[];
 
+/* ---- fleet.c: the same by application and node ---- */
+
+/* All that ppctl_slices() and ppctl_fleet() look at, read once. */
+int ppctl_look(struct ppctl *ctl, struct intent_snapshot **ret_owned, struct intent_error *err);
+
+/*
+ * What ppctl_slices() gives, and "applications": [{"node", "app", "cluster", "active", "prep",
+ * "agents": {agent: state}, "state": of the worst of them, or "held", "since",
+ * "runs": the version that runs as far as anybody says,
+ * "health": the fact, with "good",
+ * "slot": its shutdown slot, "behind": [nodes whose slots it waits behind],
+ * "holds": [{"key", "why", "who", "since", "until", "words"}] in force}]. New.
+ */
+json_t *ppctl_fleet(const struct intent_snapshot *snapshot, const char *app, const char *node,
+		    const char *cluster);
+
+/* From the worst on; ends with NULL. */
+extern const char *const ppctl_severity[];
+
+/* ---- pace.c ---- */
+
+/* Where a node may be on its way to the active version; ends with NULL. */
+extern const char *const ppctl_phases[];
+
+/*
+ * For each cluster of an application (or the one): {"app", "cluster", "version", "target", "min_nodes",
+ * "state": "done" | "rolling" | "failed" | "stuck" | "none",
+ * "marked": has it failed for good on some node,
+ * "phases": {phase: count}, "nodes": [{"node", "phase", "state", "since", "why", "runs", "slot"}],
+ * "pace_seconds", "left_seconds": where there is something to tell them from}. New.
+ */
+json_t *ppctl_rollouts(const struct intent_snapshot *snapshot, const char *app,
+		       const char *cluster);
+
+/* ---- hold.c ---- */
+
+/* "nodes/web1/: its disk is replaced, says anna@desk, until ..."; NULL: not in force. */
+char *ppctl_hold_words(const char *key, const json_t *hold) intent_owned(free);
+
+/* ---- nodes.c ---- */
+
+/* An array of names, sorted as people do: "db1 web[1-8,12]". */
+void ppctl_add_nodes(struct intent_text *out, const json_t *unsorted);
+
+/* ---- grid.c ---- */
+
+enum { PPCTL_CELLS = 9 };
+
+struct ppctl_line {
+	char *cell[PPCTL_CELLS]; /* owned; NULL is empty */
+	enum ppctl_style style[PPCTL_CELLS];
+	char *below;  /* owned: lines below the row, or NULL */
+	bool settled; /* its last cell may be cut */
+};
+
+struct ppctl_grid {
+	struct {
+		const char *title;
+		size_t widest;   /* on a terminal; 0: no bound */
+		int dispensable; /* 1: the first that a narrow terminal does without; 0: never */
+		bool hidden;     /* on a terminal */
+	} columns[PPCTL_CELLS];
+	int count;
+	size_t least; /* for the last column, before others are left out */
+};
+
+/*
+ * Appends titles and lines, frees what is in them, returns how many rows of a terminal they take.
+ * columns: of the terminal; 0 for none: then nothing is cut, left out or empty.
+ */
+int ppctl_grid(struct intent_text *out, const struct ppctl_grid *grid, struct ppctl_line *lines,
+	       size_t count, size_t columns);
+
 /* ---- table.c ---- */
 
 /* A row's state; "pending" for what was converged before the intent changed. Borrowed. */
 const char *ppctl_state(const json_t *row);
-/* What a person should know about it, in a sentence; "" when nothing. */
-char *ppctl_message(const json_t *row) intent_owned(free);
-/*
- * Appends the rows of ppctl_slices() as a table and returns how many lines it has. columns: of the
- * terminal; 0 for none: then nothing is cut, left out or blanked, and it has no sum.
- */
+enum ppctl_style ppctl_style_of(const char *state);
+/* What a person should know about it, in a sentence; "" when nothing. brief: without how often it was tried. */
+char *ppctl_message(const json_t *row, bool brief) intent_owned(free);
+/* Unix ms of an RFC 3339 time, or -1. */
+int64_t ppctl_time(const char *text);
+/* "12s", "3h", "now"; "" for no time. */
+char *ppctl_age(const char *since) intent_owned(free);
+/* A git revision is known by its beginning, on a terminal. */
+char *ppctl_version(const char *name, bool terminal) intent_owned(free);
+/* Do rows differ in this member? */
+bool ppctl_several(const json_t *rows, const char *member);
+/* "3 converged  1 waiting", below an empty line; returns its height. */
+int ppctl_add_sum(struct intent_text *out, const json_t *rows, size_t columns);
+/* One line for each row of ppctl_slices(); returns its height. columns: 0 for no terminal. */
 int ppctl_table(struct intent_text *out, const json_t *document, size_t columns);
+
+/* ---- fold.c ---- */
+
+/* One line for each application on a node, and what is wrong with it. */
+int ppctl_folded(struct intent_text *out, const json_t *document, size_t columns);
+/* One line for each cluster, and the nodes where something is wrong, by what that is. */
+int ppctl_summary(struct intent_text *out, const json_t *document, size_t columns);
 
 #endif

@@ -1,6 +1,7 @@
 /* What people see: words, JSON, columns and colours. */
 #include <stdarg.h>
 #include <sys/ioctl.h>
+#include <intent/file.h>
 #include "ppctl.h"
 
 /* Control characters from the store must not reach a terminal: they could drive it. */
@@ -155,4 +156,25 @@ int ppctl_add_wrapped(struct intent_text *out, const char *text, enum ppctl_styl
 		text += bytes + strspn(text + bytes, " ");
 	} while (*text);
 	return lines;
+}
+
+void ppctl_redraw(int *height, const char *text)
+{
+	intent_text_auto struct intent_text out = INTENT_TEXT_INIT;
+	int room = ppctl_lines() - 1, lines = 0;
+
+	/* Synchronized output where the terminal knows it; home of the old frame. */
+	intent_text_puts(&out, "\033[?2026h");
+	if (*height)
+		intent_text_printf(&out, "\033[%dA", *height);
+	intent_text_puts(&out, "\r");
+	for (const char *p = text; *p && lines < room; lines++) {
+		size_t length = strcspn(p, "\n");
+		intent_text_add(&out, p, length);
+		intent_text_puts(&out, "\033[0m\033[K\n");
+		p += length + (p[length] == '\n');
+	}
+	intent_text_puts(&out, "\033[J\033[?2026l");
+	fflush(stdout);
+	*height = intent_write_all(STDOUT_FILENO, intent_text_str(&out), out.length) ? 0 : lines;
 }

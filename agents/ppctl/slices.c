@@ -1,15 +1,19 @@
 /* Intent beside reality, as rows: what should run where, and what each agent says of it. */
 #include "ppctl.h"
 
-const char *const ppctl_slice_prefixes[] = {"nodes/", "clusters/", "reality/status/", NULL};
+const char *const ppctl_slice_prefixes[] = {"nodes/",          "clusters/", "reality/status/",
+					    "reality/health/", "locks/",    NULL};
 
-/* Every application on a node is the business of these, whether they have said anything or not. */
+/*
+ * Every application on a node is the business of these, whether they have said anything or not; of
+ * other agents once they have spoken of the application on any node.
+ */
 static const char *const usual_agents[] = {"preparer", "setlive"};
 
 struct gathering {
 	const struct intent_snapshot *snapshot;
 	const char *app, *node, *cluster; /* NULL: all */
-	json_t *agents;                   /* set of those that look after applications */
+	json_t *agents;                   /* {app: set of those that look after it} */
 	json_t *rows;
 };
 
@@ -88,6 +92,27 @@ static uint64_t newest(const struct intent_entry *a, const struct intent_entry *
 	return x > y ? x : y;
 }
 
+static json_t *agents_of(struct gathering *g, const char *app)
+{
+	json_t *set = json_object_get(g->agents, app);
+	if (set)
+		return set;
+	json_object_set_new(g->agents, app, set = json_object());
+	for (size_t i = 0; i < sizeof(usual_agents) / sizeof(*usual_agents); i++)
+		json_object_set_new(set, usual_agents[i], json_true());
+	return set;
+}
+
+static void note_agents(struct gathering *g)
+{
+	char agent[129], node[129];
+	const char *slice;
+	for (size_t i = 0; i < g->snapshot->count; i++)
+		if (split_status(g->snapshot->entries[i].key, agent, node, &slice) &&
+		    find(g->snapshot, intent_format("nodes/%s/%s", node, slice)))
+			json_object_set_new(agents_of(g, slice), agent, json_true());
+}
+
 static void add_application(struct gathering *g, const struct intent_entry *entry,
 			    const char *node, const char *app)
 {
@@ -103,7 +128,7 @@ static void add_application(struct gathering *g, const struct intent_entry *entr
 		deploy = find(g->snapshot,
 			      intent_format("clusters/%s/%s/deploy_config", app, cluster));
 	}
-	json_object_foreach(g->agents, agent, value) {
+	json_object_foreach(agents_of(g, app), agent, value) {
 		json_t *row = json_pack("{ss ss ss* ss}", "node", node, "app", app, "cluster",
 					cluster, "agent", agent);
 		add_versions(row, config);
@@ -134,24 +159,13 @@ static void add_leftover(struct gathering *g, const struct intent_entry *entry, 
 	json_array_append_new(g->rows, row);
 }
 
-static void note_agents(struct gathering *g)
-{
-	char agent[129], node[129];
-	const char *slice;
-	for (size_t i = 0; i < sizeof(usual_agents) / sizeof(*usual_agents); i++)
-		json_object_set_new(g->agents, usual_agents[i], json_true());
-	for (size_t i = 0; i < g->snapshot->count; i++)
-		if (split_status(g->snapshot->entries[i].key, agent, node, &slice) &&
-		    find(g->snapshot, intent_format("nodes/%s/%s", node, slice)))
-			json_object_set_new(g->agents, agent, json_true());
-}
-
 static int compare_rows(const void *a, const void *b)
 {
 	static const char *const members[] = {"node", "app", "agent"};
 	for (size_t i = 0; i < 3; i++) {
-		int order = strcmp(intent_json_string(*(json_t *const *)a, members[i], ""),
-				   intent_json_string(*(json_t *const *)b, members[i], ""));
+		/* web2 before web10. */
+		int order = strverscmp(intent_json_string(*(json_t *const *)a, members[i], ""),
+				       intent_json_string(*(json_t *const *)b, members[i], ""));
 		if (order)
 			return order;
 	}

@@ -1,12 +1,10 @@
 /* status: intent beside reality, once, or in place while one watches or waits. */
-#include <errno.h>
-#include <intent/file.h>
 #include "ppctl.h"
 
 struct shown {
 	struct ppctl *ctl;
 	const char *app, *node, *cluster;
-	bool json, watching, terminal;
+	bool json, watching, terminal, detailed, summary;
 	json_t *last; /* the document shown last; owned */
 	int height;   /* lines of the frame on the terminal */
 	char trouble[512];
@@ -43,6 +41,28 @@ static void say_nothing_found(const struct shown *shown)
 			  shown->node ? " " : "", shown->node ? shown->node : "");
 }
 
+/* Every node where that fits, else every cluster. lines: of the terminal; 0: as many as it takes. */
+static void draw(const struct shown *shown, const json_t *document, struct intent_text *out,
+		 int lines)
+{
+	size_t columns = (size_t)ppctl_columns();
+	int height;
+
+	if (shown->summary || shown->detailed) {
+		(shown->summary ? ppctl_summary : ppctl_table)(out, document, columns);
+		return;
+	}
+	height = ppctl_folded(out, document, columns);
+	if (!lines || height <= lines)
+		return;
+	intent_text_clear(out);
+	ppctl_summary(out, document, columns);
+	intent_text_puts(out, "\n");
+	ppctl_add(out, "Each node: ppctl status | less, or --node NODE", PPCTL_DIM, columns - 1,
+		  0);
+	intent_text_puts(out, "\n");
+}
+
 static void show_once(const struct shown *shown, const json_t *document)
 {
 	intent_text_auto struct intent_text out = INTENT_TEXT_INIT;
@@ -51,38 +71,21 @@ static void show_once(const struct shown *shown, const json_t *document)
 	} else if (!json_array_size(json_object_get(document, "slices"))) {
 		say_nothing_found(shown);
 	} else {
-		ppctl_table(&out, document, (size_t)ppctl_columns());
+		draw(shown, document, &out, ppctl_columns() ? ppctl_lines() - 1 : 0);
 		fputs(intent_text_str(&out), stdout);
 	}
 }
 
-/* Over the frame before it, in one write, so that nothing flickers. */
 static void redraw(struct shown *shown)
 {
-	intent_text_auto struct intent_text frame = INTENT_TEXT_INIT, out = INTENT_TEXT_INIT;
-	int columns = ppctl_columns(), room = ppctl_lines() - 1, height = 0;
+	intent_text_auto struct intent_text frame = INTENT_TEXT_INIT;
 
-	ppctl_table(&frame, shown->last, (size_t)columns);
+	draw(shown, shown->last, &frame, ppctl_lines() - (*shown->trouble ? 2 : 1));
 	if (*shown->trouble) {
-		ppctl_add(&frame, shown->trouble, PPCTL_RED, (size_t)columns - 1, 0);
+		ppctl_add(&frame, shown->trouble, PPCTL_RED, (size_t)ppctl_columns() - 1, 0);
 		intent_text_puts(&frame, "\n");
 	}
-	/* Synchronized output where the terminal knows it; home of the old frame. */
-	intent_text_puts(&out, "\033[?2026h");
-	if (shown->height)
-		intent_text_printf(&out, "\033[%dA", shown->height);
-	intent_text_puts(&out, "\r");
-	for (const char *p = intent_text_str(&frame); *p && height < room; height++) {
-		size_t length = strcspn(p, "\n");
-		intent_text_add(&out, p, length);
-		intent_text_puts(&out, "\033[0m\033[K\n");
-		p += length + (p[length] == '\n');
-	}
-	intent_text_puts(&out, "\033[J\033[?2026l");
-	shown->height = height;
-	fflush(stdout);
-	if (intent_write_all(STDOUT_FILENO, intent_text_str(&out), out.length))
-		shown->height = 0;
+	ppctl_redraw(&shown->height, intent_text_str(&frame));
 }
 
 /* Not a terminal: one line for each row that changed. */
@@ -104,7 +107,7 @@ static void show_changes(const json_t *before, const json_t *now)
 		intent_free_auto char *name = intent_format(
 			"%s/%s/%s", intent_json_string(row, "node", ""),
 			intent_json_string(row, "app", ""), intent_json_string(row, "agent", ""));
-		intent_free_auto char *words = ppctl_message(row);
+		intent_free_auto char *words = ppctl_message(row, false);
 		json_t *old = json_object_get(known, name ? name : "");
 		if (old && json_equal(old, row))
 			continue;
@@ -132,7 +135,7 @@ static bool goes_on(const struct shown *shown)
 static bool on_change(struct intent_snapshot *snapshot, void *data)
 {
 	struct shown *shown = data;
-	json_t *now = ppctl_slices(snapshot, shown->app, shown->node, shown->cluster);
+	json_t *now = ppctl_fleet(snapshot, shown->app, shown->node, shown->cluster);
 
 	if (shown->last && json_equal(shown->last, now)) {
 		json_decref(now);
@@ -189,30 +192,6 @@ static int follow(struct shown *shown, struct intent_error *err)
 	return shown->deadline ? status_of(shown, shown->last) : 0;
 }
 
-static int look(struct ppctl *ctl, struct intent_snapshot **ret_owned, struct intent_error *err)
-{
-	struct intent_snapshot *all = intent_snapshot_new();
-	int code = all ? 0 : intent_fail(err, -ENOMEM, "no memory");
-
-	for (size_t i = 0; !code && ppctl_slice_prefixes[i]; i++) {
-		struct intent_snapshot *part = NULL;
-		code = ppctl_list(ctl, ppctl_slice_prefixes[i], &part, err);
-		for (size_t k = 0; !code && k < part->count; k++) {
-			const struct intent_entry *e = &part->entries[k];
-			code = intent_snapshot_add(all, e->key, e->value, e->length, e->revision,
-						   e->session, e->untrusted);
-		}
-		intent_snapshot_unref(part);
-	}
-	if (code) {
-		intent_snapshot_unref(all);
-		return code;
-	}
-	intent_snapshot_sort(all);
-	*ret_owned = all;
-	return 0;
-}
-
 /* This node when it is in the store, else all; --all and --node say otherwise. */
 static const char *choose_node(struct ppctl *ctl, const struct intent_snapshot *snapshot)
 {
@@ -236,9 +215,11 @@ int ppctl_status(struct ppctl *ctl, struct intent_error *err)
 		.cluster = ppctl_option(ctl, "cluster"),
 		.json = ppctl_flag(ctl, "json"),
 		.watching = ppctl_flag(ctl, "watch"),
+		.detailed = ppctl_flag(ctl, "long"),
+		.summary = ppctl_flag(ctl, "summary"),
 	};
 	int64_t wait = intent_json_integer(ctl->options, "wait", 0);
-	int code = look(ctl, &snapshot, err);
+	int code = ppctl_look(ctl, &snapshot, err);
 
 	if (code)
 		return code;
@@ -248,7 +229,7 @@ int ppctl_status(struct ppctl *ctl, struct intent_error *err)
 	if (shown.watching || wait) {
 		code = follow(&shown, err);
 	} else {
-		shown.last = ppctl_slices(snapshot, shown.app, shown.node, shown.cluster);
+		shown.last = ppctl_fleet(snapshot, shown.app, shown.node, shown.cluster);
 		show_once(&shown, shown.last);
 		code = status_of(&shown, shown.last);
 	}

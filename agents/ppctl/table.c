@@ -1,30 +1,5 @@
-/* The rows of slices.c as a table for people. */
+/* The rows of slices.c as a table for people, one line an agent; what fold.c says of them, too. */
 #include "ppctl.h"
-
-enum column { NODE, APP, CLUSTER, ACTIVE, PREP, AGENT, STATE, SINCE, MESSAGE, COLUMNS };
-
-static const char *const titles[] = {"NODE",  "APP",   "CLUSTER", "ACTIVE", "PREP",
-				     "AGENT", "STATE", "SINCE",   "MESSAGE"};
-/* On a terminal no column but the last grows beyond this; the last one gets what remains. */
-static const size_t widest[] = {20, 20, 16, 13, 16, 17, 10, 6, 0};
-/* What a narrow terminal does without, in this order. */
-static const enum column dispensable[] = {SINCE, PREP, CLUSTER, NODE, ACTIVE};
-
-#define MESSAGE_LEAST 24
-#define INDENT 6 /* of a message below its row */
-
-struct table {
-	size_t width[COLUMNS]; /* 0: not shown */
-	size_t columns;
-	bool terminal;
-};
-
-struct line {
-	char *cell[COLUMNS]; /* owned */
-	enum ppctl_style state;
-	bool repeats; /* same application and node as the line above */
-	bool settled;
-};
 
 /* ---- cells ---- */
 
@@ -34,24 +9,32 @@ static const struct {
 } state_styles[] = {
 	{"converged", PPCTL_GREEN}, {"converging", PPCTL_YELLOW}, {"pending", PPCTL_YELLOW},
 	{"waiting", PPCTL_CYAN},    {"blocked", PPCTL_RED},       {"failing", PPCTL_RED},
-	{"malformed", PPCTL_RED},   {"absent", PPCTL_DIM},
+	{"malformed", PPCTL_RED},   {"absent", PPCTL_RED},       {"held", PPCTL_CYAN},
+	{"healthy", PPCTL_GREEN},   {"unhealthy", PPCTL_RED},    {"unknown", PPCTL_YELLOW},
 };
 
-/* Unix ms of an RFC 3339 time in UTC, or -1. */
-static int64_t parse_time(const char *text)
+enum ppctl_style ppctl_style_of(const char *state)
 {
-	struct tm tm = {0};
-	return text && strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) ? (int64_t)timegm(&tm) * 1000 :
-								  -1;
+	for (size_t i = 0; i < sizeof(state_styles) / sizeof(*state_styles); i++)
+		if (!strcmp(state, state_styles[i].state))
+			return state_styles[i].style;
+	return PPCTL_PLAIN;
 }
 
-static char *age(const char *since)
+int64_t ppctl_time(const char *text)
+{
+	struct intent_error ignored;
+	int64_t ms;
+	return text && !intent_time_parse(text, &ms, &ignored) ? ms : -1;
+}
+
+char *ppctl_age(const char *since)
 {
 	static const struct {
 		int64_t seconds;
 		char unit;
 	} units[] = {{86400, 'd'}, {3600, 'h'}, {60, 'm'}, {1, 's'}};
-	int64_t then = parse_time(since), seconds = (intent_time_now() - then) / 1000;
+	int64_t then = ppctl_time(since), seconds = (intent_time_now() - then) / 1000;
 	if (then < 0)
 		return strdup("");
 	for (size_t i = 0; i < 4; i++)
@@ -61,8 +44,7 @@ static char *age(const char *since)
 	return strdup("now");
 }
 
-/* A git revision is known by its beginning. */
-static char *version(const char *name, bool terminal)
+char *ppctl_version(const char *name, bool terminal)
 {
 	size_t length = strlen(name);
 	bool hash = terminal && length >= 20 && strspn(name, "0123456789abcdef") == length;
@@ -77,7 +59,7 @@ static char *prepared(const json_t *row, bool terminal)
 
 	for (size_t i = 0; i < count && (!terminal || i < 1); i++) {
 		intent_free_auto char *name =
-			version(json_string_value(json_array_get(list, i)), terminal);
+			ppctl_version(json_string_value(json_array_get(list, i)), terminal);
 		intent_text_printf(&out, "%s%s", i ? "," : "", name ? name : "");
 	}
 	if (terminal && count > 1)
@@ -115,19 +97,18 @@ static void add_progress(struct intent_text *out, const json_t *row)
 		intent_text_printf(out, ", %s", size);
 }
 
-char *ppctl_message(const json_t *row)
+char *ppctl_message(const json_t *row, bool brief)
 {
 	const char *state = ppctl_state(row), *said = intent_json_string(row, "message", "");
 	const char *reason = intent_json_string(row, "reason", "");
 	int64_t attempts = intent_json_integer(row, "attempts", 0);
 	int64_t next =
-		parse_time(intent_json_string(row, "next_attempt", NULL)) - intent_time_now();
+		ppctl_time(intent_json_string(row, "next_attempt", NULL)) - intent_time_now();
 	intent_text_auto struct intent_text out = INTENT_TEXT_INIT;
 
 	if (!strcmp(state, "absent"))
-		return intent_format("no word from pp-%s: is it running on %s?",
-				     intent_json_string(row, "agent", ""),
-				     intent_json_string(row, "node", ""));
+		return intent_format("no word from pp-%s: is it running there?",
+				     intent_json_string(row, "agent", ""));
 	if (!strcmp(state, "malformed"))
 		return strdup("its status is not JSON with a state");
 	if (!strcmp(state, "pending"))
@@ -137,6 +118,8 @@ char *ppctl_message(const json_t *row)
 	else if (strcmp(state, "converged") && strcmp(reason, "Working"))
 		intent_text_puts(&out, reason);
 	add_progress(&out, row);
+	if (brief)
+		return out.length ? intent_text_steal(&out) : strdup("");
 	if (attempts > 1)
 		intent_text_printf(&out, "%stried %lld times", out.length ? "; " : "",
 				   (long long)attempts);
@@ -154,173 +137,96 @@ static bool same_place(const json_t *a, const json_t *b)
 		json_equal(json_object_get(a, "app"), json_object_get(b, "app"));
 }
 
-static void fill_line(struct line *line, const json_t *row, const json_t *above, bool terminal)
+/* ---- the table ---- */
+
+enum column { NODE, APP, CLUSTER, ACTIVE, PREP, AGENT, STATE, SINCE, MESSAGE };
+
+static void fill_line(struct ppctl_line *line, const json_t *row, const json_t *above,
+		      bool terminal)
 {
 	const char *active = intent_json_string(row, "active", NULL), *state = ppctl_state(row);
 
-	line->cell[NODE] = strdup(intent_json_string(row, "node", "-"));
-	line->cell[APP] = strdup(intent_json_string(row, "app", "-"));
-	line->cell[CLUSTER] = strdup(intent_json_string(row, "cluster", "-"));
-	line->cell[ACTIVE] = active ? version(active, terminal) : strdup("-");
-	line->cell[PREP] = prepared(row, terminal);
+	if (!terminal || !same_place(row, above)) {
+		line->cell[NODE] = strdup(intent_json_string(row, "node", "-"));
+		line->cell[APP] = strdup(intent_json_string(row, "app", "-"));
+		line->cell[CLUSTER] = strdup(intent_json_string(row, "cluster", "-"));
+		line->cell[ACTIVE] = active ? ppctl_version(active, terminal) : strdup("-");
+		line->cell[PREP] = prepared(row, terminal);
+	}
 	line->cell[AGENT] = strdup(intent_json_string(row, "agent", "-"));
 	line->cell[STATE] = strdup(state);
-	line->cell[SINCE] = age(intent_json_string(row, "since", NULL));
-	line->cell[MESSAGE] = ppctl_message(row);
-	line->repeats = terminal && same_place(row, above);
+	line->cell[SINCE] = ppctl_age(intent_json_string(row, "since", NULL));
+	line->cell[MESSAGE] = ppctl_message(row, false);
+	line->style[APP] = PPCTL_BOLD;
+	line->style[PREP] = line->style[SINCE] = PPCTL_DIM;
+	line->style[STATE] = ppctl_style_of(state);
 	line->settled = !strcmp(state, "converged");
-	for (size_t i = 0; i < sizeof(state_styles) / sizeof(*state_styles); i++)
-		if (!strcmp(state, state_styles[i].state))
-			line->state = state_styles[i].style;
-	for (int c = 0; c < COLUMNS; c++) {
-		bool empty = !line->cell[c] || !*line->cell[c];
-		/* Programs count columns. */
-		if (empty && !terminal && c < MESSAGE) {
-			free(line->cell[c]);
-			line->cell[c] = strdup("-");
-		} else if (!line->cell[c]) {
-			line->cell[c] = strdup("");
-		}
-	}
 }
 
-/* ---- the table ---- */
-
-static bool several_nodes(const json_t *rows)
+bool ppctl_several(const json_t *rows, const char *member)
 {
 	size_t index;
 	json_t *row;
 	json_array_foreach((json_t *)(uintptr_t)rows, index, row)
-		if (!json_equal(json_object_get(row, "node"),
-				json_object_get(json_array_get(rows, 0), "node")))
+		if (!json_equal(json_object_get(row, member),
+				json_object_get(json_array_get(rows, 0), member)))
 			return true;
 	return false;
 }
 
-static size_t width_of(const struct table *table)
+int ppctl_add_sum(struct intent_text *out, const json_t *rows, size_t columns)
 {
-	size_t total = 0;
-	for (int c = 0; c < MESSAGE; c++)
-		total += table->width[c] ? table->width[c] + 2 : 0;
-	return total;
-}
-
-/* Every column as wide as it needs; on a terminal the message takes the rest of the line. */
-static void lay_out(struct table *table, const struct line *lines, size_t count, bool nodes,
-		    size_t columns)
-{
-	for (int c = 0; c < COLUMNS; c++) {
-		table->width[c] = strlen(titles[c]);
-		for (size_t i = 0; i < count; i++) {
-			size_t width = ppctl_width(lines[i].cell[c]);
-			table->width[c] = width > table->width[c] ? width : table->width[c];
-		}
-		if (columns && widest[c] && table->width[c] > widest[c])
-			table->width[c] = widest[c];
-	}
-	if (!nodes && columns)
-		table->width[NODE] = 0;
-	table->terminal = columns > 0;
-	table->columns = columns > INDENT + 20 ? columns : INDENT + 20;
-	for (size_t i = 0; columns && width_of(table) + MESSAGE_LEAST > columns &&
-	     i < sizeof(dispensable) / sizeof(*dispensable);
-	     i++)
-		table->width[dispensable[i]] = 0;
-	if (columns)
-		table->width[MESSAGE] =
-			columns > width_of(table) + 8 ? columns - width_of(table) - 1 : 8;
-}
-
-/* A message that calls for a person is shown whole: below its row where it does not fit. */
-static int add_message(struct intent_text *out, const struct table *table,
-		       const struct line *line)
-{
-	const char *text = line->cell[MESSAGE];
-	size_t width = table->width[MESSAGE];
-
-	if (!table->terminal || line->settled || ppctl_width(text) <= width) {
-		ppctl_add(out, text, line->settled ? PPCTL_DIM : PPCTL_PLAIN,
-			  table->terminal ? width : 0, 0);
-		return 1;
-	}
-	intent_text_puts(out, "\n");
-	return 1 + ppctl_add_wrapped(out, text, PPCTL_PLAIN, INDENT, table->columns);
-}
-
-static int add_line(struct intent_text *out, const struct table *table, const struct line *line)
-{
-	for (int c = 0; c < MESSAGE; c++) {
-		bool again = line->repeats && c <= PREP;
-		enum ppctl_style style = c == STATE ? line->state :
-			c == APP                    ? PPCTL_BOLD :
-			c == SINCE || c == PREP     ? PPCTL_DIM :
-						      PPCTL_PLAIN;
-		if (!table->width[c])
-			continue;
-		ppctl_add(out, again ? "" : line->cell[c], style,
-			  table->terminal ? table->width[c] : 0, table->width[c]);
-		intent_text_puts(out, "  ");
-	}
-	int height = add_message(out, table, line);
-	while (out->length && out->data[out->length - 1] == ' ')
-		out->data[--out->length] = 0;
-	intent_text_puts(out, "\n");
-	return height;
-}
-
-static void add_titles(struct intent_text *out, const struct table *table)
-{
-	for (int c = 0; c < COLUMNS; c++)
-		if (table->width[c])
-			ppctl_add(out, titles[c], PPCTL_DIM, 0,
-				  c < MESSAGE ? table->width[c] + 2 : 0);
-	intent_text_puts(out, "\n");
-}
-
-static void add_sum(struct intent_text *out, const json_t *rows)
-{
-	size_t total = json_array_size(rows), index;
-	json_t *row;
+	size_t used = 0;
+	int height = 2;
 
 	intent_text_puts(out, "\n");
 	for (size_t i = 0; i < sizeof(state_styles) / sizeof(*state_styles); i++) {
-		size_t count = 0;
+		size_t count = 0, index;
+		json_t *row;
 		json_array_foreach((json_t *)(uintptr_t)rows, index, row)
 			count += !strcmp(ppctl_state(row), state_styles[i].state);
 		intent_free_auto char *words =
 			intent_format("%zu %s", count, state_styles[i].state);
 		if (!count)
 			continue;
+		bool wraps = used && used + 2 + strlen(words ? words : "") >= columns;
+		intent_text_puts(out, wraps ? "\n" : used ? "  " : "");
 		ppctl_add(out, words ? words : "", state_styles[i].style, 0, 0);
-		intent_text_puts(out, count == total ? "" : "  ");
+		height += wraps;
+		used = (wraps || !used ? 0 : used + 2) + strlen(words ? words : "");
 	}
 	intent_text_puts(out, "\n");
+	return height;
 }
 
 int ppctl_table(struct intent_text *out, const json_t *document, size_t columns)
 {
 	json_t *rows = json_object_get(document, "slices");
 	size_t count = json_array_size(rows);
-	struct line *lines = calloc(count + 1, sizeof(*lines));
-	struct table table;
-	int height = 1;
+	struct ppctl_line *lines = calloc(count + 1, sizeof(*lines));
+	const struct ppctl_grid grid = {
+		.columns = {[NODE] = {"NODE", 20, 4, !ppctl_several(rows, "node")},
+			    [APP] = {"APP", 20, 0, false},
+			    [CLUSTER] = {"CLUSTER", 16, 3, false},
+			    [ACTIVE] = {"ACTIVE", 13, 5, false},
+			    [PREP] = {"PREP", 16, 2, false},
+			    [AGENT] = {"AGENT", 17, 0, false},
+			    [STATE] = {"STATE", 10, 0, false},
+			    [SINCE] = {"SINCE", 6, 1, false},
+			    [MESSAGE] = {"MESSAGE", 0, 0, false}},
+		.count = MESSAGE + 1,
+		.least = 24,
+	};
 
 	if (!lines)
 		return 0;
 	for (size_t i = 0; i < count; i++)
 		fill_line(&lines[i], json_array_get(rows, i),
 			  i ? json_array_get(rows, i - 1) : NULL, columns > 0);
-	lay_out(&table, lines, count, several_nodes(rows), columns);
-	add_titles(out, &table);
-	for (size_t i = 0; i < count; i++)
-		height += add_line(out, &table, &lines[i]);
-	for (size_t i = 0; i < count; i++)
-		for (int c = 0; c < COLUMNS; c++)
-			free(lines[i].cell[c]);
+	int height = ppctl_grid(out, &grid, lines, count, columns);
 	free(lines);
 	if (columns) {
-		add_sum(out, rows);
-		height += 2;
+		height += ppctl_add_sum(out, rows, columns);
 	}
 	return height;
 }

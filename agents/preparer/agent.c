@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
+#include <linux/capability.h>
 #include <intent/fetch.h>
 #include <intent/file.h>
 #include "preparer.h"
@@ -293,6 +294,10 @@ static const struct intent_agent agent = {
 	.observe = observe,
 	.plan = preparer_plan,
 	.verbs = verbs,
+	/* Files of any owner, ownership, another user for those who unpack, and the end of what hangs. */
+	.capabilities = 1ull << CAP_CHOWN | 1ull << CAP_DAC_OVERRIDE | 1ull << CAP_FOWNER | 1ull << CAP_SETUID |
+		1ull << CAP_SETGID | 1ull << CAP_KILL,
+	.programs = INTENT_PROGRAMS_NONE,
 };
 
 int main(int argc, char **argv)

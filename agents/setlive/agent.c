@@ -1,5 +1,6 @@
 /* pp-setlive: the active version of each application runs, and <basedir>/current points at it. */
 #include <sys/stat.h>
+#include <linux/capability.h>
 
 #include <intent/agent.h>
 #include "setlive.h"
@@ -33,13 +34,16 @@ static const struct intent_option options[] = {
 
 static const struct intent_agent agent = {
 	.name = "setlive",
-	.summary = "Run the active version of each application of this node under runit.",
+	.summary = "Run the active version of each application of this node under runit or systemd.",
 	.options = options,
 	.slicer = &intent_node_applications,
 	.observe = setlive__observe,
 	.plan = setlive_plan,
 	.verbs = setlive__verbs,
 	.discover = setlive_discover,
+	/* Files of any owner, ownership, the service's user for bin/check and hooks, and the end of what hangs. */
+	.capabilities = 1ull << CAP_CHOWN | 1ull << CAP_DAC_OVERRIDE | 1ull << CAP_FOWNER | 1ull << CAP_SETUID |
+		1ull << CAP_SETGID | 1ull << CAP_KILL,
 };
 
 int main(int argc, char **argv)

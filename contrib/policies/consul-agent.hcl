@@ -29,6 +29,14 @@ key_prefix "reality/status/preparer/NODE/" {
 key_prefix "reality/status/setlive/NODE/" {
 	policy = "write"
 }
+key_prefix "reality/status/health-reporter/NODE/" {
+	policy = "write"
+}
+# The node stands last in these keys, so that no prefix holds it to its own. Where that matters, one rule for each:
+#	key "reality/health/APP/CLUSTER/NODE" { policy = "write" }
+key_prefix "reality/health/" {
+	policy = "write"
+}
 key_prefix "reality/status/port-firewall/NODE/" {
 	policy = "write"
 }

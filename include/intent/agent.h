@@ -68,6 +68,13 @@ struct intent_slicer {
  */
 extern const struct intent_slicer intent_node_applications;
 
+/* What the rounds of an agent run. */
+enum intent_programs {
+	INTENT_PROGRAMS_FOREIGN, /* what people wrote (hooks, jobs, terraform): all system calls are left to it */
+	INTENT_PROGRAMS_OWN,     /* tools by name (nft): they need not change the kernel or see into other processes */
+	INTENT_PROGRAMS_NONE,
+};
+
 struct intent_agent {
 	const char *name;            /* "preparer": the binary is pp-preparer */
 	const char *summary;         /* one line */
@@ -80,10 +87,17 @@ struct intent_agent {
 	/*
 	 * Names of slices of which the world holds something of ours (may be NULL: only those
 	 * the state directory remembers). An array of strings, new. Runs in the runner
-	 * at start and at each resync; reads only.
+	 * at start and at each resync; reads only, and can run no program there.
 	 */
 	int (*discover)(const json_t *options, json_t **ret_new_names, struct intent_error *err);
 	int64_t deadline_ms;         /* of one round without progress; 0: 10 minutes */
+	/*
+	 * Least privilege, so that any supervisor gives what a systemd unit could. Of root's capabilities those
+	 * that rounds, and what they run, keep: 1ull << CAP_CHOWN | ...; 0: all. But for INTENT_PROGRAMS_FOREIGN, nothing that they
+	 * run gets more privileges than they have.
+	 */
+	unsigned long long capabilities;
+	enum intent_programs programs;
 	/* A slice hangs on every prefix, not only on those that bear its name: all are read again before it removes
 	 * anything. */
 	bool reads_all;

@@ -36,6 +36,9 @@ enum {
 	INTENT_EUSAGE = -20008,      /* unknown option, impossible combination */
 	INTENT_ECHANGED = -20009,    /* the digest of an installed version changed */
 	INTENT_ECLASH = -20010,      /* two documents claim the same thing */
+	INTENT_EAPPROVAL = -20015,   /* a person must approve the plan */
+	INTENT_EOUTCOME = -20016,    /* an apply was cut short: what came of it is not known */
+	INTENT_EORPHANED = -20017,   /* the document is gone, what it made is not */
 	/* A precondition is missing: nobody is at fault, it may come. */
 	INTENT_EWAITING = -20020,    /* some precondition */
 	INTENT_ENOTINSTALLED = -20021, /* the version is not installed yet */

@@ -13,7 +13,13 @@
  *		.platypus.json   whose it is: {"agent", "app", "basedir", "cluster", "service"}
  *		started.json     what it was last started with; written after the start
  *		exits            the last 20 ends nobody asked for, a line each
- *		env/NAME, config.yaml, and the supervisor's own files
+ *		since.json       only ends after this count against health
+ *		ended            there while it is down by deploy_config.restart
+ *		config.yaml, and the supervisor's own files
+ *
+ * runit: run, finish, log/run, env/NAME, down, supervise/; <runit>/<service> links to the directory.
+ * systemd: finish, environment, version; <systemd-dir>/platypus-<service>.service, and a link to it in
+ * multi-user.target.wants/ when it is to be up after a reboot. Its output is in the journal.
  */
 #ifndef INTENT_SERVICE_H
 #define INTENT_SERVICE_H
@@ -34,7 +40,9 @@ struct intent__supervisor; /* world/supervisor.h */
 	  "directory that runsvdir watches (default: /var/service, or /etc/service where only that " \
 	  "exists)" }, \
 	{ "runit-stage", INTENT_OPTION_PATH, "DIR", "/var/service-stage", NULL, 0, 0, \
-	  "where service directories are built; on the same machine, not below --runit" }
+	  "where service directories are built; on the same machine, not below --runit" }, \
+	{ "systemd-dir", INTENT_OPTION_PATH, "DIR", "/etc/systemd/system", NULL, 0, 0, \
+	  "where unit files go; a directory that systemd reads" }
 
 /* Where things are and who runs them: from intent and options, looked up once a round. */
 struct intent_site {
@@ -44,7 +52,7 @@ struct intent_site {
 	const char *log_user;       /* svlogd runs as; NULL: oneself */
 	const char *builder;        /* --servicebuilder or NULL */
 	const char *builder_config; /* --config */
-	char runit[1024], stage[1024], logs[3300];
+	char runit[1024], systemd[1024], stage[1024], logs[3300];
 	bool root;
 	char runas[80];             /* "user:group"; "": oneself */
 	uid_t uid, log_uid;

@@ -92,8 +92,8 @@ int intent_snapshot_add(struct intent_snapshot *snapshot, const char *key, const
 void intent_snapshot_sort(struct intent_snapshot *snapshot);
 
 /*
- * Trust (dir: only, where the process is root): documents under clusters/.../deploy_config, stacks/, jobs/
- * and gates/ can run things as root. An entry there whose file is not root's, or whose
+ * Trust (dir: only, where the process is root): documents under clusters/.../deploy_config, stacks/, jobs/,
+ * gates/ and approvals/ can run things as root. An entry there whose file is not root's, or whose
  * store or directory others than its group may write, is marked `untrusted`; agents
  * refuse it. Remote engines have ACLs for this.
  */

@@ -209,7 +209,7 @@ int intent_agent_main(const struct intent_agent *agent, int argc, char **argv)
 
 	context.store_url = url ? url : "";
 	context.interactive = isatty(STDERR_FILENO) && isatty(STDIN_FILENO) && !getenv("CI");
-	if (intent__helper_fork(intent__round_main, &context, &helper, &err) < 0) {
+	if (intent__helper_fork(intent__confine_helper, intent__round_main, &context, &helper, &err) < 0) {
 		intent_log(INTENT_ERROR, NULL, "%s", err.msg);
 		return 111;
 	}

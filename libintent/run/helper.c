@@ -264,8 +264,8 @@ struct intent__helper {
 	bool attached;
 };
 
-int intent__helper_fork(int (*run)(const json_t *request, int channel, void *data), void *data,
-			struct intent__helper **ret_owned, struct intent_error *err)
+int intent__helper_fork(void (*begin)(void *data), int (*run)(const json_t *request, int channel, void *data),
+			void *data, struct intent__helper **ret_owned, struct intent_error *err)
 {
 	struct intent__helper *helper = calloc(1, sizeof(*helper));
 	int pair[2];
@@ -289,6 +289,7 @@ int intent__helper_fork(int (*run)(const json_t *request, int channel, void *dat
 		zygote.signals = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
 		if (zygote.signals < 0)
 			_exit(1);
+		begin(data);
 		zygote_main(&zygote);
 	}
 	close(pair[1]);

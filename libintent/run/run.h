@@ -8,6 +8,7 @@
  *	status.c   status documents and the lease they hang on
  *	serve.c    /metrics, /healthz, /status
  *	memory.c   what survives a restart: last good snapshot, known slices, removals
+ *	confine.c  what runner and helper give up
  */
 #ifndef INTENT_RUN_H
 #define INTENT_RUN_H
@@ -28,6 +29,7 @@ struct intent__context {
 /* ---- helper.c ---- */
 
 struct intent__helper;
+struct intent__settings;
 
 struct intent__helper_events {
 	/* A line of JSON from a round. */
@@ -41,10 +43,10 @@ struct intent__helper_events {
 
 /*
  * Forks the helper. Before this call the process has opened no socket, lock, thread or curl
- * handle. `run` is what a round's process does with its request and channel.
+ * handle. `begin` is called in the helper, `run` is what a round's process does with its request and channel.
  */
-int intent__helper_fork(int (*run)(const json_t *request, int channel, void *data), void *data,
-			struct intent__helper **ret_owned, struct intent_error *err);
+int intent__helper_fork(void (*begin)(void *data), int (*run)(const json_t *request, int channel, void *data),
+			void *data, struct intent__helper **ret_owned, struct intent_error *err);
 int intent__helper_attach(struct intent__helper *helper, uv_loop_t *loop,
 			  const struct intent__helper_events *events, struct intent_error *err);
 /* Start a round; `id` is the caller's. */
@@ -141,6 +143,13 @@ int intent__server_start(uv_loop_t *loop, const char *address, const struct inte
 			 const struct intent__status *status, const struct intent__counters *counters,
 			 struct intent__server **ret_owned, struct intent_error *err);
 void intent__server_stop(struct intent__server *server);
+
+/* ---- confine.c ---- */
+
+/* The helper, and so its rounds, to what the agent says they need. `data` is the context. */
+void intent__confine_helper(void *data);
+/* The runner, once it has its socket and its state directory. */
+void intent__confine_runner(const struct intent__context *context, const struct intent__settings *settings);
 
 /* ---- notify.c ---- */
 

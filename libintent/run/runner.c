@@ -452,6 +452,7 @@ static int set_up(struct intent__runner *runner, struct intent_error *err)
 				 &runner->counters, &runner->server, err) < 0)
 		return err->code;
 	intent__status_on_session(runner->status, on_session, runner);
+	intent__confine_runner(context, runner->settings);
 	if (beat)
 		uv_timer_start(&runner->watchdog, on_watchdog, 0, (uint64_t)beat);
 	start_resync(runner);

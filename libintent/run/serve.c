@@ -53,6 +53,26 @@ static void put_label_value(struct intent_text *out, const char *value)
 	}
 }
 
+/* A series of its own, so that the state's does not end with each new time. */
+static void put_since(const struct intent__server *server, struct intent_text *out)
+{
+	const char *slice;
+	json_t *document;
+
+	intent_text_puts(out, "# HELP platypus_slice_since_seconds Unix time since when each slice is in its state, for its reason.\n"
+			 "# TYPE platypus_slice_since_seconds gauge\n");
+	json_object_foreach((json_t *)(uintptr_t)intent__status_all(server->status), slice, document) {
+		struct intent_error ignored;
+		int64_t since;
+
+		if (intent_time_parse(intent_json_string(document, "since", ""), &since, &ignored) < 0)
+			continue;
+		intent_text_printf(out, "platypus_slice_since_seconds{agent=\"%s\",slice=\"", server->context->agent->name);
+		put_label_value(out, slice);
+		intent_text_printf(out, "\"} %" PRId64 ".%03d\n", since / 1000, (int)(since % 1000));
+	}
+}
+
 static void put_slices(const struct intent__server *server, struct intent_text *out)
 {
 	unsigned by_state[5] = {0};
@@ -71,6 +91,7 @@ static void put_slices(const struct intent__server *server, struct intent_text *
 		intent_text_printf(out, "\",state=\"%s\",reason=\"%s\"} 1\n", state,
 				   intent_json_string(document, "reason", ""));
 	}
+	put_since(server, out);
 	intent_text_puts(out, "# HELP platypus_slices Slices by state.\n# TYPE platypus_slices gauge\n");
 	for (int i = 0; i < 5; i++)
 		intent_text_printf(out, "platypus_slices{agent=\"%s\",state=\"%s\"} %u\n", server->context->agent->name,
@@ -99,8 +120,10 @@ static void put_metrics(const struct intent__server *server, struct intent_text 
 	intent_text_printf(out, "# HELP platypus_start_time_seconds Unix time the agent started.\n"
 			   "# TYPE platypus_start_time_seconds gauge\nplatypus_start_time_seconds{agent=\"%s\"} %.3f\n",
 			   agent, (double)c->started_ms / 1000);
-	intent_text_printf(out, "# HELP platypus_build_info Version.\n# TYPE platypus_build_info gauge\n"
-			   "platypus_build_info{agent=\"%s\",version=\"%s\"} 1\n", agent, INTENT_VERSION);
+	intent_text_printf(out, "# HELP platypus_build_info Which agent this is, of which node and version.\n"
+			   "# TYPE platypus_build_info gauge\n"
+			   "platypus_build_info{agent=\"%s\",node=\"%s\",version=\"%s\"} 1\n",
+			   agent, server->context->node, INTENT_VERSION);
 }
 
 static void put_health(const struct intent__server *server, struct intent_text *out)

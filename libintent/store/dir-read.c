@@ -41,7 +41,7 @@ static bool is_powerful(const struct reader *reader, const char *key)
 	key += strnlen(key, reader->skip);
 	return (intent_starts_with(key, "clusters/") && intent_ends_with(key, "/deploy_config")) ||
 	       intent_starts_with(key, "stacks/") || intent_starts_with(key, "jobs/") ||
-	       intent_starts_with(key, "gates/");
+	       intent_starts_with(key, "gates/") || intent_starts_with(key, "approvals/");
 }
 
 static bool is_loose_directory(const struct stat *st)

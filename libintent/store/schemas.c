@@ -193,21 +193,7 @@ static const struct intent_json_field app_fields[] = {
 };
 static const struct intent_json_field app_schema[] = OPEN_DOCUMENT(app_fields);
 
-/* ---- stacks, injections ---- */
-
-static const struct intent_json_field stack_fields[] = {
-	{.name = "source", .type = INTENT_JSON_STRING, .flags = INTENT_JSON_REQUIRED,
-	 .min = 1, .max = 2048, .help = "the Terraform module"},
-	{.name = "vars", .type = INTENT_JSON_OBJECT, .flags = INTENT_JSON_OPEN,
-	 .members = intent__any_item + 1, .help = "input variables; no secrets"},
-	{.name = "state", .type = INTENT_JSON_ANY, .help = "where its state is kept"},
-	{.name = "apply", .type = INTENT_JSON_ANY, .help = "when a plan is applied"},
-	{.name = "protect", .type = INTENT_JSON_ANY, .help = "what is never destroyed"},
-	{.name = "ensure", .type = INTENT_JSON_STRING, .check = check_ensure,
-	 .help = "\"absent\" destroys the stack; a missing document does not"},
-	END
-};
-static const struct intent_json_field stack_schema[] = OPEN_DOCUMENT(stack_fields);
+/* ---- injections ---- */
 
 static const struct intent_json_field value_fields[] = {
 	{.name = "from", .type = INTENT_JSON_STRING, .min = 1, .max = 2048,
@@ -268,6 +254,7 @@ static const struct intent_json_field fact_fields[] = {
 	{.name = "reason", .type = INTENT_JSON_STRING, .help = "why it is not healthy, in a sentence"},
 	{.name = "since", .type = INTENT_JSON_STRING,
 	 .help = "RFC 3339 time of the state's beginning"},
+	{.name = "host", .type = INTENT_JSON_STRING, .help = "the host name of who looks"},
 	{.name = "once", .type = INTENT_JSON_BOOLEAN,
 	 .help = "true: left by a run with --once; nobody relies on it"},
 	END
@@ -318,7 +305,7 @@ const struct intent_document intent_documents[] = {
 	 "infrastructure components by name", "systems engineer"},
 	{"apps/<app>", app_schema,
 	 "where its source is, how it is built and where it goes", "developer"},
-	{"stacks/<world>/<name>", stack_schema,
+	{"stacks/<world>/<name>", intent_stack_schema,
 	 "infrastructure that Terraform converges", "ppctl, operator"},
 	{"injections/<world>/<name>", injection_schema,
 	 "values handed to where applications find them", "ppctl, developer"},
@@ -328,6 +315,8 @@ const struct intent_document intent_documents[] = {
 	 "what the proxy serves", "operator"},
 	{"gates/<world>/<name>", intent_gate_schema,
 	 "which ports are open to whom", "operator, ppctl"},
+	{"approvals/stack/<world>/<name>", intent_approval_schema,
+	 "a person's consent to one plan of a stack", "a person"},
 	{"approvals/<kind>/<world>/<name>", intent__any_object,
 	 "a person's consent", "a person"},
 	{"reality/status/<agent>/<node>/<slice...>", status_schema,

@@ -3,6 +3,7 @@
  *
  *	schemas.c         every key and its document
  *	schemas-deploy.c  deploy_config and gates: what operators alone may say
+ *	schemas-stack.c   stacks and approvals
  */
 #ifndef INTENT_SCHEMAS_H
 #define INTENT_SCHEMAS_H
@@ -19,5 +20,7 @@
 /* Any value; any object; what "hold" may be. */
 extern const struct intent_json_field intent__any_item[], intent__any_object[],
 	intent__hold_forms[];
+
+extern const struct intent_json_field intent_stack_schema[], intent_approval_schema[];
 
 #endif

@@ -10,7 +10,6 @@
 #define LOG_KEEP 10
 #define BUILDER_DEADLINE_MS 60000
 #define LAST_WORDS 300         /* of the log, in a message */
-#define ENDED "ended"          /* it ended by itself, and deploy_config.restart lets it be */
 
 static void check(const struct intent_site *site, char why[300])
 {
@@ -48,19 +47,6 @@ static bool is_linked(const struct intent_site *site, const char *service, bool 
 }
 
 /* ---- texts ---- */
-
-/* One word for sh(1), whatever is in it. */
-static void quote(struct intent_text *text, const char *word)
-{
-	intent_text_puts(text, "'");
-	for (const char *c = word; *c; c++) {
-		if (*c == '\'')
-			intent_text_puts(text, "'\\''");
-		else
-			intent_text_add(text, c, 1);
-	}
-	intent_text_puts(text, "'");
-}
 
 static void put_text(json_t *files, const char *name, const struct intent_text *text)
 {
@@ -101,31 +87,31 @@ static void render_run(json_t *files, const struct intent_site *site, const json
 {
 	intent_text_auto struct intent_text text = INTENT_TEXT_INIT;
 	intent_free_auto char *env = intent__service_path(site, service, "env");
-	intent_free_auto char *ended = intent__service_path(site, service, ENDED);
+	intent_free_auto char *ended = intent__service_path(site, service, INTENT__ENDED);
 	intent_free_auto char *current = intent_format("%s/current", site->basedir);
 	intent_free_auto char *launch = !strcmp(service, site->app) ? strdup("./bin/launch") :
 		intent_format("./bin/launch/%s", service + strlen(site->app) + 1);
 
 	if (!env || !current || !launch)
 		return;
-	intent_text_puts(&text, "#!/bin/sh\n# Made by pp-setlive; changes do not last.\nexec 2>&1\n");
+	intent_text_puts(&text, INTENT__SCRIPT_MARK "exec 2>&1\n");
 	if (intent__service_restart(intent) != INTENT__RESTART_ALWAYS && ended) {
 		intent_text_puts(&text, "rm -f ");
-		quote(&text, ended);
+		intent__sh_quote(&text, ended);
 		intent_text_puts(&text, "\n");
 	}
 	intent_text_puts(&text, "cd -P ");
-	quote(&text, current);
+	intent__sh_quote(&text, current);
 	intent_text_printf(&text, " || exit 111\nPP_VERSION=${PWD##*/%s_}\nexport PP_VERSION\n", site->app);
 	add_limits(&text, intent);
 	intent_text_puts(&text, "exec chpst -e ");
-	quote(&text, env);
+	intent__sh_quote(&text, env);
 	if (*site->runas) {
 		intent_text_puts(&text, " -u ");
-		quote(&text, site->runas);
+		intent__sh_quote(&text, site->runas);
 	}
 	intent_text_puts(&text, " ");
-	quote(&text, launch);
+	intent__sh_quote(&text, launch);
 	intent_text_puts(&text, "\n");
 	put_text(files, site->builder ? "launch" : "run", &text);
 }
@@ -138,16 +124,32 @@ static void render_log(json_t *files, const struct intent_site *site, const char
 	if (!directory || site->builder)
 		return;
 	intent_text_puts(&text,
-			 "#!/bin/sh\n# Made by pp-setlive; changes do not last.\nexec 2>&1\nexec ");
+			 INTENT__SCRIPT_MARK "exec 2>&1\nexec ");
 	if (site->log_user) {
 		intent_text_puts(&text, "chpst -u ");
-		quote(&text, site->log_user);
+		intent__sh_quote(&text, site->log_user);
 		intent_text_puts(&text, " ");
 	}
 	intent_text_puts(&text, "svlogd -tt ");
-	quote(&text, directory);
+	intent__sh_quote(&text, directory);
 	intent_text_puts(&text, "\n");
 	put_text(files, "log/run", &text);
+}
+
+static void render_env(json_t *files, const struct intent_site *site, const json_t *intent,
+		       const char *service)
+{
+	intent_json_auto json_t *env = intent__service_variables(site, intent, service);
+	const char *name;
+	json_t *value;
+
+	json_object_foreach(env, name, value) {
+		intent_free_auto char *file = intent_format("env/%s", name);
+
+		if (file && json_is_string(value))
+			json_object_set_new(files, file,
+					    json_sprintf("%s\n", json_string_value(value)));
+	}
 }
 
 /*
@@ -156,12 +158,12 @@ static void render_log(json_t *files, const struct intent_site *site, const char
  * reads when we have ended.
  */
 static const char finish_head[] =
-	"#!/bin/sh\n# Made by pp-setlive; changes do not last.\n"
+	INTENT__SCRIPT_MARK
 	"read -r state <supervise/stat\ncase $state in *want*) exit 0;; esac\n";
 static const char *const finish_policy[] = {
 	[INTENT__RESTART_ALWAYS] = "",
-	[INTENT__RESTART_ON_FAILURE] = "[ \"$1\" != 0 ] || { >" ENDED "; printf d >supervise/control; }\n",
-	[INTENT__RESTART_NEVER] = ">" ENDED "\nprintf d >supervise/control\n",
+	[INTENT__RESTART_ON_FAILURE] = "[ \"$1\" != 0 ] || { >" INTENT__ENDED "; printf d >supervise/control; }\n",
+	[INTENT__RESTART_NEVER] = ">" INTENT__ENDED "\nprintf d >supervise/control\n",
 };
 
 static void render(const struct intent_site *site, const json_t *intent, const char *service, json_t *files)
@@ -174,6 +176,7 @@ static void render(const struct intent_site *site, const json_t *intent, const c
 					 finish_policy[intent__service_restart(intent)]));
 	render_run(files, site, intent, service);
 	render_log(files, site, service);
+	render_env(files, site, intent, service);
 }
 
 /* ---- what differs, making it so ---- */
@@ -190,6 +193,7 @@ static char *log_config(const json_t *intent)
 /* "logs": the directory; "logs/config": svlogd's settings in it. */
 /* What runsv and whoever looks share: made by us, because runsv would let only its own user in. */
 static const char *const open_directories[] = { "supervise", "log/supervise" };
+static const char *const initial[] = { "down", "log/", "supervise/", "log/supervise/" };
 
 static void add_closed(const struct intent_site *site, const char *service, json_t *stale)
 {
@@ -336,7 +340,7 @@ static void look(const struct intent_site *site, const char *service, struct int
 {
 	intent_free_auto char *directory = intent__service_path(site, service, NULL);
 	intent_free_auto char *down = intent__service_path(site, service, "down");
-	intent_free_auto char *ended = intent__service_path(site, service, ENDED);
+	intent_free_auto char *ended = intent__service_path(site, service, INTENT__ENDED);
 	struct intent__runit_status status;
 	struct intent_error ignored;
 
@@ -361,7 +365,7 @@ static int tell(const struct intent_site *site, const char *service, enum intent
 		[INTENT__SETTLE] = "o", [INTENT__LEAVE] = "x",
 	};
 	intent_free_auto char *directory = intent__service_path(site, service, NULL);
-	intent_free_auto char *ended = intent__service_path(site, service, ENDED);
+	intent_free_auto char *ended = intent__service_path(site, service, INTENT__ENDED);
 	struct intent__runit_status status;
 
 	if (!directory || !ended)
@@ -427,10 +431,15 @@ static char *watch_path(const struct intent_site *site, const char *service)
 	return intent__service_path(site, service, "supervise");
 }
 
+static void places(const struct intent_site *site, json_t *places)
+{
+	json_array_append_new(places, json_string(site->runit));
+}
+
 const struct intent__supervisor intent__runit = {
 	.name = "runit",
-	.directories = open_directories,
-	.directory_count = sizeof open_directories / sizeof *open_directories,
+	.initial = initial,
+	.initial_count = sizeof initial / sizeof *initial,
 	.check = check,
 	.render = render,
 	.linked = is_linked,
@@ -445,4 +454,5 @@ const struct intent__supervisor intent__runit = {
 	.advise = advise,
 	.last_line = last_line,
 	.watch_path = watch_path,
+	.places = places,
 };

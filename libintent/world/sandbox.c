@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <intent/child.h>
@@ -104,6 +105,20 @@ static int close_others(int *keep, size_t count, struct intent_error *err)
 	return 0;
 }
 
+/* Files are made below the directories that it was given, if it makes any. */
+static int shut_in(const struct intent_sandbox *sandbox, struct intent_error *err)
+{
+	int fds[8], abi, code;
+	struct intent__landlock wanted = {.fds = fds, .read = sandbox->kind == INTENT_SANDBOX_NETWORK};
+	struct stat st;
+
+	for (size_t i = 0; sandbox->kind == INTENT_SANDBOX_FILES && i < sandbox->keep_count; i++)
+		if (fstat(sandbox->keep[i], &st) == 0 && S_ISDIR(st.st_mode))
+			fds[wanted.count++] = sandbox->keep[i];
+	code = intent__landlock(&wanted, &abi, err);
+	return code == -ENOSYS ? 0 : code;
+}
+
 static int enter(const struct intent_sandbox *sandbox, int report_fd, pid_t parent,
 		 struct intent_error *err)
 {
@@ -130,7 +145,8 @@ static int enter(const struct intent_sandbox *sandbox, int report_fd, pid_t pare
 		return intent_fail_errno(err, "cannot enter the sandbox");
 	if (getppid() != parent)
 		return intent_fail(err, INTENT_ECRASHED, "the parent process is gone");
-	return intent__seccomp(sandbox->kind, err);
+	code = shut_in(sandbox, err);
+	return code ? code : intent__seccomp(sandbox->kind, err);
 }
 
 static void run_child(const struct intent_sandbox *sandbox, int report_fd, pid_t parent)

@@ -13,6 +13,7 @@ static const struct rule {
 	bool runas;   /* belongs to the service's user, who alone may read it */
 } rules[] = {
 	{ "env/", 0600, false },          /* chpst reads it before it changes users */
+	{ "environment", 0600, false },   /* and so does systemd */
 	{ "config.yaml", 0400, true },
 	{ "run", 0755, false },
 	{ "launch", 0755, false },
@@ -40,6 +41,18 @@ static void to_disk(const char *name, struct intent_text *text, const char *rend
 		for (size_t i = 0; i + 1 < length; i++)
 			if (text->data[i] == '\n')
 				text->data[i] = '\0';
+}
+
+void intent__sh_quote(struct intent_text *text, const char *word)
+{
+	intent_text_puts(text, "'");
+	for (const char *c = word; *c; c++) {
+		if (*c == '\'')
+			intent_text_puts(text, "'\\''");
+		else
+			intent_text_add(text, c, 1);
+	}
+	intent_text_puts(text, "'");
 }
 
 /* ---- what deploy_config says ---- */
@@ -80,22 +93,6 @@ json_t *intent__service_variables(const struct intent_site *site, const json_t *
 	return env;
 }
 
-static void render_env(json_t *files, const struct intent_site *site, const json_t *intent,
-		       const char *service)
-{
-	intent_json_auto json_t *env = intent__service_variables(site, intent, service);
-	const char *name;
-	json_t *value;
-
-	json_object_foreach(env, name, value) {
-		intent_free_auto char *file = intent_format("env/%s", name);
-
-		if (file && json_is_string(value))
-			json_object_set_new(files, file,
-					    json_sprintf("%s\n", json_string_value(value)));
-	}
-}
-
 json_t *intent__service_render(const struct intent_site *site, const json_t *intent, const char *service)
 {
 	const json_t *config = intent_json_at(intent, "/config/user_config");
@@ -108,7 +105,6 @@ json_t *intent__service_render(const struct intent_site *site, const json_t *int
 
 	json_object_set_new(files, INTENT__OWNER, json_sprintf("%s\n", record ? record : ""));
 	json_object_set_new(files, "config.yaml", json_sprintf("%s\n", pretty ? pretty : "{}"));
-	render_env(files, site, intent, service);
 	site->supervisor->render(site, intent, service, files);
 	return files;
 }
@@ -227,14 +223,11 @@ static int fill_file(const struct intent_site *site, int dir, const char *name, 
 	return 0;
 }
 
-static int make_directory(int dir, const char *name, struct intent_error *err)
+static int make_initial(const struct intent_site *site, int dir, const char *name, struct intent_error *err)
 {
-	const char *base;
-	intent_close_auto int part = open_part(dir, name, &base, err);
-
-	if (part < 0)
-		return part;
-	return mkdirat(part, base, 0755) ? intent_fail_errno(err, "%s: cannot make directory", name) : 0;
+	if (!intent_ends_with(name, "/"))
+		return fill_file(site, dir, name, "", err);
+	return mkdirat(dir, name, 0755) ? intent_fail_errno(err, "%s: cannot make directory", name) : 0;
 }
 
 int intent__service_create(const struct intent_site *site, const json_t *files, const char *service,
@@ -252,10 +245,9 @@ int intent__service_create(const struct intent_site *site, const json_t *files, 
 	if (stage < 0 || mkdirat(stage, temp, 0755))
 		return intent_fail_errno(err, "%s: cannot make a directory in it", site->stage);
 	dir = openat(stage, temp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	int code = dir < 0 ? intent_fail_errno(err, "%s/%s", site->stage, temp) :
-		fill_file(site, dir, "down", "", err);
-	for (size_t i = 0; i < site->supervisor->directory_count && !code; i++)
-		code = make_directory(dir, site->supervisor->directories[i], err);
+	int code = dir < 0 ? intent_fail_errno(err, "%s/%s", site->stage, temp) : 0;
+	for (size_t i = 0; i < site->supervisor->initial_count && !code; i++)
+		code = make_initial(site, dir, site->supervisor->initial[i], err);
 	json_object_foreach((json_t *)(uintptr_t)files, name, text)
 		if (!code)
 			code = fill_file(site, dir, name, json_string_value(text), err);

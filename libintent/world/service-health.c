@@ -1,6 +1,7 @@
 /* Is a service well, and how did it end? */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 
 #include <intent/health.h>
 #include "supervisor.h"
@@ -42,10 +43,34 @@ const char intent__exits_script[] =
 	"{ tail -n 19 exits; echo \"$(date -u +%FT%TZ) $boot $uptime $word $number\"; } "
 	">exits.new 2>/dev/null && mv exits.new exits\n";
 
+static int status_number(const char *word)
+{
+	struct intent_error ignored;
+	int64_t number;
+
+	return intent_integer_parse(word, 0, 255, &number, &ignored) ? -1 : (int)number;
+}
+
+/* runsv says a number, systemd a name. */
+static int signal_number(const char *word)
+{
+	static const struct { const char *name; int number; } names[] = {
+		{ "HUP", SIGHUP }, { "INT", SIGINT }, { "QUIT", SIGQUIT }, { "ILL", SIGILL }, { "TRAP", SIGTRAP },
+		{ "ABRT", SIGABRT }, { "BUS", SIGBUS }, { "FPE", SIGFPE }, { "KILL", SIGKILL }, { "USR1", SIGUSR1 },
+		{ "SEGV", SIGSEGV }, { "USR2", SIGUSR2 }, { "PIPE", SIGPIPE }, { "ALRM", SIGALRM },
+		{ "TERM", SIGTERM }, { "XCPU", SIGXCPU }, { "XFSZ", SIGXFSZ }, { "SYS", SIGSYS },
+	};
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (!strcmp(word, names[i].name))
+			return names[i].number;
+	return status_number(word);
+}
+
 /* "2026-11-21T18:00:00Z BOOT 1234.56 status 3" */
 static bool parse_end(const char *line, size_t length, struct intent__end *ret)
 {
-	char copy[160], word[8], after;
+	char copy[160], word[8], number[12], after;
 	struct intent__end end = { 0 };
 	long long seconds;
 	int hundredths;
@@ -55,11 +80,12 @@ static bool parse_end(const char *line, size_t length, struct intent__end *ret)
 	memcpy(copy, line, length);
 	copy[length] = '\0';
 	if (strlen(copy) != length || !intent_utf8_is_clean(copy, length) ||
-	    sscanf(copy, "%31s %39s %12lld.%2d %7s %9d%c", end.at, end.boot, &seconds, &hundredths, word,
-		   &end.number, &after) != 6 || seconds < 0 || hundredths < 0 || end.number < 0)
+	    sscanf(copy, "%31s %39s %12lld.%2d %7s %11s%c", end.at, end.boot, &seconds, &hundredths, word,
+		   number, &after) != 6 || seconds < 0 || hundredths < 0)
 		return false;
 	end.by_signal = !strcmp(word, "signal");
-	if (!end.by_signal && strcmp(word, "status"))
+	end.number = end.by_signal ? signal_number(number) : status_number(number);
+	if ((!end.by_signal && strcmp(word, "status")) || end.number < 0)
 		return false;
 	end.uptime_ms = seconds * 1000 + hundredths * 10;
 	*ret = end;

@@ -87,12 +87,20 @@ static void find_supervisor(const json_t *options, struct intent_site *site)
 {
 	const char *name = intent_json_string(options, "supervisor", "auto");
 
-	site->supervisor = &intent__runit;
-	if (!strcmp(name, "auto") || !strcmp(name, site->supervisor->name))
+	static const struct intent__supervisor *const known[] = { &intent__runit, &intent__systemd };
+	struct stat seen;
+	size_t count = sizeof known / sizeof *known, i = 0;
+
+	if (!strcmp(name, "auto"))
+		name = !stat("/run/systemd/system", &seen) && stat(site->runit, &seen) ? "systemd" : "runit";
+	while (i < count && strcmp(name, known[i]->name))
+		i++;
+	site->supervisor = known[i < count ? i : 0];
+	if (i < count)
 		site->supervisor->check(site, site->supervisor_error);
 	else
 		snprintf(site->supervisor_error, sizeof site->supervisor_error,
-			 "there is no supervisor \"%.64s\"; --supervisor takes runit or auto", name);
+			 "there is no supervisor \"%.64s\"; --supervisor takes runit, systemd or auto", name);
 }
 
 void intent_site_init(const json_t *intent, struct intent_site *ret)
@@ -117,7 +125,10 @@ void intent_site_init(const json_t *intent, struct intent_site *ret)
 		snprintf(site.logs, sizeof site.logs, "%s", logs);
 	else
 		snprintf(site.logs, sizeof site.logs, "%s/logs", site.basedir ? site.basedir : "");
+	snprintf(site.systemd, sizeof site.systemd, "%s",
+		 intent_json_string(options, "systemd-dir", "/etc/systemd/system"));
 	no_slash_at_end(site.runit);
+	no_slash_at_end(site.systemd);
 	no_slash_at_end(site.stage);
 	no_slash_at_end(site.logs);
 	find_supervisor(options, &site);

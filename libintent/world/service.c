@@ -77,9 +77,10 @@ int intent_service_apps(const struct intent_site *site, json_t **ret_new, struct
 json_t *intent_services_places(const struct intent_site *site, const json_t *names)
 {
 	static const char *const parts[] = { NULL, "env", "log" };
-	json_t *places = json_pack("[ss]", site->stage, site->runit), *item;
+	json_t *places = json_pack("[s]", site->stage), *item;
 	size_t i;
 
+	site->supervisor->places(site, places);
 	if (site->basedir)
 		json_array_append_new(places, json_string(site->logs));
 	json_array_foreach((json_t *)(uintptr_t)names, i, item) {

@@ -9,6 +9,8 @@
  *	service-health.c  is it well?
  *	runit.c           runsv's own interface
  *	runit-service.c   the table for runit
+ *	systemd.c         unit files and what systemctl says
+ *	systemd-service.c the table for systemd
  */
 #ifndef INTENT_SUPERVISOR_H
 #define INTENT_SUPERVISOR_H
@@ -18,6 +20,8 @@
 
 #define INTENT__OWNER ".platypus.json"
 #define INTENT__STARTED "started.json"
+#define INTENT__ENDED "ended"   /* it ended by itself, and deploy_config.restart lets it be */
+#define INTENT__SCRIPT_MARK "#!/bin/sh\n# Made by pp-setlive; changes do not last.\n"
 
 enum intent__command {
 	INTENT__UP,
@@ -49,9 +53,9 @@ struct intent__seen {
  */
 struct intent__supervisor {
 	const char *name;
-	/* Made empty with a new service, open to all. */
-	const char *const *directories;
-	size_t directory_count;
+	/* What a new stage directory has besides files: empty files, and directories (a slash behind) open to all. */
+	const char *const *initial;
+	size_t initial_count;
 	/* Why it will not do here; "": it will. */
 	void (*check)(const struct intent_site *site, char why[300]);
 	/* The files that only it needs, added to {name: text}. */
@@ -69,7 +73,7 @@ struct intent__supervisor {
 	/* The reverse of publish. */
 	int (*withdraw)(const struct intent_site *site, const char *service, struct intent_error *err);
 	void (*look)(const struct intent_site *site, const char *service, struct intent__seen *ret);
-	/* INTENT_EUNSUPERVISED. A command that would do harm when repeated is left out. */
+	/* INTENT_EUNSUPERVISED. INTENT_EBUSY: not now, ask again (SETTLE). What would do harm when repeated is left out. */
 	int (*tell)(const struct intent_site *site, const char *service, enum intent__command command,
 		    struct intent_error *err);
 	int (*set_boot)(const struct intent_site *site, const char *service, bool up, struct intent_error *err);
@@ -78,14 +82,19 @@ struct intent__supervisor {
 	/* The last whole line that it said, into text; without a time stamp. */
 	void (*last_line)(const struct intent_site *site, const char *service, struct intent_text *text);
 	char *(*watch_path)(const struct intent_site *site, const char *service);
+	/* Directories of its own in which we make things, added to an array. */
+	void (*places)(const struct intent_site *site, json_t *places);
 };
 
-extern const struct intent__supervisor intent__runit;
+extern const struct intent__supervisor intent__runit, intent__systemd;
 
 /* "<stage>/<service>" or with "/name" behind it; owned. */
 char *intent__service_path(const struct intent_site *site, const char *service, const char *name);
 
 bool intent__service_is_ours(const struct intent_site *site, const char *service);
+
+/* One word for sh(1), whatever is in it. */
+void intent__sh_quote(struct intent_text *text, const char *word);
 
 /* ---- files ---- */
 

@@ -5,13 +5,14 @@
 #	command_NAME  sets the array `command`
 #	good_NAME     says what is wrong when the agent has converged; silent when all is well
 #	leave_NAME    ends what enter_NAME started
+#	missing_NAME  says what it needs and is not there (may be left out)
 #
 # All of a world is below $W: store, repo, app (the basedir), runit, stage, state.
 # Set STORE for another store than its own.
 # shellcheck shell=bash disable=SC2034 # `command` is read by those who source this
 
 # An array: bash gives names out in no order.
-worlds=(install prune remove_app launch update reshape stop)
+worlds=(install prune remove_app launch update reshape stop report worsen withdraw)
 
 tree=$BUILD_DIR/t/fault/tree
 scan=$BUILD_DIR/t/fault/scan
@@ -220,3 +221,154 @@ good_stop() {
 	wait_for 5 nothing_runs || echo "there are still processes of it"
 }
 leave_stop() { unsupervise; }
+
+# ---- pp-port-firewall ----
+
+worlds+=(open reopen authority)
+
+# A network for each copy of a world: its name is that of the world's directory.
+network() { local one=${W#"${TMPDIR:-/tmp}/"}; echo "${one//\//-}"; }
+inside() { nsenter --net="/run/netns/$(network)" "$@"; }
+no_network() {
+	have nft && have ip && have nsenter || { echo "nft, ip or nsenter is not on PATH"; return; }
+	unshare -n nft list ruleset >/dev/null 2>&1 && ip netns list >/dev/null 2>&1 || echo "no right to make networks"
+}
+foreign_tables() {
+	inside nft -f - <<-'END'
+	table inet other { chain input { type filter hook input priority -5; policy accept; tcp dport 81 drop; }; }
+	table ip platypus { chain input { type filter hook input priority 5; policy accept; tcp dport 82 drop; }; }
+	END
+}
+enter_network() { ip netns delete "$(network)" 2>/dev/null; ip netns add "$(network)" && foreign_tables; }
+leave_network() { ip netns delete "$(network)"; }
+
+firewall() {
+	command=("$(command -v nsenter)" --net="/run/netns/$(network)" "$BUILD_DIR/bin/pp-port-firewall" --once
+		--store "${STORE:-dir:$W/store}" --node n1 --state-dir "$W/state" --policy drop)
+}
+opens() { put "clusters/$1/c/deploy_config" "{\"basedir\": \"$W/$1\", \"ports\": $2}"; }
+
+# opened RULE...: the table holds these rules for ports and no others; the tables of others are as they were.
+opened() {
+	local found
+	found=$(inside nft list table inet platypus | grep -E 'dport' | grep -vE 'sport|flags' | sed 's/^[ \t]*//')
+	[ "$found" = "$(printf '%s\n' "$@")" ] || echo "the table holds: $found"
+	inside nft list table inet platypus | grep -q 'policy drop;' || echo "the policy is not drop"
+	[ "$(inside nft list tables)" = $'table inet other\ntable ip platypus\ntable inet platypus' ] ||
+		echo "there are other tables: $(inside nft list tables)"
+	[ "$(inside nft list ruleset | grep -cE 'dport 8[12] drop')" = 2 ] || echo "somebody else's table was changed"
+}
+
+world_open() {
+	store
+	config
+	opens app '[80, {"port": 5432, "from": "10.0.0.0/8"}, {"port": 53, "protocol": "udp"}]'
+}
+missing_open() { no_network; }
+enter_open() { enter_network; }
+command_open() { firewall; }
+good_open() {
+	opened 'tcp dport { 22, 80 } accept' 'udp dport 53 accept' 'ip saddr 10.0.0.0/8 tcp dport 5432 accept'
+}
+leave_open() { leave_network; }
+
+# One application opens other ports, another is gone.
+world_reopen() {
+	world_open
+	put nodes/n1/gone '{"cluster": "c"}'
+	put clusters/gone/c/config '{"versions": {}}'
+	opens gone '[90]'
+	enter_network
+	firewall
+	"${command[@]}" && inside nft list table inet platypus >"$W/before.nft"
+	local code=$?
+	leave_network
+	opens app '[81]'
+	ppctl --store "${STORE:-dir:$W/store}" rm nodes/n1/gone >/dev/null
+	return "$code"
+}
+missing_reopen() { no_network; }
+enter_reopen() { enter_network && inside nft -f "$W/before.nft"; }
+command_reopen() { firewall; }
+good_reopen() { opened 'tcp dport { 22, 81 } accept'; }
+leave_reopen() { leave_network; }
+
+# The seed's way: a file and a command.
+world_authority() {
+	store
+	config
+	opens app '[80, 81]'
+	mkdir -p "$W/authority.d"
+	printf '#!/bin/sh\ncat "%s"/authority.d/*.yml >"%s/rebuilt"\n' "$W" "$W" >"$W/authority"
+	chmod 755 "$W/authority"
+	echo mine >"$W/authority.d/mine.yml"
+}
+enter_authority() { :; }
+command_authority() {
+	command=("$BUILD_DIR/bin/pp-iptables" --once --store "${STORE:-dir:$W/store}" --node n1 --state-dir "$W/state"
+		-cmd="$W/authority" -config-dir="$W/authority.d")
+}
+good_authority() {
+	[ "$(cat "$W/authority.d/mine.yml")" = mine ] || echo "somebody else's file was changed"
+	[ "$(cd "$W/authority.d" && echo *)" = "app.yml mine.yml" ] || echo "there are: $(ls -A "$W/authority.d")"
+	grep -q app_81_tcp "$W/rebuilt" || echo "the command did not see the files"
+}
+leave_authority() { :; }
+
+# ---- pp-health-reporter ----
+
+reporter() {
+	command=("$BUILD_DIR/bin/pp-health-reporter" --once --store "${STORE:-dir:$W/store}" --node n1 --state-dir "$W/state"
+		--runit "$W/runit" --runit-stage "$W/stage")
+}
+
+# fact STATE: what stands in the store says so; "": nothing stands there.
+fact() {
+	local said
+	said=$(ppctl --store "${STORE:-dir:$W/store}" get reality/health/app/c/n1 2>/dev/null)
+	case $1 in
+	'') [ -z "$said" ] || echo "nothing should be said, but there is: $said";;
+	*) [[ $said == *"\"state\": \"$1\""* ]] || echo "it should be $1, but there is: $said";;
+	esac
+}
+
+# In a directory of states of its own: what setlive remembers is no part of this.
+served() {
+	world_launch && settled && rm -rf "$W/state" "$W"/stage/*/exits
+}
+check() {
+	printf '#!/bin/sh\n%s\n' "$1" >"$W/app/installs/app_1/bin/check" && chmod 755 "$W/app/installs/app_1/bin/check"
+}
+reported() {
+	enter_report
+	reporter
+	"${command[@]}"
+	local code=$?
+	leave_report
+	rm -rf "$W"/stage/*/supervise "$W"/stage/*/log/supervise "$W"/stage/*/exits
+	return "$code"
+}
+
+# A service runs, and nothing is said of it yet.
+world_report() { served; }
+enter_report() { supervise; wait_for 10 running app; sleep 0.1; }
+command_report() { reporter; }
+good_report() { fact healthy; }
+leave_report() { unsupervise; }
+
+# It was healthy, and is so no more.
+world_worsen() { served && check true && reported && check 'echo no; exit 1'; }
+enter_worsen() { enter_report; }
+command_worsen() { reporter; }
+good_worsen() { fact unhealthy; }
+leave_worsen() { unsupervise; }
+
+# It was healthy, and the node has moved to another cluster, where nothing is meant to run.
+world_withdraw() {
+	served && reported && touch "$W/stage/app/down" && put clusters/app/d/deploy_config "{\"basedir\": \"$W/app\"}" &&
+		put clusters/app/d/config '{"versions": {"1": "prep"}}' && put nodes/n1/app '{"cluster": "d"}'
+}
+enter_withdraw() { :; }
+command_withdraw() { reporter; }
+good_withdraw() { fact ''; }
+leave_withdraw() { :; }

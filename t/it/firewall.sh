@@ -220,6 +220,16 @@ fw_is 0 "gates converge, and a bad one for others is none of our business" --pol
 try4 open tcp 2222 "a gate of the node's world"
 try4 open tcp 8004 "a gate that names the node"
 try4 silent tcp 8005 "a gate of another world or node"
+# untrusted KEY PORT: a document that others than root may have written counts for nothing, and closes nothing.
+untrusted() {
+	if ! chown 65534 "$T/store/$1" 2>/dev/null; then skip "$1 of somebody else" "no right to give it away"; return; fi
+	fw_is 100 "$1 of somebody else is refused" --policy drop
+	like "$errors" "blocked: .*$1.*can be written by others than root; .*what it had open stays" "and the way out is said"
+	try4 open tcp "$2" "$1 of somebody else"
+	chown 0 "$T/store/$1"
+}
+untrusted gates/live/more 2222
+untrusted clusters/web/live/deploy_config 8001
 put gates/live/more '{"ports": [2222], "port": 1}'
 put gates/live/bad '{"ports": ["x"]}'
 fw_is 100 "a bad gate of our world is refused" --policy drop

@@ -123,5 +123,10 @@ stores() {
 
 start_etcd || :
 stores install preparer
-if have runsv; then stores launch setlive; else skip setlive "runit is not on PATH"; fi
+if have runsv; then
+	stores launch setlive
+	stores report health-reporter
+else
+	skip "setlive, health-reporter" "runit is not on PATH"
+fi
 done_testing

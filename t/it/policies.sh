@@ -23,6 +23,10 @@ try() {
 	run "$@" pp-preparer --once --node n1 --repo "file://$T/repo/" --state-dir "$T/$engine.state"
 	is "$status" 0 "$engine: pp-preparer converges with its node's rights"
 	[ "$status" = 0 ] || diag "$errors"
+	# With a command in the place of nft, which needs other rights.
+	run "$@" pp-port-firewall --once --node n1 --cmd true --config-dir "$T/$engine.ports" --state-dir "$T/$engine.ports.state"
+	is "$status" 0 "$engine: pp-port-firewall converges with its node's rights"
+	[ "$status" = 0 ] || diag "$errors"
 	start "$engine.preparer" "$@" pp-preparer --node n1 --repo "file://$T/repo/" \
 		--state-dir "$T/$engine.state" --listen none
 	if wait_for 15 has_status; then

@@ -264,21 +264,23 @@ wait $watcher
 now=$(date -u +%Y-%m-%dT%H:%M:%S.000Z)
 say() { quiet put "reality/status/$1" "{\"state\": \"$2\", \"reason\": \"$3\", \"message\": \"$4\", \"since\": \"$now\"}"; }
 quiet put "$config" '{"versions": {"1.0": "active", "0.9": "prep"}}'
-run ppctl status slug; is "$status" 111 "no agent has said anything"
+run ppctl status slug --long; is "$status" 111 "no agent has said anything"
 like "$output" "slug +development +1.0 +0.9 +preparer +absent" "absent agents are shown"
 like "$output" "slug +development +1.0 +0.9 +setlive +absent" "each of them"
 say preparer/n1/slug converged Converged "2 installed"
 say setlive/n1/slug waiting NotInstalled "version 1.0 is not installed"
-run ppctl status; is "$status" 111 "one waits"
+run ppctl status --long; is "$status" 111 "one waits"
 like "$output" "setlive +waiting +[^ ]+ +version 1.0 is not installed" "and why"
+like "$(ppctl status)" "n1 +slug +development +1.0 +waiting +- +[^ ]+ +setlive: version 1.0 is not installed" "in one line for the application"
 say setlive/n1/slug blocked Clash "basedir is taken"
 run ppctl status; is "$status" 100 "one is blocked"
 say setlive/n1/slug converged Converged ""
 run ppctl status slug; is "$status" 0 "all converged"
+like "$output" "slug +development +1.0 +converged +- +[^ ]+ +preparer, setlive$" "in one line"
 run ppctl status slug --json; is "$status" 0 "as JSON"
-like "$(flat <<<"$output")" '^\{"converged":true,"slices":\[\{"active":"1.0","agent":"preparer","app":"slug","cluster":"development","current":true,' "its rows"
+like "$(flat <<<"$output")" '"converged":true,"slices":\[\{"active":"1.0","agent":"preparer","app":"slug","cluster":"development","current":true,' "its rows"
 quiet activate slug 0.9
-run ppctl status slug; is "$status" 111 "what was said before the intent changed"
+run ppctl status slug --long; is "$status" 111 "what was said before the intent changed"
 like "$output" "setlive +pending" "is pending"
 like "$(ppctl status slug --json | flat)" '"converged":false.*"current":false' "also as JSON"
 run ppctl status slog; is "$status" 1 "an application that is nowhere"
@@ -290,15 +292,16 @@ like "$(ppctl status --node n2)" "n2 +slug" "--node"
 unlike "$(ppctl status --node n2)" "n1 " "and no other"
 like "$(PP_NODE='' ppctl status)" "n1 .*" "a machine that is no node sees all"
 quiet put reality/status/setlive/n1/slug '"what?"' --force
-like "$(ppctl status)" "setlive +malformed" "a status that is none"
+like "$(ppctl status --long)" "setlive +malformed" "a status that is none"
 quiet put reality/status/setlive/n1/slug '{"state": "waiting", "message": "a\u001b[2Jb"}'
 unlike "$(ppctl status)" $'\033' "control characters of a status reach no terminal"
 quiet put reality/status/preparer/n1/slug '{"state": "converging", "reason": "Working", "message": "", "detail":
 	{"progress": {"phase": "fetching", "version": "1.1", "bytes": 500000, "total": 1000000}}}'
-like "$(ppctl status)" "converging +- +fetching 1.1, 50% of 976" "progress"
+like "$(ppctl status --long)" "converging +- +fetching 1.1, 50% of 976" "progress"
 say preparer/n1/slug converged Converged ""
 quiet put reality/status/builder/n1/prod/x '{"state": "failing"}'
-like "$(ppctl status)" "prod/x +- +.*builder +failing" "slices that are no application"
+like "$(ppctl status --long)" "prod/x +- +.*builder +failing" "slices that are no application"
+like "$(ppctl status)" "prod/x +- +- +failing +.*builder failing" "in one line, too"
 quiet rm reality/status/builder/n1/prod/x
 
 ppctl status slug --watch >seen 2>seen.err &
@@ -341,9 +344,9 @@ fi
 
 run ppctl lock ls; is "$status" 0 "no locks"
 quiet put locks/world/prod '{"holder": "job-runner@n1", "since": "2026-01-02T03:04:05Z"}'
-quiet put locks/slug/development/shutdown '{"n1": {"since": "2026-01-02T03:04:05Z"}}'
+quiet put locks/slug/development/shutdown '{"slots": {"n1": {"since": "2026-01-02T03:04:05Z", "version": "1.1"}}}'
 run ppctl lock ls; like "$output" "locks/world/prod +job-runner@n1 +since 2026-01-02T03:04:05Z" "lock ls"
-like "$output" "shutdown +\{\"n1\"" "shows slots too"
+like "$output" "shutdown +n1 +since 2026-01-02T03:04:05Z +1.1" "shows slots too"
 like "$(ppctl lock ls world --json | flat)" '"holder":"job-runner@n1","key":"locks/world/prod","node":"n1"' "as JSON"
 run ppctl lock break world/prod; is "$status" 0 "lock break"
 like "$output" "job-runner@n1" "says whose it was"

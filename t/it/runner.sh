@@ -303,6 +303,8 @@ test_beside() {
 	is "$(metric platypus_slices 'state="converged"')" 202 "/metrics counts them"
 	like "$(metric platypus_actions_total)" '^20[0-9]$' "... and what was done"
 	like "$(http_get /metrics)" 'platypus_slice_state\{agent="toy",slice="failing",state="failing",reason="Failed"\} 1' "... and each state"
+	like "$(metric platypus_slice_since_seconds 'slice="failing"')" '^1[0-9]{9}\.[0-9]{3}$' "... and since when"
+	like "$(http_get /metrics)" 'platypus_build_info\{agent="toy",node="n1",version=' "... and whose they are"
 	is "$(curl -s -o /dev/null -w '%{http_code}' --unix-socket "$W/toy.sock" http://toy/nothing)" 404 "... another page: 404"
 	stop "$agent"
 	check "ended: its status is gone" undocumented a1

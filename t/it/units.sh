@@ -21,6 +21,8 @@ if have systemd-analyze; then
 	done
 	check "pp-preparer.service is exposed by 2.8 at most" security "$units/pp-preparer.service" 28
 	check "pp-setlive.service is exposed by 3.0 at most" security "$units/pp-setlive.service" 30
+	check "pp-port-firewall.service is exposed by 2.1 at most" security "$units/pp-port-firewall.service" 21
+	check "pp-terraform-applier.service is exposed by 1.5 at most" security "$units/pp-terraform-applier.service" 15
 else
 	skip "systemd takes the units" "systemd-analyze is not on PATH"
 fi
@@ -73,5 +75,16 @@ if wait_for 20 converged; then
 	ok "pp-setlive converges with its unit's capabilities"
 else
 	not_ok "pp-setlive converges with its unit's capabilities" "$(cat "$T/setlive.log")" "$(ppctl status)"
+fi
+
+if have pp-port-firewall && unshare -n nft list ruleset >/dev/null 2>&1; then
+	run confined pp-port-firewall unshare -n true
+	isnt "$status" 0 "the firewall's capabilities make no namespace"
+	run unshare -n setpriv --no-new-privs --bounding-set "$(bounds pp-port-firewall)" --inh-caps=-all \
+		pp-port-firewall --once --policy drop --state-dir "$T/firewall" --listen none
+	is "$status" 0 "pp-port-firewall converges with its unit's capabilities"
+	[ "$status" = 0 ] || diag "$errors"
+else
+	skip "pp-port-firewall converges with its unit's capabilities" "no nft, or no right to a network namespace"
 fi
 done_testing

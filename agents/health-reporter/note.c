@@ -1,0 +1,67 @@
+/*
+ * What one round of an application leaves for the next: <state-dir>/fact-<app>.json.
+ *
+ * It only spares and damps. Without it the store is asked, and the first look decides.
+ */
+#include <fcntl.h>
+#include <intent/file.h>
+#include "reporter.h"
+
+#define NOTE_MAX (64u << 10)
+
+static char *note_path(const struct intent_round *round)
+{
+	return intent_format("%s/fact-%s.json", intent_round_state_dir(round), intent_round_slice(round));
+}
+
+/* CLOCK_BOOTTIME means nothing in another one. */
+static void boot_id(char out[64])
+{
+	intent_free_auto char *text = NULL;
+	struct intent_error ignored;
+	size_t count;
+
+	*out = '\0';
+	if (!intent_file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &text, &count, &ignored))
+		snprintf(out, 64, "%.*s", (int)strcspn(text, "\n"), text);
+}
+
+json_t *reporter__note_read(const struct intent_round *round)
+{
+	intent_free_auto char *path = note_path(round);
+	struct intent_error ignored;
+	json_t *note = NULL;
+	char boot[64];
+
+	if (!path || intent_file_read_json(path, NOTE_MAX, &note, &ignored) || !json_is_object(note)) {
+		json_decref(note);
+		return json_object();
+	}
+	boot_id(boot);
+	if (strcmp(intent_json_string(note, "boot", "?"), boot) != 0)
+		json_object_del(note, "history");
+	return note;
+}
+
+int reporter__note_write(const struct intent_round *round, const char *session, const json_t *history,
+			 struct intent_error *err)
+{
+	intent_free_auto char *path = note_path(round);
+	char boot[64];
+
+	boot_id(boot);
+	intent_json_auto json_t *note =
+		json_pack("{ss sO* so* sO*}", "boot", boot, "cluster",
+			  json_object_get(intent_round_intent(round), "cluster"), "session",
+			  session ? json_string(session) : NULL, "history", history);
+	if (!path || !note)
+		return intent_fail(err, -ENOMEM, "out of memory");
+	return intent_file_write_json(path, note, 0600, err);
+}
+
+int reporter__note_remove(const struct intent_round *round, struct intent_error *err)
+{
+	intent_free_auto char *path = note_path(round);
+
+	return path ? intent_file_remove(path, err) : intent_fail(err, -ENOMEM, "out of memory");
+}

@@ -1,0 +1,3 @@
+#!/bin/bash
+# health.sh, on etcd.
+exec "$(dirname "$0")/health.sh" etcd

@@ -1,0 +1,194 @@
+#!/bin/bash
+# The same services, and pp-setlive itself, under a systemd of our own: the first process of its own namespaces,
+# with units, /run, /dev, journal and control group that nothing else on this machine sees.
+set -u
+. "$(dirname "$0")/../lib.sh"
+[ "$EUID" = 0 ] || skip_all "needs root"
+for systemd in /usr/lib/systemd/systemd /lib/systemd/systemd ''; do [ ! -x "$systemd" ] || break; done
+[ -n "$systemd" ] || skip_all "systemd is not installed"
+for program in systemctl journalctl unshare nsenter; do
+	have "$program" || skip_all "$program is not on PATH"
+done
+# Only these: the units of the machine would set up the machine.
+units() {
+	local name
+	mkdir "$1"
+	for name in sysinit basic network multi-user shutdown; do
+		printf '[Unit]\nDefaultDependencies=no\n' >"$1/$name.target"
+	done
+	printf '%s\n' '[Unit]' DefaultDependencies=no '[Socket]' ListenStream=/run/systemd/journal/stdout \
+		ListenDatagram=/run/systemd/journal/socket SocketMode=0666 PassCredentials=yes \
+		Service=systemd-journald.service >"$1/systemd-journald.socket"
+	printf '%s\n' '[Unit]' DefaultDependencies=no Requires=systemd-journald.socket '[Service]' Type=notify \
+		"ExecStart=${systemd}-journald" StandardOutput=null Sockets=systemd-journald.socket \
+		>"$1/systemd-journald.service"
+	printf '%s\n' '[Unit]' DefaultDependencies=no 'Requires=systemd-journald.socket multi-user.target' \
+		After=systemd-journald.socket >"$1/test.target"
+}
+# Its file systems; everything else is read-only or ours.
+cat >"$T/boot" <<'END2'
+set -e
+rm -rf "$T/dev"
+mkdir -p "$T/dev" "$T/system"
+mount -t tmpfs tmpfs "$T/dev"
+for node in null zero full random urandom tty; do
+	: >"$T/dev/$node"
+	mount --bind "/dev/$node" "$T/dev/$node"
+done
+: >"$T/dev/console"
+mount --bind /dev/null "$T/dev/console"
+mkdir "$T/dev/shm"
+ln -s /proc/self/fd "$T/dev/fd"
+mount --rbind "$T/dev" /dev
+for directory in /proc/sys /sys /etc; do
+	mount --bind "$directory" "$directory"
+	mount -o remount,bind,ro "$directory"
+done
+for directory in /run /var/log /var/lib/systemd; do
+	[ ! -d "$directory" ] || mount -t tmpfs tmpfs "$directory"
+done
+# What outlives a reboot.
+mount --bind "$T/system" /etc/systemd/system
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+exec env -i container=platypus PATH="$PATH" SYSTEMD_UNIT_PATH="/etc/systemd/system:$T/units" \
+	"$1" --system --unit=test.target --log-target=console --show-status=no
+END2
+export T
+
+cgroups=$(awk '{ for (i = 7; i < NF; i++) if ($i == "-" && $(i + 1) == "cgroup2") { print $5; exit } }' /proc/self/mountinfo)
+own=$cgroups/platypus-test-$$
+end_systemd() {
+	[ -z "${boot:-}" ] || kill_now "$boot"
+	# Members of a group are gone a moment after their last process.
+	wait_for 5 no_groups
+}
+no_groups() {
+	local directory
+	find "$own" -depth -type d 2>/dev/null | while read -r directory; do rmdir "$directory"; done
+	[ ! -d "$own" ]
+}
+on_exit() {
+	local code=$?
+	end_systemd
+	(exit "$code")
+	at_exit
+}
+boot_systemd() {
+	# Born into our group: the root of its view of groups.
+	start systemd sh -c 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"' sh "$own" \
+		unshare --mount --pid --cgroup --uts --ipc --fork --kill-child --propagation private --mount-proc \
+		sh "$T/boot" "$systemd"
+	boot=$pid
+	wait_for 10 inside systemctl is-active --quiet test.target
+}
+# The first process of its namespaces: the only child.
+first() { cat "/proc/$boot/task/$boot/children"; }
+# shellcheck disable=SC2046 # one number
+inside() { nsenter -t $(first) --mount --pid --cgroup --uts --ipc -- "$@"; }
+
+[ -n "$cgroups" ] && mkdir "$own" 2>/dev/null || skip_all "no control group can be made"
+trap on_exit EXIT
+units "$T/units"
+boot_systemd || { tail -n 5 "$T/systemd.log" >&2; skip_all "systemd cannot be started in namespaces here"; }
+
+inside env SUPERVISOR=systemd T= "$ROOT/t/it/services.sh"
+is $? 0 "systemd: the tests of services"
+
+# ---- pp-setlive ----
+S=$T/store G=$T/stage A=$T/slug
+put() {
+	mkdir -p "$S/$(dirname "$1")"
+	printf '%s' "$2" >"$T/.put" && mv "$T/.put" "$S/$1"
+}
+once() {
+	run inside pp-setlive --once --store "dir:$S" --node n1 --state-dir "$T/state" --supervisor systemd \
+		--runit "$T" --runit-stage "$G" "$@"
+}
+install() {
+	mkdir -p "$A/installs/slug_$1/bin"
+	printf '%s\n' '#!/bin/sh' "echo \"\$PP_VERSION\" >$T/version; $2" >"$A/installs/slug_$1/bin/launch"
+	chmod 755 "$A/installs/slug_$1/bin/launch"
+}
+intend() {
+	put clusters/slug/c/deploy_config "{\"basedir\": \"$A\", \"health\": {\"up\": \"50ms\", \"deadline\": \"3s\"}}"
+	put clusters/slug/c/config "{\"versions\": $1}"
+	put nodes/n1/slug '{"cluster": "c"}'
+}
+serves() { [ "$(cat "$T/version" 2>/dev/null)" = "$1" ]; }
+main_pid() { inside systemctl show --property=MainPID --value platypus-slug.service; }
+active() { [ "$(inside systemctl is-active platypus-slug.service)" = active ]; }
+snapshot() { find "$G" "$A" "$T/system" -printf '%p %i %s %T@ %C@ %l\n' | sort; }
+unit=$T/system/platypus-slug.service boots=$T/system/multi-user.target.wants/platypus-slug.service
+
+install 1.0 'exec sleep 1000'
+install 1.1 'exec sleep 1000'
+install 1.2 'echo no database; exit 3'
+intend '{"1.0": "prep"}'
+once
+is "$status" 0 "systemd: a version that is only prepared: converged"
+check "systemd: ... its unit is there" grep -q '^# Made by pp-setlive' "$unit"
+refute "systemd: ... and not started at boot" test -e "$boots"
+intend '{"1.0": "active", "1.1": "prep"}'
+once
+is "$status" 0 "systemd: first launch: converged"
+check "systemd: ... 1.0 runs" serves 1.0
+check "systemd: ... and would after a reboot" test -L "$boots"
+before=$(snapshot) pid=$(main_pid)
+once
+is "$status$(main_pid)" "0$pid" "systemd: second round: converged"
+is "$(snapshot | diff - <(echo "$before"))" "" "systemd: ... and nothing changed"
+intend '{"1.0": "prep", "1.1": "active"}'
+once
+is "$status" 0 "systemd: update: converged"
+check "systemd: ... 1.1 runs" wait_for 2 serves 1.1
+isnt "$(main_pid)" "$pid" "systemd: ... as a new process"
+
+# ---- drift ----
+pid=$(main_pid)
+echo '# edited' >>"$unit"
+once
+is "$status" 0 "systemd: an edited unit: converged"
+refute "systemd: ... it is as it was" grep -q edited "$unit"
+is "$(inside systemctl show --property=NeedDaemonReload --value platypus-slug.service)$(main_pid)" "no$pid" \
+	"systemd: ... and read again, without a restart"
+inside systemctl stop platypus-slug.service
+once
+check "systemd: stopped by hand: started again" active
+
+# ---- a reboot ----
+rm "$T/version"
+kill_now "$boot"
+boot_systemd
+check "systemd: after a reboot it runs without us" wait_for 5 serves 1.1
+wait_for 5 active
+sleep 0.1
+before=$(snapshot)
+once
+is "$status" 0 "systemd: ... and nothing needs doing"
+is "$(snapshot | diff - <(echo "$before"))" "" "systemd: ... nothing is done"
+
+# ---- a crash loop; somebody else's unit; the end ----
+intend '{"1.2": "active"}'
+once
+is "$status" 111 "systemd: a crash loop: not converged"
+like "$errors" "it last ended with status 3; last line of its log: no database" "systemd: ... with its last words"
+echo '[Service]' >"$T/system/platypus-other.service"
+put clusters/other/c/deploy_config "{\"basedir\": \"$T/other\"}"
+put clusters/other/c/config '{"versions": {"1": "prep"}}'
+put nodes/n1/other '{"cluster": "c"}'
+intend '{"1.1": "active"}'
+once
+is "$status" 100 "systemd: a foreign unit: refused"
+like "$errors" "system/platypus-other.service is not a unit made by pp-setlive; move it away" "systemd: ... by name"
+is "$(cat "$T/system/platypus-other.service")" '[Service]' "systemd: ... and not touched"
+check "systemd: ... nor does it hurt others" wait_for 2 serves 1.1
+rm "$S/nodes/n1/other"
+pid=$(main_pid)
+rm "$S/nodes/n1/slug"
+put nodes/n1/keep '{"cluster": "c"}'
+once
+refute "systemd: the node's key gone: the unit too" test -e "$unit" -o -L "$boots" -o -e "$G/slug"
+refute "systemd: ... and the process" inside kill -0 "$pid"
+is "$(inside systemctl show --property=LoadState --value platypus-slug.service)" not-found "systemd: ... which is forgotten"
+
+done_testing
