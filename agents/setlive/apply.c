@@ -179,7 +179,8 @@ static int apply_release(struct intent_round *round, const json_t *action, struc
 	if (health.length)
 		return intent_fail(err, INTENT_EUNHEALTHY, "its shutdown slot is not given back: %.400s",
 				   intent_text_str(&health));
-	if (intent_rolling_release(round, intent_json_string(args, "cluster", ""), names, confirmed, err))
+	if (intent_rolling_release(round, intent_json_string(args, "cluster", ""),
+				   names ? intent_json_string(args, "version", "") : NULL, confirmed, err))
 		return err->code;
 	return note_all(&site, names, "slot", false, err);
 }

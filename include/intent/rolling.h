@@ -39,10 +39,11 @@ int intent_rolling_mark(struct intent_round *round, const struct intent_slots_cl
 			const char *instead, struct intent_error *err);
 
 /*
- * Give back the slot of a cluster, if there is one. `healthy`: its own check says so, and with `confirmed` the fact
- * must, too; else nothing runs and no good fact may be left. INTENT_EWAITING: the fact says otherwise.
+ * Give back the slot of a cluster, if there is one. `version`: it runs and its own check is good, and with
+ * `confirmed` the fact must be good, too, and of that version if it names one; NULL: nothing runs, and no
+ * good fact may be left. INTENT_EWAITING: the fact says otherwise.
  */
-int intent_rolling_release(struct intent_round *round, const char *cluster, bool healthy, bool confirmed,
+int intent_rolling_release(struct intent_round *round, const char *cluster, const char *version, bool confirmed,
 			   struct intent_error *err);
 
 #endif

@@ -17,6 +17,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <intent/digest.h>
 #include <intent/file.h>
 #include "run.h"
 
@@ -217,9 +218,12 @@ __attribute__((noreturn))
 static void zygote_main(struct zygote *zygote)
 {
 	struct pollfd polls[2] = {{zygote->control, POLLIN, 0}, {zygote->signals, POLLIN, 0}};
+	char warm[65];
 
 	prctl(PR_SET_NAME, "pp-helper");
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	/* libcrypto sets itself up at its first use, reading a file: once here, rather than in each round. */
+	intent_sha256_hex("", 0, warm);
 	for (;;) {
 		struct record record;
 		int fds[2];

@@ -211,27 +211,35 @@ int intent_rolling_mark(struct intent_round *round, const struct intent_slots_cl
 }
 
 struct release {
-	const char *node;
-	bool healthy, confirmed;
+	const char *node, *version;
+	bool confirmed;
 };
+
+/* What the reporter saw before the version was replaced says nothing of it, however good. */
+static bool speaks_of(const json_t *fact, const char *version)
+{
+	return !version || !strcmp(intent_json_string(fact, "version", version), version);
+}
 
 static int decide_release(const struct intent_slots *slots, const void *data, json_t **ret_new,
 			  struct intent_error *err)
 {
 	const struct release *release = data;
-	bool good = intent_fact_is_good(json_object_get(slots->facts, release->node));
+	const json_t *fact = json_object_get(slots->facts, release->node);
+	bool good = intent_fact_is_good(fact) && speaks_of(fact, release->version);
 
-	if (release->healthy && release->confirmed && !good)
-		return intent_fail(err, INTENT_EWAITING, "its shutdown slot stays until its published health is good");
-	if (!release->healthy && good)
+	if (release->version && release->confirmed && !good)
+		return intent_fail(err, INTENT_EWAITING, "its shutdown slot stays until the published health of %s is good",
+				   release->version);
+	if (!release->version && good)
 		return intent_fail(err, INTENT_EWAITING, "its shutdown slot stays until its published health is gone");
 	return intent_slots_drop(slots->document, release->node, ret_new, err);
 }
 
-int intent_rolling_release(struct intent_round *round, const char *cluster, bool healthy, bool confirmed,
+int intent_rolling_release(struct intent_round *round, const char *cluster, const char *version, bool confirmed,
 			   struct intent_error *err)
 {
-	const struct release release = { member(round, "node"), healthy, confirmed };
+	const struct release release = { member(round, "node"), version, confirmed };
 
 	return change(round, cluster, decide_release, &release, err);
 }

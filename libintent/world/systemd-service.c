@@ -50,6 +50,9 @@ static int unit_status(const char *service, struct intent__unit_status *ret, str
 	if (!unit)
 		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
 	int code = intent_child_run(&options, &result, err);
+	const char *words = intent_text_str(&result.err);
+	if (!code && result.status)
+		code = intent_fail(err, INTENT_ECHILD, "systemctl show: %.*s", (int)strcspn(words, "\n"), words);
 	if (!code)
 		code = intent__unit_status_parse(intent_text_str(&result.out), ret, err);
 	intent_child_result_release(&result);
@@ -225,7 +228,6 @@ static void look(const struct intent_site *site, const char *service, struct int
 	ret->running = unit.pid && unit.state != INTENT__UNIT_ACTIVATING;
 	ret->pid = unit.pid;
 	ret->ended = unit.state == INTENT__UNIT_INACTIVE && !unit.has_job;
-	ret->down = ret->ended || unit.state == INTENT__UNIT_RESTARTING;
 	ret->want_up = unit.state == INTENT__UNIT_INACTIVE ?
 		unit.has_job || (!ret->stays_down && ended && !access(ended, F_OK)) :
 		unit.state != INTENT__UNIT_DEACTIVATING || !unit.has_job;

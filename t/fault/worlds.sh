@@ -12,7 +12,12 @@
 # shellcheck shell=bash disable=SC2034 # `command` is read by those who source this
 
 # An array: bash gives names out in no order.
-worlds=(install prune remove_app launch update reshape stop report worsen withdraw)
+worlds=(install prune remove_app launch update reshape stop rolling rollback hold disable
+	report worsen withdraw)
+# Exit status of an agent that has done all it can, where that is not 0.
+declare -A ends=([rollback]=111 [hold]=111)
+# Where the way leads through a third state: this may be neither as before nor as afterwards meanwhile.
+declare -A through=([rollback]=app/current)
 
 tree=$BUILD_DIR/t/fault/tree
 scan=$BUILD_DIR/t/fault/scan
@@ -21,8 +26,9 @@ scan=$BUILD_DIR/t/fault/scan
 # what programs that are not ours note down. An empty directory in a store is no key.
 state_of() {
 	"$tree" -x '*/supervise' -x 'app/logs/*/*' -x store/.intent/revision \
-		-d 'store/*' -x state/snapshot.json -x state/removals.json -x 'stage/*/exit' \
-		-j since -j installed -j next_attempt -j attempts -j at "$W"
+		-d 'store/*' -x state/snapshot.json -x state/removals.json -x 'stage/*/exit*' \
+		-x store/.intent/sessions -x store/reality/health \
+		-j since -j installed -j next_attempt -j attempts -j at -j fence -j failed_at -j exits -j disable "$W"
 }
 
 put() { ppctl --store "${STORE:-dir:$W/store}" --node n1 put "$@" >/dev/null; }
@@ -221,6 +227,102 @@ good_stop() {
 	wait_for 5 nothing_runs || echo "there are still processes of it"
 }
 leave_stop() { unsupervise; }
+
+# hooks VERSION: bin/disable and bin/enable, which note what they did.
+hooks() {
+	local hook
+	for hook in disable enable; do
+		printf '#!/bin/sh\necho %s >"%s/app/%s"\n' "$hook" "$W" "$1" >"$W/app/installs/app_$1/bin/$hook"
+		chmod 755 "$W/app/installs/app_$1/bin/$hook"
+	done
+}
+# It is in the state that this hook of a version makes.
+hooked() { [ "$(cat "$W/app/$1" 2>/dev/null)" = "$2" ] || echo "bin/$2 of version $1 was not the last to run"; }
+
+# What reporters of three nodes publish, for as long as they run.
+report() {
+	local node said=0
+	{
+		for node in n1 n2 n3; do echo "reality/health/app/c/$node {\"state\": \"healthy\"}"; done
+		exec sleep 100000
+	} >"$W.facts" 2>/dev/null &
+	reporting=$!
+	"$BUILD_DIR/t/it/facts" "dir:$W/store" <"$W.facts" >"$W.said" 2>&1 &
+	reporter=$!
+	while [ "$said" -lt 3 ] && kill -0 "$reporter"; do sleep 0.01; said=$(grep -c "done" "$W.said"); done
+}
+unreport() { kill "$reporter" "$reporting"; wait "$reporter" "$reporting"; } 2>/dev/null
+
+# Slot, disable, stop, swap, start, enable, healthy, release.
+world_rolling() {
+	world_launch
+	hooks 1
+	hooks 2
+	settled || return
+	put clusters/app/c/config '{"versions": {"1": "prep", "2": "active"}, "min_nodes": 2, "user_config": {"some_value": "hello"}}'
+	mkfifo "$W.facts"
+}
+enter_rolling() { supervise; report; await_old app; }
+command_rolling() { setlive; }
+good_rolling() {
+	live 2 app
+	hooked 1 disable
+	hooked 2 enable
+	[ ! -e "$W/store/locks/app/c/shutdown" ] || echo "its shutdown slot was not given back"
+}
+leave_rolling() { unreport; unsupervise; }
+
+# Version 2 never becomes healthy: the mark, and version 1 again.
+world_rollback() {
+	world_launch
+	printf '#!/bin/sh\nexit 3\n' >"$W/app/installs/app_2/bin/launch"
+	settled || return
+	put clusters/app/c/deploy_config "{\"basedir\": \"$W/app\", \"on_failure\": \"rollback\",
+		\"health\": {\"up\": \"400ms\", \"deadline\": \"2s\"}}"
+	config 1=prep 2=active
+}
+enter_rollback() { supervise; await_old app; }
+command_rollback() { setlive; }
+good_rollback() {
+	live 1 app
+	grep -q '"instead": *"1"' "$W/store/locks/app/c/shutdown" || echo "its slot is not marked"
+}
+leave_rollback() { unsupervise; }
+
+# A round was killed after bin/disable, then came a hold: nothing is stopped, and it is enabled again.
+world_hold() {
+	world_launch
+	hooks 1
+	settled || return
+	echo disable >"$W/app/1"
+	sed -i 's/"enabled": *true/"enabled": false/' "$W/stage/app/started.json"
+	grep -q '"enabled": false' "$W/stage/app/started.json" || return
+	put nodes/n1/app '{"cluster": "c", "hold": "wait"}'
+	config 1=prep 2=active
+}
+enter_hold() { supervise; await_old app; }
+command_hold() { setlive; }
+good_hold() { live 1 app; hooked 1 enable; }
+leave_hold() { unsupervise; }
+
+# No version is active any more, and bin/disable never ends by itself.
+world_disable() {
+	world_launch
+	printf '#!/bin/sh\ntrap "" TERM\nsh -c "sleep 100000; :" "%s/hook" &\nwhile :; do sleep 0.1; done\n' "$W" \
+		>"$W/app/installs/app_1/bin/disable"
+	chmod 755 "$W/app/installs/app_1/bin/disable"
+	settled || return
+	put clusters/app/c/deploy_config "{\"basedir\": \"$W/app\", \"hook_timeout\": \"100ms\"}"
+	config 1=prep 2=prep
+}
+enter_disable() { supervise; await_old app; }
+command_disable() { setlive; }
+good_disable() {
+	[ -e "$W/stage/app/down" ] || echo "it would be started at boot"
+	! running app >/dev/null || echo "it still runs"
+	! grep -qsaF "$W/hook" /proc/[0-9]*/cmdline || echo "there are still processes of bin/disable"
+}
+leave_disable() { unsupervise; }
 
 # ---- pp-port-firewall ----
 

@@ -48,6 +48,7 @@ elsewhere ip addr add 10.9.0.3/24 dev other0
 elsewhere ip addr add fd09::2/64 dev other0 nodad
 elsewhere ip addr add fd09::3/64 dev other0 nodad
 elsewhere ip link set other0 up
+elsewhere ip link set lo up
 start serve "$packets" serve 22 2222 8001 8002 8003 8004 8005
 
 # try WANT tcp|udp ADDRESS PORT SOURCE DESC: from elsewhere. What answers does so at once, but a busy machine may be late.
@@ -133,9 +134,9 @@ for address in 127.0.0.1 ::1; do
 	is "$("$packets" try tcp $address 8004 5000)" open "policy drop: the node reaches itself on $address"
 done
 # What the node begins is answered; neighbours are found anew.
-elsewhere "$packets" serve 9001 >"$T/serve2.log" 2>&1 &
-adopt $!
-wait_for 5 elsewhere "$packets" try tcp ::1 9001 1000
+start serve2 nsenter -t "$others" -n "$packets" serve 9001
+listens() { elsewhere "$packets" try tcp ::1 9001 1000 | grep -q open; }
+wait_for 20 listens
 is "$("$packets" try tcp fd09::2 9001 5000)" open "policy drop: what the node asks is answered"
 is "$("$packets" try udp 10.9.0.2 9001 5000)" open "policy drop: by UDP too"
 ip neigh flush dev node0

@@ -1,7 +1,101 @@
 #!/bin/bash
-# The README's agent, as it is printed there, builds and does what the text says.
+# What the READMEs print does what they say.
+#
+#	t/it/readme.sh [AGENT...]      only the sessions of these agents
+#
+# The first block of agents/<agent>/README.md, indented or between "```sh" and "```", is a session that a newcomer
+# can paste: it is run as it stands, but for /tmp/try, which is a directory of the test. Every command has to
+# succeed (one that is meant to fail is written `! pp-x --once`), and what stands behind "# =>" must appear
+# in the output, in this order. `<!-- needs: runsvdir root -->` anywhere in the file names what a
+# machine may not have: programs, and the word root.
+#
+# The agent that the README at the top has for writing one builds, and works.
 set -u
 . "$(dirname "$0")/../lib.sh"
+
+# ---- sessions ----
+
+# session README: the first indented block, without its indentation, or what stands between "```sh" and "```".
+session() {
+	awk '!inside && /^```sh$/ { fenced = 1; next }
+		fenced && /^```$/ { exit }
+		fenced { print; next }
+		/^    / { inside = 1; print substr($0, 5); next }
+		inside && /^$/ { print; next }
+		inside { exit }' "$1"
+}
+
+# lacks README: what it needs and is not there; nothing when all is.
+lacks() {
+	local need
+	for need in $(sed -n 's/^<!-- needs: \(.*\) -->$/\1/p' "$1"); do
+		case $need in
+		root) [ "$EUID" = 0 ] || { echo "it needs root"; return; };;
+		*) have "$need" || { echo "$need is not on PATH"; return; };;
+		esac
+	done
+}
+
+# In the order of the text; says which is missing.
+promises_kept() {
+	local said=$2 promise
+	while IFS= read -r promise; do
+		[[ $said == *"$promise"* ]] || { echo "not said: $promise"; return 1; }
+		said=${said#*"$promise"}
+	done < <(sed -n 's/.*# => //p' "$1")
+}
+
+# run_session AGENT: leaves "ok" or what is wrong in $T/AGENT.result.
+run_session() {
+	local agent=$1 try=$T/$1.try text=$T/$1.session
+	mkdir -p "$try"
+	session "$ROOT/agents/$agent/README.md" | sed "s|/tmp/try|$try|g" >"$text"
+	# Monitor mode: a pasted session has jobs. Its directory may be anywhere.
+	if ! (cd "$try" && timeout 90 bash -em "$text") >"$T/$agent.said" 2>&1 </dev/null; then
+		echo "a command failed:" >"$T/$agent.result"
+	elif ! promises_kept "$text" "$(cat "$T/$agent.said")" >"$T/$agent.result"; then
+		:
+	else
+		echo ok >"$T/$agent.result"
+		return
+	fi
+	tail -n 30 "$T/$agent.said" >>"$T/$agent.result"
+}
+
+sessions() {
+	local agent why readme running=()
+	for agent; do
+		readme=$ROOT/agents/$agent/README.md
+		why=$(lacks "$readme")
+		if [ -z "$(session "$readme")" ]; then
+			not_ok "$agent: its README has a session"
+		elif [ -n "$why" ]; then
+			skip "$agent: the session of its README" "$why"
+		else
+			run_session "$agent" &
+			running+=("$agent:$!")
+		fi
+	done
+	for agent in "${running[@]}"; do
+		wait "${agent#*:}"
+		agent=${agent%:*}
+		if [ "$(cat "$T/$agent.result")" = ok ]; then
+			ok "$agent: the session of its README does what it says"
+		else
+			not_ok "$agent: the session of its README does what it says" "$(cat "$T/$agent.result")"
+		fi
+	done
+}
+
+if [ $# != 0 ]; then
+	sessions "$@"
+	done_testing
+fi
+agents=()
+for agent in "$ROOT"/agents/*/README.md; do agents+=("$(basename "$(dirname "$agent")")"); done
+sessions "${agents[@]}"
+
+# ---- an agent of one's own ----
 
 # block N: the Nth C block of the README.
 block() { awk -v want="$1" '/^```c$/ { n++; inside = n == want; next } /^```$/ { inside = 0 } inside' "$ROOT/README.md"; }

@@ -1,0 +1,3 @@
+#!/bin/bash
+# A short one of t/fault/rollout: agents, reporters and their ways to the store fail while versions roll.
+FAULT_ROUNDS=${FAULT_ROUNDS:-40} exec "$(dirname "$0")/../fault/rollout"
