@@ -297,6 +297,7 @@ try_session() {
 	awk '/^    / { sub(/^    /, ""); print }' "$ROOT/agents/health-reporter/README.md" | sed "s|/tmp/try|$T/try|g" >"$T/session"
 	run bash -eum "$T/session"
 	is "$status" 0 "the README's session runs to its end"
+	[ "$status" = 0 ] || diag "$errors"
 	# Everything that it showed, in order.
 	unlike "$output" '(^|[^/])reality/health/' "... which is gone at the end"
 	is "$(grep -oE '"state": "[a-z]*"' <<<"$output" | tr -d '\n')" '"state": "healthy""state": "unhealthy"' "... and shows what it says"
