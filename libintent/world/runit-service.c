@@ -344,8 +344,7 @@ static void look(const struct intent_site *site, const char *service, struct int
 	struct intent__runit_status status;
 	struct intent_error ignored;
 
-	*ret = (struct intent__seen){ .stays_down = !down || !access(down, F_OK),
-				      .down = true, .ended = true };
+	*ret = (struct intent__seen){ .stays_down = !down || !access(down, F_OK), .ended = true };
 	ret->want_up = !ret->stays_down;
 	ret->supervised = directory && intent__runit_is_supervised(directory);
 	if (!ret->supervised || intent__runit_status_read(directory, &status, &ignored))
@@ -353,8 +352,7 @@ static void look(const struct intent_site *site, const char *service, struct int
 	ret->want_up = status.want_up || (!ret->stays_down && ended && !access(ended, F_OK));
 	ret->running = status.state == INTENT__RUNIT_RUN;
 	ret->pid = status.pid;
-	ret->down = !status.pid && status.state == INTENT__RUNIT_DOWN;
-	ret->ended = ret->down && !status.want_up;
+	ret->ended = !status.pid && status.state == INTENT__RUNIT_DOWN && !status.want_up;
 }
 
 static int tell(const struct intent_site *site, const char *service, enum intent__command command,

@@ -42,8 +42,8 @@ struct intent__seen {
 	bool want_up;
 	bool stays_down;   /* it is not started at boot */
 	bool running;      /* its own program runs */
-	bool down;         /* nothing of it is left, its finish script included */
-	bool ended;        /* ... and it stays so until somebody starts it */
+	/* Nothing of it is left, its finish script included, and so it stays until somebody starts it. */
+	bool ended;
 	pid_t pid;         /* 0: none */
 };
 

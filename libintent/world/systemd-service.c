@@ -228,7 +228,6 @@ static void look(const struct intent_site *site, const char *service, struct int
 	ret->running = unit.pid && unit.state != INTENT__UNIT_ACTIVATING;
 	ret->pid = unit.pid;
 	ret->ended = unit.state == INTENT__UNIT_INACTIVE && !unit.has_job;
-	ret->down = ret->ended || unit.state == INTENT__UNIT_RESTARTING;
 	ret->want_up = unit.state == INTENT__UNIT_INACTIVE ?
 		unit.has_job || (!ret->stays_down && ended && !access(ended, F_OK)) :
 		unit.state != INTENT__UNIT_DEACTIVATING || !unit.has_job;
