@@ -82,7 +82,7 @@ make_world() {
 	install web "exec $BUILD_DIR/t/it/setlive-http $port $W/answer"
 	install port "exec $BUILD_DIR/t/it/setlive-http $listening $W/answer"
 	install crash 'echo no database at db1; exit 3'
-	install hang 'exec sleep 1000' "test -e $W/hang.good || exec sleep 98765"
+	install hang 'exec sleep 1000' "test -e $W/hang.good || exec sleep 7$$.98765"
 	install flap 'exec sleep 1000' "test ! -e $W/flap.bad"
 	touch "$W/hang.good"
 	for app in $apps; do intend "$app" prep; done
@@ -165,7 +165,7 @@ try_checks() {
 	becomes "${as}a check that hangs is a failed check" hang unhealthy
 	touch "$W/hang.good"
 	becomes "$as... until it answers" hang healthy
-	refute "$as... and what hung is gone" grep -qsaF 98765 /proc/[0-9]*/cmdline
+	refute "$as... and what hung is gone" grep -qsaF "7$$.98765" /proc/[0-9]*/cmdline
 }
 
 try_crash_loop() {
