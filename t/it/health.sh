@@ -133,6 +133,23 @@ try_running() {
 	is "$(revision)" "$revision" "${as}nothing is written while nothing changes"
 }
 
+# The reporter was there first: the service that comes is seen at once, not at the next look at everything.
+try_latecomer() {
+	STORE=dir:$T/late/store W=$T/late
+	as="a service that comes later: "
+	mkdir -p "$W"
+	ppctl --node n1 init "$STORE" >/dev/null 2>&1
+	install late 'exec sleep 1000'
+	intend late active
+	reporter reporter5 --check-interval 10s
+	check "${as}it is named, and nothing is there" wait_for 20 grep -q 'Checking spec for late' "$T/reporter5.log"
+	start_runsvdir "$W/service"
+	setlive
+	if wait_for 20 says late healthy; then ok "${as}it is reported"; else
+		not_ok "${as}it is reported" "$(tail -n 5 "$T/reporter5.log")"
+	fi
+}
+
 try_checks() {
 	printf 'HTTP/1.1 503 No\r\n\r\n' >"$W/answer"
 	becomes "${as}http answers 503: unhealthy" web unhealthy
@@ -311,5 +328,5 @@ else
 	STORE=dir:$T/dir/store
 fi
 scenario
-case $STORE in dir:*) try_session;; esac
+case $STORE in dir:*) try_session; try_latecomer;; esac
 done_testing
