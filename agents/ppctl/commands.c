@@ -125,7 +125,7 @@ const struct ppctl_command ppctl_commands[] = {
 	{"unhold", "[APP]", "take a hold back", "As hold, which says on what.", cluster_options, 0,
 	 1, ppctl_unhold},
 	{"status", "[APP]", "intent beside reality, one line for an application on a node",
-	 "Shows this node if it is in the store, else all. Exit status: 0 all converged, "
+	 "Shows this node if it runs what is asked for, else all. Exit status: 0 all converged, "
 	 "100 something is blocked, 111 something else is not converged.",
 	 status_options, 0, 1, ppctl_status},
 	{"rollout retry", "APP", "try a version that failed once more",

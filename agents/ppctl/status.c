@@ -192,18 +192,24 @@ static int follow(struct shown *shown, struct intent_error *err)
 	return shown->deadline ? status_of(shown, shown->last) : 0;
 }
 
-/* This node when it is in the store, else all; --all and --node say otherwise. */
-static const char *choose_node(struct ppctl *ctl, const struct intent_snapshot *snapshot)
+/* This node when it runs what is asked for, else all; --all, --node and --cluster say otherwise. */
+static const char *choose_node(struct ppctl *ctl, const struct intent_snapshot *snapshot, const char *app)
 {
 	intent_free_auto char *prefix = intent_format("nodes/%s/", ctl->node);
+	intent_free_auto char *key = intent_format("nodes/%s/%s", ctl->node, app ? app : "");
 	size_t count = 0;
+
 	if (ppctl_flag(ctl, "all"))
 		return NULL;
 	if (ppctl_option(ctl, "node"))
 		return ctl->node;
-	if (prefix)
-		intent_snapshot_range(snapshot, prefix, &count);
-	return count ? ctl->node : NULL;
+	if (!prefix || !key || ppctl_option(ctl, "cluster"))
+		return NULL;
+	if (app)
+		return intent_snapshot_find(snapshot, key) ? ctl->node : NULL;
+	/* Its marker alone says nothing about it. */
+	intent_snapshot_range(snapshot, prefix, &count);
+	return count > (intent_snapshot_find(snapshot, prefix) != NULL) ? ctl->node : NULL;
 }
 
 int ppctl_status(struct ppctl *ctl, struct intent_error *err)
@@ -223,7 +229,7 @@ int ppctl_status(struct ppctl *ctl, struct intent_error *err)
 
 	if (code)
 		return code;
-	shown.node = choose_node(ctl, snapshot);
+	shown.node = choose_node(ctl, snapshot, shown.app);
 	shown.terminal = ppctl_columns() && !shown.json;
 	shown.deadline = wait ? intent_time_monotonic() + wait : 0;
 	if (shown.watching || wait) {

@@ -1,9 +1,13 @@
 #include <errno.h>
 #include "locks.h"
 
-#define TTL_MS 60000
-#define BEAT_MS 15000
-#define LOST_MS (TTL_MS * 2 / 3) /* others may have it after TTL_MS: what runs must have been told by then */
+/*
+ * Others may have the lock after TTL_MS: what runs must have been told before. A renewal that is sent right
+ * before LOST_MS may take the store's 30 seconds until it fails.
+ */
+#define TTL_MS 120000
+#define BEAT_MS 20000
+#define LOST_MS (TTL_MS * 2 / 3)
 
 struct applier_locks {
 	struct intent_store *store; /* borrowed */

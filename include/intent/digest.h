@@ -21,6 +21,9 @@ struct intent_digest *intent_digest_free(struct intent_digest *digest); /* takes
 /* SHA-256 of a string of bytes as 64 hex digits. */
 void intent_sha256_hex(const void *bytes, size_t count, char out[65]);
 
+/* HMAC-SHA-256 (RFC 2104). */
+void intent_hmac_sha256(const void *key, size_t key_length, const void *bytes, size_t count, unsigned char out[32]);
+
 /* SHA-256 of a document's canonical form as 64 hex digits: its identity. */
 void intent_json_digest(const json_t *json, char out[65]);
 

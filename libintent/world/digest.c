@@ -1,4 +1,5 @@
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <intent/digest.h>
 
 struct intent_digest {
@@ -47,6 +48,13 @@ void intent_sha256_hex(const void *bytes, size_t count, char out[65])
 
 	EVP_Digest(bytes, count, md, &size, EVP_sha256(), NULL);
 	intent_hex(out, md, 32);
+}
+
+void intent_hmac_sha256(const void *key, size_t key_length, const void *bytes, size_t count, unsigned char out[32])
+{
+	unsigned size = 0;
+
+	HMAC(EVP_sha256(), key, (int)key_length, bytes, count, out, &size);
 }
 
 void intent_json_digest(const json_t *json, char out[65])

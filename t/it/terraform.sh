@@ -298,6 +298,24 @@ once
 is "$status $(applies)" "0 1" "... then applied"
 is "$(ppctl ls locks)" "" "... and no lock is left"
 
+# ---- on a server: the locks hang on a session that is renewed ----
+if start_etcd; then
+	directory=$PP_STORE PP_STORE=$ETCD_URL
+	fresh
+	begin
+	run ppctl lock ls
+	like "$output" 'locks/stack/prod/net +terraform-applier@n1 +since' "etcd: the lock of an apply and its holder are to be seen"
+	kill -KILL "$apply"
+	is_open() { [ "$(member reason)" = ApplyOutcomeUnknown ]; }
+	check "etcd: an apply that is killed is reported" wait_for 10 is_open
+	run ppctl lock ls
+	is "$output" "" "etcd: ... and its lock is free"
+	stop "$agent"
+	PP_STORE=$directory
+else
+	skip "etcd: the lock of an apply and its holder are to be seen" "etcd is not on PATH"
+fi
+
 # ---- how often it is planned ----
 fresh
 plan stub.one:delete:1 >"$stub/plan.json"
