@@ -110,6 +110,9 @@ static void look_at_services(struct intent_round *round, struct sight *sight)
 	sight->up_ms = INT64_MAX;
 	if (intent_service_list(sight->site, &names, &sight->unseen))
 		return;
+	/* Its first service appears there; each wakes us itself from then on. */
+	if (!json_array_size(names))
+		intent_round_watch(round, sight->site->stage);
 	json_array_foreach(names, i, item)
 		if (look_at_service(round, sight, json_string_value(item), &err))
 			sight->unseen = err;

@@ -1,6 +1,6 @@
 /*
- * Least privilege: the runner talks to the network and parses what comes from there, but starts nothing, owns nothing and
- * writes in a few places only; rounds keep the capabilities that their agent names.
+ * Least privilege: the runner talks to the network and parses what comes from there, but starts nothing, owns
+ * nothing and writes in a few places only; rounds keep the capabilities that their agent names.
  */
 #include <errno.h>
 #include <linux/capability.h>
@@ -74,7 +74,8 @@ static int confine_files(const struct intent__context *context, const struct int
 	/* The store's parent: the store may be put back after it was moved away. */
 	intent_free_auto char *store = intent_starts_with(context->store_url, "dir:") ?
 		parent_of(context->store_url + strlen("dir:")) : NULL;
-	intent_free_auto char *socket = intent_starts_with(listen, "unix:") ? parent_of(listen + strlen("unix:")) : NULL;
+	intent_free_auto char *socket = intent_starts_with(listen, "unix:") ?
+		parent_of(listen + strlen("unix:")) : NULL;
 	const char *writable[6] = {"/dev/null", context->state_dir};
 	size_t count = 2;
 	int abi = 0, code;
@@ -86,8 +87,8 @@ static int confine_files(const struct intent__context *context, const struct int
 	writable[count] = NULL;
 	code = intent_confine_files(writable, notify && *notify == '@', &abi, err);
 	if (!code)
-		intent_log(INTENT_DEBUG, NULL, "Landlock, ABI %d: writes below %s%s%s%s%s only", abi, context->state_dir,
-			   store ? ", " : "", store ? store : "", socket ? ", " : "", socket ? socket : "");
+		intent_log(INTENT_DEBUG, NULL, "Landlock, ABI %d: writes below %s%s%s%s%s only", abi,
+			   context->state_dir, store ? ", " : "", store ? store : "", socket ? ", " : "", socket ? socket : "");
 	return code;
 }
 
@@ -105,5 +106,6 @@ void intent__confine_runner(const struct intent__context *context, const struct 
 	note(&lacks, "Landlock", confine_files(context, settings, &err), &err);
 	note(&lacks, "seccomp", intent_confine_calls(INTENT_CALLS_LOOP, &err), &err);
 	if (lacks.length)
-		intent_log(INTENT_INFO, NULL, "This kernel has no %s: the agent goes on without", intent_text_str(&lacks));
+		intent_log(INTENT_INFO, NULL, "This kernel has no %s: the agent goes on without",
+			   intent_text_str(&lacks));
 }

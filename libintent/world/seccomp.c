@@ -103,7 +103,9 @@ static int refuse_typing(scmp_filter_ctx filter)
 {
 	int code = refuse(filter, EPERM, SCMP_SYS(ioctl), ARGUMENT(1, SCMP_CMP_MASKED_EQ, 0xffffffff, TIOCSTI));
 
-	return code ? code : refuse(filter, EPERM, SCMP_SYS(ioctl), ARGUMENT(1, SCMP_CMP_MASKED_EQ, 0xffffffff, TIOCLINUX));
+	if (!code)
+		code = refuse(filter, EPERM, SCMP_SYS(ioctl), ARGUMENT(1, SCMP_CMP_MASKED_EQ, 0xffffffff, TIOCLINUX));
+	return code;
 }
 
 /* Threads yes (a resolver's), processes no; what clone3() is asked for cannot be seen, and glibc falls back. */
@@ -112,9 +114,12 @@ static int refuse_processes(scmp_filter_ctx filter)
 	int code = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
 
 	if (!code || code == -EDOM)
-		code = refuse(filter, EPERM, SCMP_SYS(clone), ARGUMENT(CLONE_FLAGS, SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
+		code = refuse(filter, EPERM, SCMP_SYS(clone),
+			      ARGUMENT(CLONE_FLAGS, SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
 	/* abort() is fine. */
-	return code ? code : refuse(filter, EPERM, SCMP_SYS(tgkill), ARGUMENT(0, SCMP_CMP_NE, (scmp_datum_t)getpid(), 0));
+	if (!code)
+		code = refuse(filter, EPERM, SCMP_SYS(tgkill), ARGUMENT(0, SCMP_CMP_NE, (scmp_datum_t)getpid(), 0));
+	return code;
 }
 
 /* Of sockets those that stores, supervisors and resolvers are reached by. */
@@ -137,14 +142,16 @@ static int refuse_writing(scmp_filter_ctx filter)
 	for (size_t i = 0; i < sizeof(flags) / sizeof(*flags) && !code; i++) {
 		code = refuse(filter, EPERM, SCMP_SYS(open), ARGUMENT(1, SCMP_CMP_MASKED_EQ, flags[i], flags[i]));
 		if (!code)
-			code = refuse(filter, EPERM, SCMP_SYS(openat), ARGUMENT(2, SCMP_CMP_MASKED_EQ, flags[i], flags[i]));
+			code = refuse(filter, EPERM, SCMP_SYS(openat),
+				      ARGUMENT(2, SCMP_CMP_MASKED_EQ, flags[i], flags[i]));
 	}
 	return code;
 }
 
 /* By kind, what a list of calls alone cannot say. */
 static const struct { unsigned kinds; int (*add)(scmp_filter_ctx filter); } special[] = {
-	{EVERY, refuse_typing}, {NETWORK | LOOP, refuse_processes}, {NETWORK | LOOP, refuse_families}, {NETWORK, refuse_writing},
+	{EVERY, refuse_typing}, {NETWORK | LOOP, refuse_processes}, {NETWORK | LOOP, refuse_families},
+	{NETWORK, refuse_writing},
 };
 
 static int fill(scmp_filter_ctx filter, unsigned bit)

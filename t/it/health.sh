@@ -82,7 +82,7 @@ make_world() {
 	install web "exec $BUILD_DIR/t/it/setlive-http $port $W/answer"
 	install port "exec $BUILD_DIR/t/it/setlive-http $listening $W/answer"
 	install crash 'echo no database at db1; exit 3'
-	install hang 'exec sleep 1000' "test -e $W/hang.good || exec sleep 98765"
+	install hang 'exec sleep 1000' "test -e $W/hang.good || exec sleep 7$$.98765"
 	install flap 'exec sleep 1000' "test ! -e $W/flap.bad"
 	touch "$W/hang.good"
 	for app in $apps; do intend "$app" prep; done
@@ -133,6 +133,23 @@ try_running() {
 	is "$(revision)" "$revision" "${as}nothing is written while nothing changes"
 }
 
+# The reporter was there first: the service that comes is seen at once, not at the next look at everything.
+try_latecomer() {
+	STORE=dir:$T/late/store W=$T/late
+	as="a service that comes later: "
+	mkdir -p "$W"
+	ppctl --node n1 init "$STORE" >/dev/null 2>&1
+	install late 'exec sleep 1000'
+	intend late active
+	reporter reporter5 --check-interval 10s
+	check "${as}it is named, and nothing is there" wait_for 20 grep -q 'Checking spec for late' "$T/reporter5.log"
+	start_runsvdir "$W/service"
+	setlive
+	if wait_for 20 says late healthy; then ok "${as}it is reported"; else
+		not_ok "${as}it is reported" "$(tail -n 5 "$T/reporter5.log")"
+	fi
+}
+
 try_checks() {
 	printf 'HTTP/1.1 503 No\r\n\r\n' >"$W/answer"
 	becomes "${as}http answers 503: unhealthy" web unhealthy
@@ -148,7 +165,7 @@ try_checks() {
 	becomes "${as}a check that hangs is a failed check" hang unhealthy
 	touch "$W/hang.good"
 	becomes "$as... until it answers" hang healthy
-	refute "$as... and what hung is gone" grep -qsaF 98765 /proc/[0-9]*/cmdline
+	refute "$as... and what hung is gone" grep -qsaF "7$$.98765" /proc/[0-9]*/cmdline
 }
 
 try_crash_loop() {
@@ -311,5 +328,5 @@ else
 	STORE=dir:$T/dir/store
 fi
 scenario
-case $STORE in dir:*) try_session;; esac
+case $STORE in dir:*) try_session; try_latecomer;; esac
 done_testing

@@ -50,7 +50,7 @@ has_status() { as_root ppctl get reality/status/preparer/n1/hello | grep -q '"st
 consul_acl() {
 	engine=consul
 	as_root() { env PP_STORE="$CONSUL_URL" CONSUL_HTTP_TOKEN=root-token "$@"; }
-	local rules token body
+	local rules token body operator
 	CONSUL_HCL='acl { enabled = true default_policy = "deny" tokens { master = "root-token" agent = "root-token" } }' \
 		start_consul consul || { not_ok "consul with ACLs starts"; return; }
 	rules=$(sed 's/NODE/n1/g; s/#.*//' "$ROOT/contrib/policies/consul-agent.hcl" | sed 's/session "n1"/session "consul"/' |
@@ -60,7 +60,14 @@ consul_acl() {
 	body=$(http PUT "$CONSUL_PORT" /v1/acl/token '{"Policies": [{"Name": "n1"}]}' 'X-Consul-Token: root-token')
 	token=$(sed -n 's/.*"SecretID": *"\([^"]*\)".*/\1/p' <<<"$body")
 	like "$token" '^[0-9a-f-]{36}$' "consul: the policy makes a token"
-	check "consul: an operator writes intent" write_intent as_root
+	rules=$(sed 's/#.*//' "$ROOT/contrib/policies/consul-operator.hcl" | tr '\n\t' '  ' | sed 's/"/\\"/g')
+	http PUT "$CONSUL_PORT" /v1/acl/policy "{\"Name\": \"operator\", \"Rules\": \"$rules\"}" 'X-Consul-Token: root-token' >/dev/null ||
+		not_ok "consul takes the operator's policy" "$rules"
+	operator=$(http PUT "$CONSUL_PORT" /v1/acl/token '{"Policies": [{"Name": "operator"}]}' 'X-Consul-Token: root-token' |
+		sed -n 's/.*"SecretID": *"\([^"]*\)".*/\1/p')
+	check "consul: an operator writes intent" write_intent env PP_STORE="$CONSUL_URL" CONSUL_HTTP_TOKEN="$operator"
+	refute "consul: ... and no facts" env PP_STORE="$CONSUL_URL" CONSUL_HTTP_TOKEN="$operator" \
+		ppctl put --force reality/health/hello/live/n1 '{"state": "healthy"}'
 	check "consul: another node's intent" as_root ppctl put --force nodes/n2/hello '{"cluster": "secret"}'
 	try env PP_STORE="$CONSUL_URL" CONSUL_HTTP_TOKEN="$token"
 }

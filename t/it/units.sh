@@ -12,17 +12,11 @@ verify() {
 	[ -z "$said" ] || { echo "$said"; return 1; }
 }
 
-# In tenths, as systemd-analyze counts for its threshold.
-security() { systemd-analyze security --offline=true --threshold="$2" "$1"; }
-
 if have systemd-analyze; then
 	for unit in "$units"/*.service; do
 		check "systemd takes ${unit##*/}" verify "$unit"
 	done
-	check "pp-preparer.service is exposed by 2.8 at most" security "$units/pp-preparer.service" 28
-	check "pp-setlive.service is exposed by 3.0 at most" security "$units/pp-setlive.service" 30
-	check "pp-port-firewall.service is exposed by 2.1 at most" security "$units/pp-port-firewall.service" 21
-	check "pp-terraform-applier.service is exposed by 1.5 at most" security "$units/pp-terraform-applier.service" 15
+	check "the units leave no more of root's power than they must" "$ROOT/t/lint" units
 else
 	skip "systemd takes the units" "systemd-analyze is not on PATH"
 fi

@@ -21,7 +21,8 @@
  * past its verification: who breaks another one is on his own). A pause is an agent, a reporter or a message
  * that takes no step while others do. A missing fact and a bad one are the same to every decision
  * (t/unit/slots.c), so they are one here. Nodes are interchangeable, so states are told apart only up to
- * their order.
+ * their order. Left out is time: a good version is healthy as soon as it runs, and nothing that depends on how long
+ * something takes is looked at; t/fault/rollout is for that.
  *
  * What must hold. A node is *lost to an agent* from when its agent stops a healthy service until it is healthy
  * again, whatever happens to it in between. One whose service dies by itself while it is healthy is *lost to a
