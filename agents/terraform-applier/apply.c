@@ -52,7 +52,7 @@ static int judge(struct applier *applier, const struct applier_terraform *run, c
 		return intent_fail(err, INTENT_EOUTCOME, "terraform apply was killed by signal %d: what it made is not known",
 				   WTERMSIG(run->status));
 	/* It came to its own end and wrote its state: whatever is left to do, the next plan says so. */
-	if (!code && !run->status && record_applied(applier, approval, err) < 0)
+	if (!run->status && record_applied(applier, approval, err) < 0)
 		return err->code;
 	if (applier__remove(applier, "pending", &aside) < 0) {
 		*err = aside;
@@ -102,13 +102,12 @@ static int run_apply(struct applier *applier, int plan_fd, const json_t *args, s
 		return err->code;
 	applier__begin(applier, "apply");
 	code = applier__run(&run, err);
-	/* It never began. */
-	if (code && code != INTENT_ESTALE && code != INTENT_ETIMEOUT) {
+	if (!code || code == INTENT_ESTALE || code == INTENT_ETIMEOUT) {
+		code = judge(applier, &run, approval, code, err);
+	} else if (code == INTENT_EABSENT) { /* it never began; of any other trouble that is not sure */
 		struct intent_error ignored;
 
 		applier__remove(applier, "pending", &ignored);
-	} else {
-		code = judge(applier, &run, approval, code, err);
 	}
 	applier__run_release(&run);
 	return code;

@@ -22,21 +22,21 @@ static int64_t count(const struct look *look, const char *name)
 char *applier__counts(const json_t *summary)
 {
 	intent_text_auto struct intent_text out = INTENT_TEXT_INIT;
-	int64_t replace = intent_json_integer(summary, "replace", 0);
-	int64_t forget = intent_json_integer(summary, "forget", 0);
-	int64_t outputs = intent_json_integer(summary, "outputs", 0);
-	int64_t add = intent_json_integer(summary, "add", 0), change = intent_json_integer(summary, "change", 0);
-	int64_t destroy = intent_json_integer(summary, "destroy", 0);
+	long long replace = intent_json_integer(summary, "replace", 0);
+	long long forget = intent_json_integer(summary, "forget", 0);
+	long long outputs = intent_json_integer(summary, "outputs", 0);
+	long long add = intent_json_integer(summary, "add", 0), change = intent_json_integer(summary, "change", 0);
+	long long destroy = intent_json_integer(summary, "destroy", 0);
 
 	/* As Terraform counts: what is replaced is added and destroyed. */
-	intent_text_printf(&out, "%lld to add, %lld to change, %lld to destroy", (long long)(add + replace),
-			   (long long)change, (long long)(destroy + replace));
+	intent_text_printf(&out, "%lld to add, %lld to change, %lld to destroy", add + replace, change,
+			   destroy + replace);
 	if (replace)
-		intent_text_printf(&out, " (%lld of them replaced)", (long long)replace);
+		intent_text_printf(&out, " (%lld of them replaced)", replace);
 	if (forget)
-		intent_text_printf(&out, ", %lld to forget", (long long)forget);
+		intent_text_printf(&out, ", %lld to forget", forget);
 	if (outputs)
-		intent_text_printf(&out, ", %lld output%s", (long long)outputs, outputs == 1 ? "" : "s");
+		intent_text_printf(&out, ", %lld output%s", outputs, outputs == 1 ? "" : "s");
 	return intent_text_steal(&out);
 }
 

@@ -550,7 +550,7 @@ void intent__runner_maybe_end(struct intent__runner *runner)
 		return;
 	runner->finishing = true;
 	if (!runner->status || runner->context->dry_run) {
-		runner->ended = true;
+		on_status_done(runner);
 		return;
 	}
 	/* A store that does not answer holds up nobody's end: leases run out by themselves. */

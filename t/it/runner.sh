@@ -84,6 +84,8 @@ at_rest() { [ -z "$(rounds)" ] && sleep 0.3 && [ -z "$(rounds)" ]; }
 test_once() {
 	local as=$1 before
 	put nodes/n1/ '{}'
+	once --dry-run
+	is "$status" 0 "$as--dry-run where nothing is meant ends, too"
 	greet a hello
 	once --dry-run
 	is "$status" 2 "$as--dry-run with work: exit status 2"
