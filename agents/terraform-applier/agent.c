@@ -60,7 +60,7 @@ static json_t *basic(const char *name, const json_t *options)
 			 "node", intent_json_string(options, "node", ""), "options", json_object_get(options, "own"));
 }
 
-static int add_approval(const struct intent_snapshot *snapshot, const char *name, json_t *intent)
+static void add_approval(const struct intent_snapshot *snapshot, const char *name, json_t *intent)
 {
 	intent_free_auto char *key = intent_format("approvals/stack/%s", name);
 	const struct intent_entry *entry = key ? intent_snapshot_find(snapshot, key) : NULL;
@@ -68,16 +68,15 @@ static int add_approval(const struct intent_snapshot *snapshot, const char *name
 	json_t *approval = NULL;
 
 	if (!entry)
-		return 0;
+		return;
 	/* What cannot be understood is no consent, and hurts nothing else; it is said. */
 	if (intent_document_check(key, entry->value, entry->length, true, &approval, NULL, &err) < 0)
-		return json_object_set_new(intent, "approval_fault", json_string(err.msg));
-	if (entry->untrusted)
+		json_object_set_new(intent, "approval_fault", json_string(err.msg));
+	else if (entry->untrusted)
 		json_object_set_new(intent, "approval_fault", json_sprintf("%s can be written by others than root", key));
 	else
 		json_object_set(intent, "approval", approval);
 	json_decref(approval);
-	return 0;
 }
 
 static json_t *stack_slice(const struct intent_snapshot *snapshot, const struct intent_entry *entry, const char *name,

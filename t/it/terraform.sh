@@ -69,6 +69,13 @@ once
 is "$status" 100 "the same effect again"
 is "$(applies)" 1 "... needs another approval: each is used once"
 
+fresh
+plan stub.one:delete:1 >"$stub/plan.json"
+ppctl put --force approvals/stack/prod/net '{"plan": "all of them"}' >>"$T/ppctl.log" 2>&1
+once
+is "$status $(member reason)" "100 ApprovalRequired" "a malformed approval is none"
+like "$(member approval_fault)" 'approvals/stack/prod/net: /plan: must be' "... and is named"
+
 # ---- between plan and approval ----
 fresh
 plan stub.one:delete:1 >"$stub/plan.json"
