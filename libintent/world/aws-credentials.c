@@ -5,8 +5,8 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <intent/aws.h>
 #include <intent/file.h>
+#include "aws.h"
 
 #define METADATA "http://169.254.169.254"
 #define CONTAINERS "http://169.254.170.2"
@@ -117,8 +117,7 @@ static int from_environment(struct intent_http *http, const char *region, struct
 	return fill(ret, key_id, secret, variable("AWS_SESSION_TOKEN"), err);
 }
 
-/* A value of STS' answer, which is XML; false when it is not there. */
-static bool xml_value(const char *xml, const char *name, char *out, size_t room)
+bool intent__aws_xml_value(const char *xml, const char *name, char *out, size_t room)
 {
 	char open[64];
 	const char *start;
@@ -127,11 +126,12 @@ static bool xml_value(const char *xml, const char *name, char *out, size_t room)
 	snprintf(open, sizeof(open), "<%s>", name);
 	start = strstr(xml, open);
 	length = start ? strcspn(start + strlen(open), "<") : 0;
-	if (!length || length >= room)
-		return false;
-	memcpy(out, start + strlen(open), length);
+	if (length >= room)
+		length = 0;
+	if (length)
+		memcpy(out, start + strlen(open), length);
 	out[length] = '\0';
-	return true;
+	return length > 0;
 }
 
 static int take_sts(const struct intent_http_response *answer, struct intent_aws_credentials *ret,
@@ -142,14 +142,14 @@ static int take_sts(const struct intent_http_response *answer, struct intent_aws
 	struct intent_error ignored;
 	int code;
 
-	if (!xml_value(xml, "AccessKeyId", key_id, sizeof(key_id)) ||
-	    !xml_value(xml, "SecretAccessKey", secret, sizeof(secret)) ||
-	    !xml_value(xml, "SessionToken", token, sizeof(token)))
+	if (!intent__aws_xml_value(xml, "AccessKeyId", key_id, sizeof(key_id)) ||
+	    !intent__aws_xml_value(xml, "SecretAccessKey", secret, sizeof(secret)) ||
+	    !intent__aws_xml_value(xml, "SessionToken", token, sizeof(token)))
 		return intent_fail(err, INTENT_EMALFORMED, "AWS credentials from STS: the answer holds none");
 	code = fill(ret, key_id, secret, token, err);
 	explicit_bzero(secret, sizeof(secret));
 	explicit_bzero(token, sizeof(token));
-	if (!code && xml_value(xml, "Expiration", until, sizeof(until)))
+	if (!code && intent__aws_xml_value(xml, "Expiration", until, sizeof(until)))
 		intent_time_parse(until, &ret->expires_ms, &ignored);
 	return code;
 }

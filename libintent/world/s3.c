@@ -1,8 +1,8 @@
 /* One object of S3: where it is, a signed request, what the answer means. */
 #include <ctype.h>
 #include <errno.h>
-#include <intent/aws.h>
 #include <intent/digest.h>
+#include "aws.h"
 
 #define TIMEOUT_MS 60000
 #define STALL_MS 20000
@@ -124,28 +124,17 @@ static int send_call(struct intent_http *http, const struct call *call, const ch
 	return intent_http_perform(http, &request, ret, NULL, err);
 }
 
-/* What stands between <name> and </name> in an answer; "" when it says none. */
-static void xml_value(const char *xml, const char *name, char *out, size_t room)
-{
-	char open[64];
-	const char *start;
-
-	snprintf(open, sizeof(open), "<%s>", name);
-	start = strstr(xml, open);
-	snprintf(out, room, "%.*s", start ? (int)strcspn(start + strlen(open), "<") : 0,
-		 start ? start + strlen(open) : "");
-	intent_utf8_clean(out);
-}
-
 static int explain(const struct call *call, const struct intent_http_response *answer, struct intent_error *err)
 {
 	const struct intent_s3_object *object = call->object;
 	const char *xml = intent_text_str(&answer->body);
-	char code[64], message[160];
+	char code[64], message[256];
 	int status = answer->status;
 
-	xml_value(xml, "Code", code, sizeof(code));
-	xml_value(xml, "Message", message, sizeof(message));
+	intent__aws_xml_value(xml, "Code", code, sizeof(code));
+	intent__aws_xml_value(xml, "Message", message, sizeof(message));
+	intent_utf8_clean(code);
+	intent_utf8_clean(message);
 	if (status == 404)
 		return intent_fail(err, INTENT_EABSENT, "s3://%s/%s: %s", object->bucket, object->key,
 				   *code ? code : "does not exist");

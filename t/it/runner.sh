@@ -673,6 +673,8 @@ heal() {
 	put nodes/n1/ '{}'
 	greet a hello
 	launch
+	# The status may still be that of an agent before it.
+	wait_for 10 greets a hello
 	check "${as}converged" wait_for 10 is_in a converged
 	kill -STOP "$server"
 	sleep 1
