@@ -3,7 +3,7 @@
 # systemd runs, and health-reporter says so.
 set -u
 . "$(dirname "$0")/../lib.sh"
-mkdir -p "$T/srv/repo/hello" "$T/lib" "$T/tree/bin"
+mkdir -p "$T/srv/repo/hello" "$T/srv/bin" "$T/lib" "$T/tree/bin"
 chmod 755 "$T/srv" "$T/lib"
 # shellcheck source=t/systemd.sh
 . "$ROOT/t/systemd.sh"
@@ -19,14 +19,16 @@ inside systemctl daemon-reload
 devices=
 inside systemctl start probe 2>/dev/null || { devices=PrivateDevices=no; skip "PrivateDevices" "not in these namespaces"; }
 
-# unit NAME ARG...: as shipped, but for where the program is, whom it serves and (there is no such user here) its name.
+# unit NAME ARG...: as shipped, but for where the program is (a unit may see another /tmp, in which we may be built), whom
+# it serves and (there is no such user here) its name.
 unit() {
 	local name=$1 user
 	shift
 	cp "$ROOT/contrib/systemd/$name.service" "$T/system/"
+	cp "$BUILD_DIR/bin/$name" "$T/srv/bin/"
 	user=$(sed -n 's/^User=/User=/p' "$T/system/$name.service")
 	mkdir -p "$T/system/$name.service.d"
-	printf '%s\n' '[Unit]' DefaultDependencies=no '[Service]' ExecStart= "ExecStart=$BUILD_DIR/bin/$name $*" \
+	printf '%s\n' '[Unit]' DefaultDependencies=no '[Service]' ExecStart= "ExecStart=/srv/bin/$name $*" \
 		"Environment=PP_STORE=$store PP_NODE=n1" ${user:+User=nobody Group=nogroup} $devices \
 		>"$T/system/$name.service.d/here.conf"
 	ran=$name
