@@ -16,32 +16,16 @@
 #define DEADLINE_MS 30000
 #define STATUS_LINE_MAX 1024
 
-/* A duration as documents have it: "10s", or a number of seconds. */
-static int64_t duration(const json_t *health, const char *name, int64_t otherwise)
-{
-	const json_t *value = json_object_get(health, name);
-	struct intent_error ignored;
-	int64_t ms;
-
-	if (json_is_integer(value) && json_integer_value(value) >= 0 &&
-	    json_integer_value(value) < INT32_MAX)
-		return json_integer_value(value) * 1000;
-	if (json_is_string(value) &&
-	    !intent_duration_parse(json_string_value(value), &ms, &ignored))
-		return ms;
-	return otherwise;
-}
-
 int64_t intent_health_up(const json_t *health, int exits)
 {
 	int counted = exits < EXITS_COUNT_MAX ? exits : EXITS_COUNT_MAX;
 
-	return duration(health, "up", UP_MS) + (int64_t)counted * UP_PER_EXIT_MS;
+	return intent_json_duration(health, "up", UP_MS) + (int64_t)counted * UP_PER_EXIT_MS;
 }
 
 int64_t intent_health_deadline(const json_t *health)
 {
-	return duration(health, "deadline", DEADLINE_MS);
+	return intent_json_duration(health, "deadline", DEADLINE_MS);
 }
 
 /* ---- connections to numeric addresses, without any library's start-up cost ---- */
@@ -335,7 +319,7 @@ int intent_health_check(const json_t *health, const struct intent_health_subject
 			struct intent_error *err)
 {
 	int64_t up = intent_health_up(health, subject->exits);
-	int64_t timeout_ms = duration(health, "timeout", TIMEOUT_MS);
+	int64_t timeout_ms = intent_json_duration(health, "timeout", TIMEOUT_MS);
 	const json_t *port = json_object_get(health, "tcp"),
 		     *http = json_object_get(health, "http");
 	char has[24], needs[24];

@@ -116,16 +116,8 @@ static int set_boot_all(const struct intent_service_order *order, bool up, struc
 
 int64_t intent_service_stop_timeout(const json_t *intent)
 {
-	const json_t *own = intent_json_at(intent, "/deploy/stop_timeout");
-	struct intent_error ignored;
-	int64_t ms;
-
-	if (json_is_integer(own) && json_integer_value(own) >= 0 &&
-	    json_integer_value(own) < INT32_MAX)
-		return json_integer_value(own) * 1000;
-	if (json_is_string(own) && !intent_duration_parse(json_string_value(own), &ms, &ignored))
-		return ms;
-	return intent_json_integer(json_object_get(intent, "options"), "stop-timeout", 30000);
+	return intent_json_duration(json_object_get(intent, "deploy"), "stop_timeout",
+				    intent_json_integer(json_object_get(intent, "options"), "stop-timeout", 30000));
 }
 
 /* After they were told: time to end, then SIGKILL. */
