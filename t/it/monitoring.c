@@ -9,7 +9,7 @@
 #include <intent/json.h>
 #include <intent/option.h>
 
-#define END {NULL}
+#define END {.name = NULL}
 #define ROW(member, kind, rows) {.name = (member), .type = INTENT_JSON_##kind, .flags = INTENT_JSON_REQUIRED, .members = (rows)}
 #define MAYBE(member, kind, rows) {.name = (member), .type = INTENT_JSON_##kind, .members = (rows)}
 #define OPEN(member, rows) {.name = (member), .type = INTENT_JSON_OBJECT, .flags = INTENT_JSON_REQUIRED | INTENT_JSON_OPEN, .members = (rows)}

@@ -29,7 +29,7 @@ unit() {
 	user=$(sed -n 's/^User=/User=/p' "$T/system/$name.service")
 	mkdir -p "$T/system/$name.service.d"
 	printf '%s\n' '[Unit]' DefaultDependencies=no '[Service]' ExecStart= "ExecStart=/srv/bin/$name $*" \
-		"Environment=PP_STORE=$store PP_NODE=n1" ${user:+User=nobody Group=nogroup} $devices \
+		"Environment=PP_STORE=$store PP_NODE=n1 ASAN_OPTIONS=${ASAN_OPTIONS:-}" ${user:+User=nobody Group=nogroup} $devices \
 		>"$T/system/$name.service.d/here.conf"
 	ran=$name
 }
