@@ -27,7 +27,7 @@ scan=$BUILD_DIR/t/fault/scan
 state_of() {
 	"$tree" -x '*/supervise' -x 'app/logs/*/*' -x store/.intent/revision \
 		-d 'store/*' -x state/snapshot.json -x state/removals.json -x 'stage/*/exit*' \
-		-x store/.intent/sessions -x store/reality/health \
+		-x store/.intent/sessions -x store/reality/health -x app/1 -x app/2 \
 		-j since -j installed -j next_attempt -j attempts -j at -j fence -j failed_at -j exits -j disable "$W"
 }
 
@@ -236,8 +236,8 @@ hooks() {
 		chmod 755 "$W/app/installs/app_$1/bin/$hook"
 	done
 }
-# It is in the state that this hook of a version makes.
-hooked() { [ "$(cat "$W/app/$1" 2>/dev/null)" = "$2" ] || echo "bin/$2 of version $1 was not the last to run"; }
+# It is in the state that this hook of a version makes; a hook that finds no room itself fails, which stops nobody.
+hooked() { [[ ${mode:-} == full* ]] || [ "$(cat "$W/app/$1" 2>/dev/null)" = "$2" ] || echo "bin/$2 of version $1 was not the last to run"; }
 
 # What reporters of three nodes publish, for as long as they run.
 report() {
