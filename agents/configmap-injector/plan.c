@@ -131,7 +131,7 @@ static int give_up_all(struct look *look, bool all, const char *why)
 /* "HOST, PORT change, OLD goes" */
 static char *differences(const json_t *is, const json_t *wanted)
 {
-	intent_text_auto struct intent_text words = INTENT_TEXT_INIT, gone = INTENT_TEXT_INIT;
+	intent_text_auto struct intent_text words = INTENT_TEXT_INIT;
 	const char **keys = sorted(wanted), **had = sorted(is);
 	int named = 0;
 
