@@ -4,6 +4,7 @@
 #include <intent/child.h>
 #include <intent/digest.h>
 #include <intent/documents.h>
+#include <intent/envdir.h>
 #include <intent/file.h>
 #include <intent/health.h>
 #include <intent/http.h>

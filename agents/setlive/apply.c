@@ -345,13 +345,14 @@ static int apply_start(struct intent_round *round, const json_t *action, struct 
 		&doing, names,
 		intent_json_integer(json_object_get(intent, "options"), "supervise-timeout", 10000));
 	int code = intent_services_start(&order, json_object_get(args, "wanted"), err);
-	if (code == INTENT_EUNSUPERVISED)
-		json_array_foreach((json_t *)(uintptr_t)names, i, item) {
-			intent_free_auto char *path = intent_service_watch_path(&site, json_string_value(item));
+	if (code != INTENT_EUNSUPERVISED)
+		return code;
+	json_array_foreach((json_t *)(uintptr_t)names, i, item) {
+		intent_free_auto char *path = intent_service_watch_path(&site, json_string_value(item));
 
-			if (path)
-				intent_round_watch(round, path);
-		}
+		if (path)
+			intent_round_watch(round, path);
+	}
 	return code;
 }
 

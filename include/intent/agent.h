@@ -117,6 +117,9 @@ const char *intent_round_state_dir(const struct intent_round *round);
 /* A person at a terminal, in the foreground? (progress bars) */
 bool intent_round_is_interactive(const struct intent_round *round);
 
+/* --dry-run: not even the state directory is written. */
+bool intent_round_is_dry(const struct intent_round *round);
+
 /* Wake this slice when something below or at path changes (a directory that need not exist yet). */
 void intent_round_watch(struct intent_round *round, const char *path);
 /* Look again after so long, though nothing woke the slice (a deadline in observe). */

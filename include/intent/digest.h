@@ -24,6 +24,12 @@ void intent_sha256_hex(const void *bytes, size_t count, char out[65]);
 /* HMAC-SHA-256 (RFC 2104). */
 void intent_hmac_sha256(const void *key, size_t key_length, const void *bytes, size_t count, unsigned char out[32]);
 
+/*
+ * The secret key of a directory's digests: 32 random bytes in file `path`, mode 0600, made when it is not there. Without
+ * `create` and without the file it is a random one, for this process.
+ */
+int intent_digest_key(const char *path, bool create, unsigned char ret[32], struct intent_error *err);
+
 /* SHA-256 of a document's canonical form as 64 hex digits: its identity. */
 void intent_json_digest(const json_t *json, char out[65]);
 

@@ -47,5 +47,7 @@ const char *intent_config_active(const json_t *config);
 /* `basedir` of deploy_config with %n replaced by the node, in one spelling ("/srv//a/" is
  * "/srv/a"). Owned; NULL when there is none (containers only). */
 char *intent_deploy_basedir(const json_t *deploy, const char *node);
+/* `envdir` likewise; NULL when there is none. Owned. See envdir.h. */
+char *intent_deploy_envdir(const json_t *deploy, const char *node);
 
 #endif

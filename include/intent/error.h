@@ -45,6 +45,8 @@ enum {
 	INTENT_ENOCONFIG = -20022,   /* cluster documents not written yet */
 	INTENT_EBUSY = -20023,       /* somebody else holds the lock */
 	INTENT_EUNSUPERVISED = -20024, /* no supervisor has taken the service yet */
+	INTENT_EOUTPUT = -20025,     /* a value that is asked for is not there */
+	INTENT_EENVIRONMENT = -20026, /* the directory of a service's variables is not there */
 	/* Temporary: try again, with backoff. */
 	INTENT_EUNAVAILABLE = -20040, /* store or server unreachable, no leader */
 	INTENT_EUNKNOWN = -20041,    /* a write was sent; its outcome is unknown */
@@ -55,6 +57,7 @@ enum {
 	INTENT_ESTALE = -20046,      /* intent changed while the round ran */
 	INTENT_ECRASHED = -20047,    /* a round ended without a result */
 	INTENT_EABSENT = -20048,     /* 404 or ENOENT: it really is not there */
+	INTENT_ESOURCE = -20049,     /* where a value comes from cannot be read */
 };
 
 /* What a slice is while an error stands. */

@@ -96,6 +96,11 @@ bool intent_round_is_interactive(const struct intent_round *round)
 	return round->context->interactive;
 }
 
+bool intent_round_is_dry(const struct intent_round *round)
+{
+	return round->context->dry_run;
+}
+
 void intent_round_watch(struct intent_round *round, const char *path)
 {
 	size_t i;

@@ -173,11 +173,12 @@ const char *intent_config_active(const json_t *config)
 	return NULL;
 }
 
-char *intent_deploy_basedir(const json_t *deploy, const char *node)
+/* A member of deploy_config that is a directory, with the node's name for %n. */
+static char *directory_of(const json_t *deploy, const char *member, const char *node)
 {
 	intent_text_auto struct intent_text path = INTENT_TEXT_INIT;
-	const char *basedir = intent_json_string(deploy, "basedir", NULL);
-	for (const char *p = basedir; p && *p; p++) {
+	const char *directory = intent_json_string(deploy, member, NULL);
+	for (const char *p = directory; p && *p; p++) {
 		/* One spelling of a directory, so that two applications in it are seen. */
 		bool doubled = *p == '/' &&
 			(p[1] == '/' || !p[1] || (p[1] == '.' && (p[2] == '/' || !p[2])));
@@ -188,7 +189,17 @@ char *intent_deploy_basedir(const json_t *deploy, const char *node)
 			intent_text_add(&path, p, 1);
 		p += escape || (doubled && p[1] == '.');
 	}
-	return basedir ? intent_text_steal(&path) : NULL;
+	return directory ? intent_text_steal(&path) : NULL;
+}
+
+char *intent_deploy_basedir(const json_t *deploy, const char *node)
+{
+	return directory_of(deploy, "basedir", node);
+}
+
+char *intent_deploy_envdir(const json_t *deploy, const char *node)
+{
+	return directory_of(deploy, "envdir", node);
 }
 
 char *intent_hold_in_force(const json_t *holds, int64_t now_ms, int64_t *ret_until_ms)

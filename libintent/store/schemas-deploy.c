@@ -18,6 +18,13 @@ static const char *check_basedir(const char *string)
 		"must be a directory below /, for example /srv/app";
 }
 
+static const char *check_envdir(const char *string)
+{
+	const char *fault = check_basedir(string);
+
+	return fault && strstr(fault, "/srv/app") ? "must be a directory below /, for example /srv/app/env" : fault;
+}
+
 static const char *check_user(const char *string)
 {
 	size_t user = strcspn(string, ":");
@@ -30,7 +37,7 @@ static const char *check_user(const char *string)
 		"must be USER or USER:GROUP, with one colon" : NULL;
 }
 
-static const char *check_variable(const char *string)
+const char *intent__check_variable(const char *string)
 {
 	bool good = isalpha((unsigned char)*string) || *string == '_';
 	for (const char *p = string; *p; p++)
@@ -38,7 +45,7 @@ static const char *check_variable(const char *string)
 	return good ? NULL : "must be made of letters, digits and _ and not begin with a digit";
 }
 
-static const char *check_protocol(const char *string)
+const char *intent__check_protocol(const char *string)
 {
 	return !strcmp(string, "tcp") || !strcmp(string, "udp") ? NULL :
 		"must be \"tcp\" or \"udp\"";
@@ -77,7 +84,7 @@ static const char *check_restart(const char *string)
 		"must be \"always\", \"on-failure\" or \"never\"";
 }
 
-static const char *check_size(const char *string)
+const char *intent__check_size(const char *string)
 {
 	struct intent_error ignored;
 	int64_t bytes;
@@ -139,7 +146,7 @@ static const struct intent_json_field from_forms[] = {
 static const struct intent_json_field port_fields[] = {
 	{.name = "port", .type = INTENT_JSON_INTEGER, .flags = INTENT_JSON_REQUIRED,
 	 .min = 1, .max = 65535, .help = "the port, 1 to 65535"},
-	{.name = "protocol", .type = INTENT_JSON_STRING, .check = check_protocol,
+	{.name = "protocol", .type = INTENT_JSON_STRING, .check = intent__check_protocol,
 	 .help = "\"tcp\" (default) or \"udp\""},
 	{.name = "from", .type = INTENT_JSON_ONE_OF, .members = from_forms,
 	 .help = "an address, a network or a list of them that may connect; default: everybody"},
@@ -154,7 +161,7 @@ static const struct intent_json_field port_item[] = {
 };
 /* ---- deploy_config ---- */
 
-static const struct intent_json_field variable_item[] = {
+const struct intent_json_field intent__variable_item[] = {
 	{.name = "", .type = INTENT_JSON_STRING, .max = 32768}, END
 };
 static const struct intent_json_field log_fields[] = {
@@ -165,20 +172,20 @@ static const struct intent_json_field log_fields[] = {
 	END
 };
 
-static const struct intent_json_field size_forms[] = {
+const struct intent_json_field intent__size_forms[] = {
 	{.name = "", .type = INTENT_JSON_INTEGER, .min = 0, .max = INT64_MAX},
-	{.name = "", .type = INTENT_JSON_STRING, .check = check_size}, END
+	{.name = "", .type = INTENT_JSON_STRING, .check = intent__check_size}, END
 };
 static const struct intent_json_field limit_fields[] = {
 	{.name = "files", .type = INTENT_JSON_INTEGER, .min = 16, .max = 1 << 30,
 	 .help = "open files of one process"},
 	{.name = "processes", .type = INTENT_JSON_INTEGER, .min = 1, .max = 1 << 22,
 	 .help = "processes of its user (runit) or of the service (systemd)"},
-	{.name = "memory", .type = INTENT_JSON_ONE_OF, .members = size_forms,
+	{.name = "memory", .type = INTENT_JSON_ONE_OF, .members = intent__size_forms,
 	 .help = "memory of one process (runit) or of the service (systemd), such as \"512M\""},
-	{.name = "file_size", .type = INTENT_JSON_ONE_OF, .members = size_forms,
+	{.name = "file_size", .type = INTENT_JSON_ONE_OF, .members = intent__size_forms,
 	 .help = "size of any file it writes"},
-	{.name = "core", .type = INTENT_JSON_ONE_OF, .members = size_forms,
+	{.name = "core", .type = INTENT_JSON_ONE_OF, .members = intent__size_forms,
 	 .help = "size of a core dump"},
 	END
 };
@@ -192,8 +199,8 @@ static const struct intent_json_field deploy_fields[] = {
 	 .help = "the user (or USER:GROUP) it runs as"},
 	{.name = "health", .type = INTENT_JSON_OBJECT, .members = intent_health_fields,
 	 .help = "when the service counts as healthy"},
-	{.name = "environment", .type = INTENT_JSON_MAP, .max = 1000, .check = check_variable,
-	 .members = variable_item, .help = "environment variables of the service; no secrets"},
+	{.name = "environment", .type = INTENT_JSON_MAP, .max = 1000, .check = intent__check_variable,
+	 .members = intent__variable_item, .help = "environment variables of the service; no secrets"},
 	{.name = "log", .type = INTENT_JSON_OBJECT, .members = log_fields,
 	 .help = "how much of its output is kept"},
 	{.name = "stop_timeout", .type = INTENT_JSON_DURATION,
@@ -208,8 +215,9 @@ static const struct intent_json_field deploy_fields[] = {
 	 .help = "when it ends by itself: \"always\" (default), \"on-failure\" or \"never\""},
 	{.name = "limits", .type = INTENT_JSON_OBJECT, .members = limit_fields,
 	 .help = "resource limits of the service"},
-	{.name = "docker", .type = INTENT_JSON_OBJECT, .flags = INTENT_JSON_OPEN,
-	 .members = intent__any_item + 1, .help = "how it runs in containers"},
+	{.name = "envdir", .type = INTENT_JSON_STRING, .min = 2, .max = 1024, .check = check_envdir,
+	 .help = "a directory of which each file is a variable of the service; %n is the node's name"},
+	{.name = "docker", .type = INTENT_JSON_OBJECT, .members = intent__docker_fields, .help = "how it runs in containers"},
 	{.name = "kubernetes", .type = INTENT_JSON_OBJECT, .flags = INTENT_JSON_OPEN,
 	 .members = intent__any_item + 1, .help = "how it runs on Kubernetes"},
 	END

@@ -24,7 +24,7 @@ static const char *check_drift(const char *string)
 	return check_word(string, words, "must be \"report\" or \"apply\"");
 }
 
-static const char *check_ensure(const char *string)
+const char *intent__check_ensure(const char *string)
 {
 	static const char *const words[] = {"present", "absent", NULL};
 
@@ -88,7 +88,7 @@ static const struct intent_json_field stack_fields[] = {
 	 .help = "what is done about changes from outside: report (default) or apply"},
 	{.name = "lock", .type = INTENT_JSON_STRING, .check = intent_check_name,
 	 .help = "a world whose lock is taken too: one changer of it at a time"},
-	{.name = "ensure", .type = INTENT_JSON_STRING, .check = check_ensure,
+	{.name = "ensure", .type = INTENT_JSON_STRING, .check = intent__check_ensure,
 	 .help = "\"absent\" destroys the stack; a missing document does not"},
 	END
 };

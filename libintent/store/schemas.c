@@ -30,21 +30,10 @@ static const char *check_url(const char *string)
 	return "must begin with file:///, http:// or https://";
 }
 
-static const char *check_ensure(const char *string)
+static const char *check_image(const char *string)
 {
-	return !strcmp(string, "present") || !strcmp(string, "absent") ? NULL :
-		"must be \"present\" or \"absent\"";
-}
-
-static const char *check_capability(const char *string)
-{
-	static const char *const words[] = {
-		"deploy:runit", "deploy:docker", "deploy:kubernetes", "aws", "google"
-	};
-	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
-		if (!strcmp(string, words[i]))
-			return NULL;
-	return "must be one of deploy:runit, deploy:docker, deploy:kubernetes, aws, google";
+	return intent_utf8_is_clean(string, strlen(string)) && !strpbrk(string, " %") ? NULL :
+		"must be an image, such as registry.example.com/slug@sha256:...";
 }
 
 static const char *one_active(const json_t *versions)
@@ -59,21 +48,10 @@ static const char *one_active(const json_t *versions)
 	return active > 1 ? "has more than one active version: make all but one \"prep\"" : NULL;
 }
 
-static const char *one_source(const json_t *value)
-{
-	return !json_object_get(value, "from") == !json_object_get(value, "value") ?
-		"must have either \"from\" or \"value\"" : NULL;
-}
-
-/* ---- shared rows ---- */
-
-static const struct intent_json_field name_item[] = {
-	{.name = "", .type = INTENT_JSON_STRING, .check = intent_check_name}, END
-};
 /* ---- nodes ---- */
 
 static const struct intent_json_field marker_fields[] = {
-	{.name = "ensure", .type = INTENT_JSON_STRING, .check = check_ensure,
+	{.name = "ensure", .type = INTENT_JSON_STRING, .check = intent__check_ensure,
 	 .help = "\"absent\" retires the node: everything of ours on it is removed"},
 	{.name = "hold", .type = INTENT_JSON_ONE_OF, .members = intent__hold_forms,
 	 .help = "leave every application on this node as it is"},
@@ -103,6 +81,8 @@ static const struct intent_json_field artifact_fields[] = {
 		"otherwise it is looked for below the preparer's --repo"},
 	{.name = "sha256", .type = INTENT_JSON_STRING, .check = intent_check_sha256,
 	 .help = "SHA-256 of the archive as 64 hexadecimal digits"},
+	{.name = "image", .type = INTENT_JSON_STRING, .min = 1, .max = 1024, .check = check_image,
+	 .help = "of a container: its image, best by digest (slug@sha256:...)"},
 	END
 };
 static const struct intent_json_field artifact_item[] = DOCUMENT(artifact_fields);
@@ -126,94 +106,6 @@ static const struct intent_json_field config_fields[] = {
 	END
 };
 const struct intent_json_field intent_config_schema[] = DOCUMENT(config_fields);
-
-/* ---- worlds, resources ---- */
-
-static const struct intent_json_field capability_item[] = {
-	{.name = "", .type = INTENT_JSON_STRING, .check = check_capability}, END
-};
-static const struct intent_json_field world_fields[] = {
-	{.name = "capabilities", .type = INTENT_JSON_ARRAY, .max = 64, .members = capability_item,
-	 .help = "what can be done there: deploy:runit, deploy:docker, deploy:kubernetes, "
-		"aws, google"},
-	{.name = "resources", .type = INTENT_JSON_ARRAY, .max = 10000, .members = intent__any_item,
-	 .help = "the resources it exposes and the repositories they come from"},
-	END
-};
-static const struct intent_json_field world_schema[] = OPEN_DOCUMENT(world_fields);
-
-static const struct intent_json_field component_fields[] = {
-	{.name = "extends", .type = INTENT_JSON_STRING, .min = 1, .max = 256,
-	 .help = "the component it takes everything from that it does not say itself"},
-	{.name = "resolve", .type = INTENT_JSON_MAP, .max = 1000, .check = intent_check_name,
-	 .members = intent__any_item, .help = "environment to resolver, such as docker://redis/redis:3.2"},
-	{.name = "params", .type = INTENT_JSON_OBJECT, .flags = INTENT_JSON_OPEN,
-	 .members = intent__any_item + 1, .help = "what the resolver is given"},
-	{.name = "exports", .type = INTENT_JSON_ANY, .help = "what a consumer gets from it"},
-	END
-};
-static const struct intent_json_field component_item[] = DOCUMENT(component_fields);
-static const struct intent_json_field resource_fields[] = {
-	{.name = "inherits", .type = INTENT_JSON_ARRAY, .max = 64, .members = name_item,
-	 .help = "repositories whose components are also in this one"},
-	{.name = "components", .type = INTENT_JSON_MAP, .max = 10000, .check = intent_check_name,
-	 .members = component_item, .help = "slug to component"},
-	END
-};
-static const struct intent_json_field resource_schema[] = DOCUMENT(resource_fields);
-
-/* ---- apps ---- */
-
-static const struct intent_json_field rule_fields[] = {
-	{.name = "ref", .type = INTENT_JSON_STRING, .flags = INTENT_JSON_REQUIRED,
-	 .min = 1, .max = 512, .help = "pattern of branch or tag names, such as release-*"},
-	{.name = "recipe", .type = INTENT_JSON_STRING, .check = intent_check_name,
-	 .help = "the recipe that builds it"},
-	{.name = "world", .type = INTENT_JSON_STRING, .check = intent_check_name,
-	 .help = "the world it is deployed to"},
-	END
-};
-static const struct intent_json_field rule_item[] = OPEN_DOCUMENT(rule_fields);
-static const struct intent_json_field app_fields[] = {
-	{.name = "repo", .type = INTENT_JSON_STRING, .min = 1, .max = 2048,
-	 .help = "the repository of its source"},
-	{.name = "path", .type = INTENT_JSON_STRING, .min = 1, .max = 2048,
-	 .help = "its directory in the repository"},
-	{.name = "rules", .type = INTENT_JSON_ARRAY, .max = 1000, .members = rule_item,
-	 .help = "which branches and tags are built how and go where"},
-	{.name = "recipes", .type = INTENT_JSON_MAP, .max = 1000, .check = intent_check_name,
-	 .members = intent__any_object, .help = "name to how it is built"},
-	{.name = "pipeline", .type = INTENT_JSON_ANY,
-	 .help = "through which worlds a version is promoted, and on what conditions"},
-	{.name = "quiet_period", .type = INTENT_JSON_DURATION,
-	 .help = "how long a branch must rest before it is built"},
-	{.name = "concurrency", .type = INTENT_JSON_INTEGER, .min = 1, .max = 1000,
-	 .help = "how many builds at once"},
-	END
-};
-static const struct intent_json_field app_schema[] = OPEN_DOCUMENT(app_fields);
-
-/* ---- injections ---- */
-
-static const struct intent_json_field value_fields[] = {
-	{.name = "from", .type = INTENT_JSON_STRING, .min = 1, .max = 2048,
-	 .help = "a reference: tfstate:...#output, env:NAME or file:PATH"},
-	{.name = "value", .type = INTENT_JSON_ANY, .help = "the value itself; no secrets"},
-	END
-};
-static const struct intent_json_field value_item[] = {
-	{.name = "", .type = INTENT_JSON_OBJECT, .flags = INTENT_JSON_OPEN,
-	 .whole = one_source, .members = value_fields},
-	END
-};
-static const struct intent_json_field injection_fields[] = {
-	{.name = "values", .type = INTENT_JSON_MAP, .flags = INTENT_JSON_REQUIRED, .max = 10000,
-	 .members = value_item, .help = "name to where its value comes from"},
-	{.name = "sinks", .type = INTENT_JSON_ARRAY, .max = 64, .members = intent__any_object,
-	 .help = "where the values are put"},
-	END
-};
-static const struct intent_json_field injection_schema[] = OPEN_DOCUMENT(injection_fields);
 
 /* ---- reality ---- */
 
@@ -299,15 +191,15 @@ const struct intent_document intent_documents[] = {
 	 "versions and their state, and what developers may set", "developer, promoter"},
 	{"clusters/<app>/<cluster>/deploy_config", intent_deploy_schema,
 	 "where and as whom it runs: privileged", "operator"},
-	{"worlds/<world>", world_schema,
+	{"worlds/<world>", intent_world_schema,
 	 "a named place and what can be done there", "operator"},
-	{"resources/<repository>", resource_schema,
+	{"resources/<repository>", intent_resource_schema,
 	 "infrastructure components by name", "systems engineer"},
-	{"apps/<app>", app_schema,
+	{"apps/<app>", intent_app_schema,
 	 "where its source is, how it is built and where it goes", "developer"},
 	{"stacks/<world>/<name>", intent_stack_schema,
 	 "infrastructure that Terraform converges", "ppctl, operator"},
-	{"injections/<world>/<name>", injection_schema,
+	{"injections/<world>/<name>", intent_injection_schema,
 	 "values handed to where applications find them", "ppctl, developer"},
 	{"jobs/<world>/<name>", intent__any_object,
 	 "something to run, under its lock", "operator"},

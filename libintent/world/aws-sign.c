@@ -52,7 +52,7 @@ static int digest_request(const struct intent_aws_request *request, char ret_dig
 			  struct intent_error *err)
 {
 	intent_text_auto struct intent_text text = INTENT_TEXT_INIT;
-	const char *sorted[INTENT_AWS_HEADERS_MAX];
+	const char *sorted[INTENT_AWS_HEADERS_MAX] = {NULL};
 	size_t count = 0;
 
 	for (const char *const *header = request->headers; *header; header++) {

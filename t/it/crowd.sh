@@ -1,6 +1,7 @@
 #!/bin/bash
 # Two hundred applications on one node are updated at once; one of them will not stop. The others do
 # not wait for it.
+# long
 set -u
 if [ -z "${TMPDIR:-}" ] && [ -w /dev/shm ]; then export TMPDIR=/dev/shm; fi
 . "$(dirname "$0")/../lib.sh"

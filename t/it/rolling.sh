@@ -1,6 +1,7 @@
 #!/bin/bash
 # pp-setlive on nodes of one cluster: shutdown slots, holds, bin/disable and bin/enable, failure, rollback, retry. Health
 # facts are written here, so that nothing happens before the test says so.
+# long
 set -u
 . "$(dirname "$0")/../lib.sh"
 have runsvdir || skip_all "runit is not on PATH"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Ten nodes, eight of them required, on a real etcd: versions that are good, and versions that are not.
+# long
 set -u
 if [ -z "${TMPDIR:-}" ] && [ -w /dev/shm ]; then export TMPDIR=/dev/shm; fi
 . "$(dirname "$0")/../lib.sh"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # The tests of setlive.sh once more, as an ordinary user when we are root.
+# long
 set -u
 . "$(dirname "$0")/../lib.sh"
 can_drop || skip_all "only root can become somebody else; setlive.sh ran as an ordinary user"

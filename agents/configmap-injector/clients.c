@@ -1,0 +1,85 @@
+/* What a round talks to: each opened when it is first needed. */
+#include <errno.h>
+#include "injector.h"
+
+int injector__http(struct injector *injector, struct intent_http **ret_borrowed, struct intent_error *err)
+{
+	const struct intent_http_settings plain = {.ca_option = "SSL_CERT_FILE"};
+
+	if (!injector->http && intent_http_new(&plain, &injector->http, err) < 0)
+		return err->code;
+	*ret_borrowed = injector->http;
+	return 0;
+}
+
+int injector__credentials(struct injector *injector, const char *region,
+			  const struct intent_aws_credentials **ret_borrowed, struct intent_error *err)
+{
+	struct intent_http *http = NULL;
+
+	if (!injector->has_credentials) {
+		if (injector__http(injector, &http, err) < 0 ||
+		    intent_aws_credentials_find(http, region, &injector->credentials, err) < 0)
+			return err->code;
+		injector->has_credentials = true;
+	}
+	*ret_borrowed = &injector->credentials;
+	return 0;
+}
+
+/* ---- Kubernetes ---- */
+
+/* Files as kubectl takes them, "a:b"; what is not there is left out. */
+static int read_configs(const char *list, json_t **ret_new, char **ret_directory, struct intent_error *err)
+{
+	intent_json_auto json_t *whole = NULL;
+
+	while (*list) {
+		size_t length = strcspn(list, ":");
+		intent_free_auto char *path = strndup(list, length);
+		intent_json_auto json_t *one = NULL;
+
+		list += length + (list[length] == ':');
+		if (!path)
+			return intent_fail(err, -ENOMEM, "out of memory");
+		if (!*path || access(path, F_OK) < 0)
+			continue;
+		if (intent_yaml_read(path, &one, err) < 0)
+			return err->code;
+		if (whole ? intent_kube_merge(whole, one, err) < 0 : !(whole = json_incref(one)))
+			return intent_wrap(err, "%s", path);
+		const char *slash = *ret_directory ? NULL : strrchr(path, '/');
+		if (!*ret_directory)
+			*ret_directory = slash ? strndup(path, (size_t)(slash - path) + (slash == path)) : strdup(".");
+	}
+	*ret_new = json_incref(whole);
+	return 0;
+}
+
+/* What says where the API server is: --kubeconfig, KUBECONFIG, the pod's own account, ~/.kube/config. Owned; NULL: the pod. */
+static char *which_config(const struct injector *injector)
+{
+	const char *given = intent_json_string(intent_round_options(injector->round), "kubeconfig", getenv("KUBECONFIG"));
+	const char *home = getenv("HOME");
+
+	if (given && *given)
+		return strdup(given);
+	return getenv("KUBERNETES_SERVICE_HOST") || !home ? NULL : intent_format("%s/.kube/config", home);
+}
+
+int injector__kube(struct injector *injector, struct intent_kube **ret_borrowed, struct intent_error *err)
+{
+	intent_free_auto char *which = which_config(injector), *directory = NULL;
+	intent_json_auto json_t *config = NULL;
+
+	if (!injector->kube) {
+		if (which && read_configs(which, &config, &directory, err) < 0)
+			return err->code;
+		if (intent_kube_open(config, directory,
+				     intent_json_string(intent_round_options(injector->round), "context", NULL),
+				     &injector->kube, err) < 0)
+			return config || !which ? err->code : intent_wrap(err, "no kubeconfig %s", which);
+	}
+	*ret_borrowed = injector->kube;
+	return 0;
+}

@@ -1,0 +1,141 @@
+/*
+ * pp-configmap-injector: between its own files.
+ *
+ *	plan.c             what to do: pure
+ *	plan-sinks.c       a sink's name, and the values that it takes: pure
+ *	slicer.c           injections as slices: pure
+ *	agent.c            options, observing, verbs
+ *	values.c           the values of an injection, from wherever they come
+ *	clients.c          Kubernetes, AWS, HTTP: who we are there
+ *	sinks.c            the table of kinds, the record of what was written
+ *	sink-*.c           one kind of sink, or a few, each
+ *
+ * Intent of a slice, "<world>/<name>":
+ *	{"world", "name", "node", "options",
+ *	 "injection": {"values", "ensure"?},          the document, without its sinks
+ *	 "sinks": {ID: sink},                         those that this agent does on this node
+ *	 "others": {"world/name": values}}            what its values refer to, and what that refers to
+ * or {"world", "name", "node", "options", "absent": true}.
+ *
+ * Observed:
+ *	{"values": {KEY: {"digest": "...", "sensitive": true}    as it is
+ *	            KEY: {"missing": "why"}                      its output is not there
+ *	            KEY: {"fault": {"code", "message"}}},        it could not be read
+ *	 "sinks": {ID: see below},                               of intent, and of the record
+ *	 "recorded": {ID: sink}}                                 written, or about to be, by an earlier round
+ *
+ * Values themselves are in the memory of the round alone: neither intent, observed, plans nor details hold any. They
+ * are compared by digests with a secret key (injector__digest()).
+ */
+#ifndef INJECTOR_H
+#define INJECTOR_H
+
+#include <intent/agent.h>
+#include <intent/aws.h>
+#include <intent/http.h>
+#include <intent/kube.h>
+
+#define INJECTOR_DIGEST 17         /* of a value: 16 hex digits */
+#define INJECTOR_ID_MAX 2200
+
+int configmap_injector_plan(const json_t *intent, const json_t *observed, struct intent_plan *plan,
+			    struct intent_error *err);
+
+extern const struct intent_slicer injector__slicer;
+
+/* ---- plan-sinks.c ---- */
+
+/* The name of what a sink writes: "secret prod/db", "envdir /srv/x/env". Two sinks of one name are one object. */
+void injector__sink_id(const json_t *sink, char ret[INJECTOR_ID_MAX]);
+/* Which of the values (as observed) it takes: {KEY: digest}, new. INTENT_EREFUSED: it may not have one that it asks for. */
+int injector__sink_wants(const json_t *sink, const json_t *values, json_t **ret_new, struct intent_error *err);
+
+/* ---- a round ---- */
+
+struct injector {
+	struct intent_round *round;
+	const json_t *intent;              /* borrowed */
+	const char *world, *name;          /* borrowed */
+	json_t *values;                    /* {KEY: string}: the values; owned */
+	unsigned char key[32];             /* of digests */
+	struct intent_http *http;          /* each made on first use; owned */
+	struct intent_kube *kube;
+	struct intent_aws_credentials credentials;
+	bool has_credentials;
+};
+
+/* ---- clients.c: opened on first use, borrowed ---- */
+
+int injector__http(struct injector *injector, struct intent_http **ret_borrowed, struct intent_error *err);
+int injector__kube(struct injector *injector, struct intent_kube **ret_borrowed, struct intent_error *err);
+/* `region`: for those that come from STS. */
+int injector__credentials(struct injector *injector, const char *region,
+			  const struct intent_aws_credentials **ret_borrowed, struct intent_error *err);
+
+/*
+ * A value's digest: HMAC-SHA-256 with a key of this agent's state directory (--digest-key: one that several share), so
+ * that nobody finds a short password by trying, and two places can still be compared.
+ */
+void injector__digest(const struct injector *injector, const void *bytes, size_t count, char ret[INJECTOR_DIGEST]);
+
+/* ---- sinks ---- */
+
+struct injector_sink {
+	const json_t *document;            /* as injections/<world>/<name> has it, or had it; borrowed */
+	const char *id;
+	const char *owner;                 /* "<world>/<name>": the mark of what is ours */
+	const json_t *wanted;              /* {KEY: digest} that it is to hold; NULL: nothing, or that is not known now */
+	bool recorded;                     /* an earlier round wrote it, or was about to */
+};
+
+/*
+ * A kind of sink. None of these quotes a value in an error, a log line or what it returns.
+ *
+ * observe: what is there now, new:
+ *	{"state": "absent"}
+ *	{"state": "ours", "keys": {KEY: digest},        by injector__digest() of what it holds
+ *	 "differs": "mode is 0644, not 0600"}           anything else that a write would put right; optional
+ *	{"state": "foreign", "by": "field manager helm", "keys": {KEY: digest}}
+ *					by whom, for people: "is of the injection prod/x", "has no mark of ours"
+ *	An object that has the mark of another injection is foreign. What cannot be looked at is an error: that sink
+ *	is in trouble alone.
+ * write: make it hold exactly `values` ({KEY: string}), as one change where that can be; an object that is
+ *	foreign is only written when the sink says "adopt". Safe to repeat.
+ * remove: only while it is ours. Absent is fine.
+ */
+struct injector_sink_kind {
+	const char *type;
+	int (*observe)(struct injector *injector, const struct injector_sink *sink, json_t **ret_new,
+		       struct intent_error *err);
+	int (*write)(struct injector *injector, const struct injector_sink *sink, const json_t *values,
+		     struct intent_error *err);
+	int (*remove)(struct injector *injector, const struct injector_sink *sink, struct intent_error *err);
+};
+
+extern const struct injector_sink_kind injector__configmap, injector__secret, injector__externalname; /* sink-kubernetes.c */
+extern const struct injector_sink_kind injector__s3;                                      /* sink-s3.c */
+extern const struct injector_sink_kind injector__envdir;                                  /* sink-envdir.c */
+extern const struct injector_sink_kind injector__dotenv, injector__json;                  /* sink-file.c */
+
+/*
+ * Values as text for a file or an object: "json" (an object of strings) or "dotenv" (NAME="..." lines, as docker's
+ * --env-file, systemd and a shell all read them). INTENT_EREFUSED names a key that the form cannot hold.
+ */
+int injector__render(const char *format, const json_t *values, struct intent_text *ret, struct intent_error *err);
+/* The other way, for observing: {KEY: digest}, new; NULL: it is not what injector__render() writes. */
+json_t *injector__parse(const struct injector *injector, const char *format, const char *bytes, size_t count);
+
+/* Adds "sinks" and "recorded" to observed. */
+int injector__observe_sinks(struct injector *injector, json_t *observed, struct intent_error *err);
+/* Each carries out the action of its name. */
+int injector__write_sink(struct injector *injector, const json_t *action, struct intent_error *err);
+int injector__remove_sink(struct injector *injector, const json_t *action, struct intent_error *err);
+int injector__remember_sink(struct injector *injector, const json_t *action, struct intent_error *err);
+int injector__forget_sink(struct injector *injector, const json_t *action, struct intent_error *err);
+
+/* ---- values.c ---- */
+
+/* Adds "values" to observed, and fills injector->values. */
+int injector__observe_values(struct injector *injector, json_t *observed, struct intent_error *err);
+
+#endif
