@@ -74,6 +74,22 @@ static const struct intent_json_field resource_fields[] = {
 };
 const struct intent_json_field intent_resource_schema[] = DOCUMENT(resource_fields);
 
+/* ---- systems ---- */
+
+static const struct intent_json_field digest_item[] = {
+	{.name = "", .type = INTENT_JSON_STRING, .min = 1, .max = 64}, END
+};
+static const struct intent_json_field system_fields[] = {
+	{.name = "keys", .type = INTENT_JSON_MAP, .flags = INTENT_JSON_REQUIRED, .members = digest_item,
+	 .help = "key of each document that it wrote to a digest of what it wrote"},
+	{.name = "orphans", .type = INTENT_JSON_MAP, .members = digest_item,
+	 .help = "the same of what it no longer says, and left as it was"},
+	{.name = "instances", .type = INTENT_JSON_ARRAY, .members = name_item,
+	 .help = "the names of the components among them"},
+	END
+};
+const struct intent_json_field intent_system_schema[] = DOCUMENT(system_fields);
+
 /* ---- apps ---- */
 
 static const struct intent_json_field rule_fields[] = {

@@ -195,6 +195,8 @@ const struct intent_document intent_documents[] = {
 	 "a named place and what can be done there", "operator"},
 	{"resources/<repository>", intent_resource_schema,
 	 "infrastructure components by name", "systems engineer"},
+	{"systems/<world>/<system>", intent_system_schema,
+	 "what a system definition wrote into a world", "ppctl apply"},
 	{"apps/<app>", intent_app_schema,
 	 "where its source is, how it is built and where it goes", "developer"},
 	{"stacks/<world>/<name>", intent_stack_schema,
