@@ -219,7 +219,7 @@ const struct intent_document intent_documents[] = {
 	 "whether the service is healthy", "health-reporter"},
 	{"reality/refs/<app>/<ref...>", intent__any_item,
 	 "where a branch or tag points", "ref-watcher"},
-	{"reality/builds/<build...>", intent__any_item,
+	{"reality/builds/<app>/<revision>/<recipe>", intent__build_schema,
 	 "an artifact that exists", "builder"},
 	{"reality/results/<job...>", intent__any_item,
 	 "what a job came to", "job-runner"},
@@ -229,6 +229,8 @@ const struct intent_document intent_documents[] = {
 	 "one changer of a world at a time", "agents"},
 	{"locks/stack/<world>/<name>", intent__any_item,
 	 "one Terraform run at a time", "terraform-applier"},
+	{"locks/build/<input>", intent__any_item,
+	 "one build of the same content at a time", "builder"},
 	{"locks/job/<key...>", intent__any_item,
 	 "one run of a job at a time", "job-runner"},
 	{NULL, NULL, NULL, NULL}
