@@ -66,8 +66,8 @@ all_obj := $(call obj,$(lib_src) $(agent_src) $(ppctl_src) $(unit_src) $(tool_sr
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-# The seed's name of an agent, as LINK:PROGRAM.
-aliases := pp-iptables:pp-port-firewall
+# The seeds' names of programs, as LINK:PROGRAM.
+aliases := pp-iptables:pp-port-firewall pib-local:ppctl
 alias_bin := $(foreach a,$(aliases),$(O)/bin/$(word 1,$(subst :, ,$(a))))
 
 all: $(agent_bin) $(alias_bin) $(ppctl_bin) pure
@@ -169,7 +169,8 @@ install: all
 	install -m 755 $(agent_bin) $(ppctl_bin) $(DESTDIR)$(PREFIX)/bin
 	for alias in $(aliases); do link=$${alias%:*} program=$${alias#*:}; \
 		ln -sf $$program $(DESTDIR)$(PREFIX)/bin/$$link; \
-		ln -sf $$program.8 $(DESTDIR)$(PREFIX)/share/man/man8/$$link.8; done
+		section=$$(echo agents/*/$$program.[1-8]); section=$${section##*.}; \
+		ln -sf $$program.$$section $(DESTDIR)$(PREFIX)/share/man/man$$section/$$link.$$section; done
 	for page in libintent/*.[1-8] agents/*/*.[1-8]; do \
 		install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/; done
 	for program in $(agent_bin) $(ppctl_bin); do name=$$(basename $$program); \
