@@ -90,7 +90,14 @@ static const struct intent_option stack_options[] = {
 	{0}
 };
 
+#define DIRECTORY_OPTION {"directory", INTENT_OPTION_PATH, "DIR", NULL, NULL, 0, 0, \
+	"The working directory; default: the current one"}
+#define WORLD_OPTION {"world", INTENT_OPTION_STRING, "WORLD", NULL, NULL, 0, 0, \
+	"For which world; default: local"}
+static const struct intent_option compile_options[] = {WORLD_OPTION, DIRECTORY_OPTION, {0}};
+
 #define KEY_WORDS "Keys and documents: intent-documents(5)."
+#define SYSTEM_WORDS "sysdef.yaml, Pibstack and deployd.yaml: intent-system(5)."
 #define CAS_WORDS "Written with compare-and-set: two people who change the same " \
 	"configuration at once lose nothing."
 
@@ -140,6 +147,11 @@ const struct ppctl_command ppctl_commands[] = {
 	 "Exit status: 0 nothing to do, 2 some agent has work, 100 something is blocked, "
 	 "111 an agent waits or fails.",
 	 plan_options, 0, 0, ppctl_plan},
+	{"validate", "[APP...]", "every fault of a system definition, with its line",
+	 "Exit status 1 if there are any. With --world also what only shows there. " SYSTEM_WORDS, compile_options, 0, 64,
+	 ppctl_validate},
+	{"compile", "[APP...]", "the documents that a system definition becomes in a world", SYSTEM_WORDS, compile_options,
+	 0, 64, ppctl_compile},
 	{"get", "KEY", "show a document", KEY_WORDS, NULL, 1, 1, ppctl_get},
 	{"ls", "[PREFIX]", "list keys", KEY_WORDS, ls_options, 0, 1, ppctl_ls},
 	{"put", "KEY JSON|-|@FILE", "write a document, checked",

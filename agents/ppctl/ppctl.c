@@ -55,7 +55,7 @@ static void overview(struct intent_text *out)
 		const char *first, *title;
 	} sections[] = {
 		{"init", "Set up"},   {"prep", "Deploy"},   {"status", "Look"},
-		{"get", "Documents"}, {"stack show", "Infrastructure"}, {"lock ls", "Locks"}, {"help", NULL},
+		{"validate", "Systems"}, {"get", "Documents"}, {"stack show", "Infrastructure"}, {"lock ls", "Locks"}, {"help", NULL},
 	};
 	size_t next = 0;
 

@@ -172,6 +172,8 @@ int ppctl_rollout_retry(struct ppctl *ctl, struct intent_error *err);
 int ppctl_lock_ls(struct ppctl *ctl, struct intent_error *err);
 int ppctl_lock_break(struct ppctl *ctl, struct intent_error *err);
 int ppctl_help(struct ppctl *ctl, struct intent_error *err);
+int ppctl_compile(struct ppctl *ctl, struct intent_error *err);
+int ppctl_validate(struct ppctl *ctl, struct intent_error *err);
 
 /* ---- watching (watch.c) ---- */
 

@@ -88,6 +88,7 @@ struct system_world {
 	const char *name;          /* "local", "prod" */
 	const json_t *document;    /* worlds/<name>; see system_local_world() */
 	const json_t *resources;   /* {repository: resources/<repository>} */
+	const json_t *files;       /* {key: {"file", "places"}} of those that came from files, or NULL */
 	/* Sources are the checkouts themselves, not what they are clones of; images are built, never pushed. */
 	bool local;
 };
@@ -105,6 +106,19 @@ json_t *system_compile(const struct system *system, const struct system_world *w
 
 /* The world of one machine: {"environment": "dev", "capabilities", "nodes": [node], "basedir", "artifacts"}. New. */
 json_t *system_local_world(const char *node, const char *basedir, bool has_containers);
+
+/*
+ * A world with what it knows, read: from worlds/<world>.yaml and resources/<repository>.yaml beside sysdef.yaml (which
+ * are then documents of the definition like any other), and for what is not there from the store. "local" without
+ * either is system_local_world(). workspace may be NULL.
+ */
+struct system_setting {
+	struct system_world world;            /* borrows what follows */
+	json_t *document, *resources, *files; /* owned */
+};
+int system_setting_load(struct ppctl *ctl, const struct system_workspace *workspace, const char *name, json_t *faults,
+			struct system_setting *ret, struct intent_error *err);
+void system_setting_release(struct system_setting *setting);
 
 /* ---- into the store (apply.c) ---- */
 

@@ -21,7 +21,7 @@ struct intent_round {
 	bool aside;                /* in a process of one action: the channel's answers are not for us */
 	json_t *detail, *watch;
 	json_t *progress;          /* not sent yet */
-	int64_t progress_sent, again_ms;
+	int64_t progress_sent, again_ms, patience_ms;
 	int owned;
 	int actions;               /* done in this round */
 	bool interruptible;        /* a stop is one SIGINT now, never SIGKILL */

@@ -35,6 +35,8 @@ static const struct intent_json_field world_fields[] = {
 	 .help = "below which each service has its directory; default: /srv"},
 	{.name = "runas", .type = INTENT_JSON_STRING, .min = 1, .max = 65,
 	 .help = "as whom its services run, unless they say"},
+	{.name = "artifacts", .type = INTENT_JSON_STRING, .min = 2, .max = 2048,
+	 .help = "where archives of its services are built to: a directory or URL"},
 	{.name = "state", .type = INTENT_JSON_OBJECT, .flags = INTENT_JSON_OPEN,
 	 .members = intent__any_item + 1,
 	 .help = "where Terraform keeps its states: the backend and its settings; %s is the stack's name"},
@@ -43,6 +45,14 @@ static const struct intent_json_field world_fields[] = {
 	END
 };
 const struct intent_json_field intent_world_schema[] = OPEN_DOCUMENT(world_fields);
+
+/* As people name components: postgresql:v9.6, redis/redis:4. */
+static const char *check_slug(const char *string)
+{
+	return *string && strlen(string) <= 256 && !strpbrk(string, " \t") &&
+			intent_utf8_is_clean(string, strlen(string)) ? NULL :
+		"must be 1 to 256 bytes without blanks and control characters";
+}
 
 static const struct intent_json_field component_fields[] = {
 	{.name = "extends", .type = INTENT_JSON_STRING, .min = 1, .max = 256,
@@ -58,7 +68,7 @@ static const struct intent_json_field component_item[] = DOCUMENT(component_fiel
 static const struct intent_json_field resource_fields[] = {
 	{.name = "inherits", .type = INTENT_JSON_ARRAY, .max = 64, .members = name_item,
 	 .help = "repositories whose components are also in this one"},
-	{.name = "components", .type = INTENT_JSON_MAP, .max = 10000, .check = intent_check_name,
+	{.name = "components", .type = INTENT_JSON_MAP, .max = 10000, .check = check_slug,
 	 .members = component_item, .help = "slug to component"},
 	END
 };

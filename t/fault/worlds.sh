@@ -352,13 +352,15 @@ opens() { put "clusters/$1/c/deploy_config" "{\"basedir\": \"$W/$1\", \"ports\":
 
 # opened RULE...: the table holds these rules for ports and no others; the tables of others are as they were.
 opened() {
-	local found
-	found=$(inside nft list table inet platypus | grep -E 'dport' | grep -vE 'sport|flags' | sed 's/^[ \t]*//')
+	local all ours found
+	all=$(inside nft list ruleset)
+	ours=$(sed -n '/^table inet platypus {$/,/^}$/p' <<<"$all")
+	found=$(grep -E 'dport' <<<"$ours" | grep -vE 'sport|flags' | sed 's/^[ \t]*//')
 	[ "$found" = "$(printf '%s\n' "$@")" ] || echo "the table holds: $found"
-	inside nft list table inet platypus | grep -q 'policy drop;' || echo "the policy is not drop"
-	[ "$(inside nft list tables)" = $'table inet other\ntable ip platypus\ntable inet platypus' ] ||
-		echo "there are other tables: $(inside nft list tables)"
-	[ "$(inside nft list ruleset | grep -cE 'dport 8[12] drop')" = 2 ] || echo "somebody else's table was changed"
+	grep -q 'policy drop;' <<<"$ours" || echo "the policy is not drop"
+	found=$(grep '^table' <<<"$all")
+	[ "$found" = $'table inet other {\ntable ip platypus {\ntable inet platypus {' ] || echo "there are other tables: $found"
+	[ "$(grep -cE 'dport 8[12] drop' <<<"$all")" = 2 ] || echo "somebody else's table was changed"
 }
 
 world_open() {
