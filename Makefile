@@ -58,6 +58,8 @@ unit_bin := $(unit_src:%.c=$(O)/%)
 tool_bin := $(tool_src:%.c=$(O)/%)
 # A planner is plan.c and what it is split into, plan-*.c.
 planners := $(wildcard agents/*/plan.c agents/*/plan-*.c)
+# ppctl's compiler is as pure as they are, and tested as they are.
+compiler := $(wildcard agents/ppctl/system-*.c)
 all_obj := $(call obj,$(lib_src) $(agent_src) $(ppctl_src) $(unit_src) $(tool_src))
 
 .PHONY: all check demo install bench fuzz lint fault clean tests dependencies pure
@@ -110,7 +112,7 @@ $(O)/bin/ppctl: $(call obj,$(ppctl_src)) $(lib)
 	$(call say,LD,$@)$(CC) $(ldflags) -o $@ $^ $(libs)
 
 # Unit tests link every agent's planner: the plan driver walks them all.
-$(unit_bin): $(O)/%: $(O)/%.o $(call obj,$(planners)) $(lib)
+$(unit_bin): $(O)/%: $(O)/%.o $(call obj,$(planners) $(compiler)) $(lib)
 	$(call say,LD,$@)$(CC) $(ldflags) -o $@ $^ $(libs) $(shell pkg-config --libs check 2>/dev/null)
 
 $(tool_bin): $(O)/%: $(O)/%.o $(lib)
@@ -128,10 +130,10 @@ $(O)/planners.h: $(planners) $(O)/flags
 	for agent in $(planned); do echo "	{\"$$agent\", $$(echo $$agent | tr - _)_plan},"; done; \
 	echo '	{NULL, NULL}};'; } >$@
 
-# A planner sees its two documents and nothing else: no clock, no file, no environment.
+# A planner, or the compiler, sees what it is given and nothing else: no clock, no file, no environment.
 impure := time|clock_gettime|gettimeofday|getenv|open|openat|fopen|read|stat|fork|getpid|rand|random
 pure: $(O)/pure
-$(O)/pure: $(call obj,$(planners))
+$(O)/pure: $(call obj,$(planners) $(compiler))
 	@for object in $^; do \
 		if nm -u $$object | grep -wE 'U ($(impure))'; then \
 			echo "$$object: a planner must be pure" >&2; exit 1; fi; done

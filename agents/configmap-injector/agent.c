@@ -82,6 +82,8 @@ static const struct intent_option options[] = {
 	 .help = "who we are to Kubernetes (default: KUBECONFIG, the pod's account, ~/.kube/config)"},
 	{.name = "context", .type = INTENT_OPTION_STRING, .metavar = "NAME",
 	 .help = "the kubeconfig's context to use (default: its current one)"},
+	{.name = "kube-timeout", .type = INTENT_OPTION_DURATION, .metavar = "TIME", .otherwise = "30s", .min = 100,
+	 .max = 600000, .help = "how long the Kubernetes API server may take for an answer"},
 	{.name = NULL},
 };
 

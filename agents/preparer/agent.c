@@ -18,6 +18,15 @@ char *preparer_install_path(const json_t *intent, const char *version)
 			     intent_json_string(intent, "app", ""), version);
 }
 
+/* Root without CAP_DAC_OVERRIDE stops where any other would: said, because nobody expects it. */
+static int explain(int code, struct intent_error *err)
+{
+	if (geteuid() != 0 || (code != -EACCES && code != -EPERM))
+		return code;
+	return intent_fail(err, code, "%s. Root, too, is held to permissions here: give it to root, or let "
+			   "others in (chmod o+rx)", err->msg);
+}
+
 /* ---- observe ---- */
 
 static const char *kind_words(mode_t mode)
@@ -182,7 +191,7 @@ static int observe(struct intent_round *round, const json_t *intent, json_t **re
 		code = intent_fail(err, -ENOMEM, "out of memory");
 	if (code)
 		json_decref(*ret_new_observed), *ret_new_observed = NULL;
-	return code;
+	return explain(code, err);
 }
 
 /* ---- apply ---- */
@@ -208,7 +217,7 @@ static bool is_linked(const json_t *intent, const char *install)
  * setlive holds the same lock, shared, from looking at an installation until its service is
  * up: so whoever comes second sees what the first one did.
  */
-static int remove_install(struct intent_round *round, const json_t *action, struct intent_error *err)
+static int try_remove(struct intent_round *round, const json_t *action, struct intent_error *err)
 {
 	const json_t *intent = intent_round_intent(round);
 	const char *name = intent_json_string(action, "subject", "");
@@ -240,6 +249,16 @@ static int remove_install(struct intent_round *round, const json_t *action, stru
 	return intent_tree_retire(path, err);
 }
 
+static int remove_install(struct intent_round *round, const json_t *action, struct intent_error *err)
+{
+	return explain(try_remove(round, action, err), err);
+}
+
+static int install(struct intent_round *round, const json_t *action, struct intent_error *err)
+{
+	return explain(preparer_install(round, action, err), err);
+}
+
 static int sweep(struct intent_round *round, const json_t *action, struct intent_error *err)
 {
 	intent_free_auto char *path = intent_format("%s/" PREPARER_INSTALLS,
@@ -250,7 +269,9 @@ static int sweep(struct intent_round *round, const json_t *action, struct intent
 	if (!path)
 		return intent_fail(err, -ENOMEM, "out of memory");
 	code = intent_temp_sweep(path, NULL, err);
-	return code ? code : preparer_cache_look(intent_round_state_dir(round), true, &expired, &fresh, err);
+	if (!code)
+		code = preparer_cache_look(intent_round_state_dir(round), true, &expired, &fresh, err);
+	return explain(code, err);
 }
 
 /* ---- the table ---- */
@@ -280,7 +301,7 @@ static const struct intent_option options[] = {
 
 /* One version that cannot be had is no reason to go without the others. */
 static const struct intent_verb verbs[] = {
-	{"install", INTENT_VERB_INDEPENDENT | INTENT_VERB_ASIDE, preparer_install},
+	{"install", INTENT_VERB_INDEPENDENT | INTENT_VERB_ASIDE, install},
 	{"remove", INTENT_VERB_DESTROYS | INTENT_VERB_INDEPENDENT, remove_install},
 	{"sweep", INTENT_VERB_INDEPENDENT, sweep},
 	{NULL, 0, NULL},
@@ -294,9 +315,8 @@ static const struct intent_agent agent = {
 	.observe = observe,
 	.plan = preparer_plan,
 	.verbs = verbs,
-	/* Files of any owner, ownership, another user for those who unpack, and the end of what hangs. */
-	.capabilities = 1ull << CAP_CHOWN | 1ull << CAP_DAC_OVERRIDE | 1ull << CAP_FOWNER | 1ull << CAP_SETUID |
-		1ull << CAP_SETGID | 1ull << CAP_KILL,
+	/* Another user for those who fetch and unpack, and their end when they hang. */
+	.capabilities = 1ull << CAP_SETUID | 1ull << CAP_SETGID | 1ull << CAP_KILL,
 	.programs = INTENT_PROGRAMS_NONE,
 };
 

@@ -1,8 +1,9 @@
 /*
- * Installing one version: fetcher -> this process -> unpacker, then the publisher.
+ * Installing one version: fetcher -> this process -> unpacker -> writer, then the publisher.
  *
  * The round itself parses nothing. It hashes bytes that go by, because a fetcher that
- * was taken over must not be the one who says that the digest is right.
+ * was taken over must not be the one who says that the digest is right. Nor does the unpacker write: what it
+ * finds goes to a writer of our own user, who holds it to the policy. So nothing ever changes owners.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +15,7 @@
 #include "preparer.h"
 
 enum { BUFFER_SIZE = 256 << 10, PIPE_SIZE = 1 << 20, PROGRESS_MS = 200 };
-#define UNPACKER_MEMORY (1ull << 30)
+#define WORKER_MEMORY (1ull << 30)
 
 struct install {
 	struct intent_round *round;
@@ -24,7 +25,7 @@ struct install {
 	const char *name;                   /* last component of path */
 	int installs_fd, staging_fd;
 	char staging[256];                  /* "": none */
-	uid_t uid; gid_t gid;               /* of fetcher and unpacker; both 0: our own */
+	uid_t uid; gid_t gid;               /* of fetcher, unpacker and judge; both 0: our own */
 	struct intent_archive_limits limits;
 	struct intent_trusted_keys *keys;
 	struct preparer_feed feed;
@@ -88,7 +89,8 @@ static int open_staging(struct install *in, struct intent_error *err)
 		return intent_fail_errno(err, "cannot make a directory in %s", in->installs);
 	memcpy(in->staging, name, sizeof(name));
 	in->staging_fd = openat(in->installs_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (in->staging_fd < 0 || (in->uid && fchown(in->staging_fd, in->uid, in->gid) < 0))
+	/* The group of `installs` is not to be that of all that is in it: without its setgid bit. */
+	if (in->staging_fd < 0 || fchmod(in->staging_fd, 0700) < 0)
 		return intent_fail_errno(err, "%s/%s", in->installs, name);
 	return 0;
 }
@@ -120,13 +122,21 @@ static void tell(struct install *in, const char *phase, bool now)
 
 /* ---- unpacking ---- */
 
-struct unpack_job { int in, root; struct intent_archive_limits limits; };
+struct job { int in, out; const struct intent_archive_limits *limits; };
 
 static int unpack_main(struct intent_sandbox_say *say, void *data, struct intent_error *err)
 {
-	const struct unpack_job *job = data;
+	const struct job *job = data;
+
+	(void)say;
+	return intent_archive_read(job->in, job->out, job->limits, err);
+}
+
+static int write_main(struct intent_sandbox_say *say, void *data, struct intent_error *err)
+{
+	const struct job *job = data;
 	struct intent_archive_totals totals;
-	int code = intent_archive_unpack(job->in, job->root, &job->limits, NULL, NULL, &totals, err);
+	int code = intent_archive_write(job->in, job->out, job->limits, &totals, err);
 
 	if (!code) {
 		say->numbers[0] = totals.bytes;
@@ -135,29 +145,73 @@ static int unpack_main(struct intent_sandbox_say *say, void *data, struct intent
 	return code;
 }
 
-static int start_unpacker(struct install *in, int *ret_fd, struct intent_sandbox_child *ret,
-			  struct intent_error *err)
-{
-	int ends[2], keep[2], code;
-	struct unpack_job job = {.limits = in->limits};
-	struct intent_sandbox sandbox = {
-		.name = "unpacker", .kind = INTENT_SANDBOX_FILES, .uid = in->uid, .gid = in->gid,
-		.keep = keep, .keep_count = 2, .memory = UNPACKER_MEMORY, .file_size = in->limits.bytes,
-		.run = unpack_main, .data = &job,
-	};
+struct workers { struct intent_sandbox_child unpacker, writer; int fd; };
 
+static int make_pipe(int ends[2], struct intent_error *err)
+{
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return intent_fail_errno(err, "cannot make a pipe");
 	(void)fcntl(ends[0], F_SETPIPE_SZ, PIPE_SIZE);
-	keep[0] = job.in = ends[0];
-	keep[1] = job.root = in->staging_fd;
+	return 0;
+}
+
+/* From `in` to `out`, which are its only descriptors; `in` is closed here, in any case. */
+static int start_worker(struct intent_sandbox sandbox, struct install *in, int from, int to,
+			struct intent_sandbox_child *ret, struct intent_error *err)
+{
+	struct job job = {from, to, &in->limits};
+	const int keep[] = {from, to};
+	int code;
+
+	sandbox.keep = keep;
+	sandbox.keep_count = 2;
+	sandbox.memory = WORKER_MEMORY;
+	sandbox.data = &job;
 	code = intent_sandbox_start(&sandbox, ret, err);
-	close(ends[0]);
-	if (code)
-		close(ends[1]);
-	else
-		*ret_fd = ends[1];
+	close(from);
 	return code;
+}
+
+/* Artifacts go into ret->fd. */
+static int start_workers(struct install *in, struct workers *ret, struct intent_error *err)
+{
+	struct intent_sandbox unpacker = {
+		.name = "unpacker", .kind = INTENT_SANDBOX_PURE, .uid = in->uid, .gid = in->gid, .run = unpack_main,
+	};
+	struct intent_sandbox writer = {
+		.name = "writer", .kind = INTENT_SANDBOX_FILES, .file_size = in->limits.bytes, .run = write_main,
+	};
+	int orders[2], bytes[2], code;
+
+	if (make_pipe(orders, err))
+		return err->code;
+	code = start_worker(writer, in, orders[0], in->staging_fd, &ret->writer, err);
+	if (!code)
+		code = make_pipe(bytes, err);
+	if (!code) {
+		code = start_worker(unpacker, in, bytes[0], orders[1], &ret->unpacker, err);
+		if (code)
+			close(bytes[1]);
+		else
+			ret->fd = bytes[1];
+	}
+	close(orders[1]);
+	return code;
+}
+
+/* The first trouble of the two is the writer's, unless it only missed the rest. */
+static void finish_workers(struct install *in, struct workers *workers, struct intent_error *ret)
+{
+	struct intent_error unpacked = {0};
+	uint64_t numbers[4] = {0};
+
+	*ret = (struct intent_error){0};
+	(void)intent_sandbox_finish(&workers->unpacker, NULL, &unpacked);
+	(void)intent_sandbox_finish(&workers->writer, numbers, ret);
+	if (unpacked.code && (!ret->code || ret->code == INTENT_ECHILD))
+		*ret = unpacked;
+	in->bytes = numbers[0];
+	in->entries = numbers[1];
 }
 
 /* From the feed through the digests to the unpacker, who may leave early; we read on for the digest. */
@@ -196,26 +250,21 @@ static int pump(struct install *in, int unpack_fd, struct intent_error *err)
 	return code;
 }
 
-/* *ret_unpacked: what the unpacker said; the function fails only when the bytes did not come whole. */
+/* *ret_unpacked: what unpacker and writer said; the function fails only when the bytes did not come whole. */
 static int fetch_and_unpack(struct install *in, struct intent_error *ret_unpacked, struct intent_error *err)
 {
-	struct intent_sandbox_child unpacker = INTENT_SANDBOX_CHILD_INIT;
-	uint64_t numbers[4] = {0};
-	int unpack_fd = -1, code = start_unpacker(in, &unpack_fd, &unpacker, err);
+	struct workers workers = {INTENT_SANDBOX_CHILD_INIT, INTENT_SANDBOX_CHILD_INIT, -1};
+	int code = start_workers(in, &workers, err);
 
-	if (code)
-		return code;
-	code = pump(in, unpack_fd, err);
-	close(unpack_fd);
+	if (!code)
+		code = pump(in, workers.fd, err);
+	intent__close(&workers.fd);
 	if (!code)
 		code = preparer_feed_finish(&in->feed, err);
-	if (!code) {
-		*ret_unpacked = (struct intent_error){0};
-		(void)intent_sandbox_finish(&unpacker, numbers, ret_unpacked);
-		in->bytes = numbers[0];
-		in->entries = numbers[1];
-	}
-	intent_sandbox_stop(&unpacker);
+	if (!code)
+		finish_workers(in, &workers, ret_unpacked);
+	intent_sandbox_stop(&workers.unpacker);
+	intent_sandbox_stop(&workers.writer);
 	return code;
 }
 
@@ -306,8 +355,7 @@ static int try_source(struct install *in, const struct preparer_source *source, 
 	if (!record)
 		return intent_fail(err, -ENOMEM, "out of memory");
 	intent_round_log(in->round, INTENT_INFO, "Moving %s/%s to %s", in->installs, in->staging, in->path);
-	code = preparer_publish(in->installs_fd, in->staging, in->staging_fd,
-				in->uid ? in->uid : geteuid(), in->name, record, err);
+	code = preparer_publish(in->installs_fd, in->staging, in->staging_fd, in->name, record, err);
 	if (code)
 		return intent_wrap(err, "%s", in->path);
 	in->staging[0] = '\0';

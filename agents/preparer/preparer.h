@@ -106,10 +106,10 @@ int preparer_judge(const struct preparer_evidence *evidence, uint64_t *ret_key, 
 /* ---- publish.c ---- */
 
 /*
- * Make the tree at staging_fd (named `staging` in installs_fd, made by uid) root's (or ours),
- * write its record, and give it its name. Refuses what the unpacker may not have made.
+ * Write the record of the tree at staging_fd (named `staging` in installs_fd) into it, open it to all, and give it
+ * its name.
  */
-int preparer_publish(int installs_fd, const char *staging, int staging_fd, uid_t uid, const char *name,
+int preparer_publish(int installs_fd, const char *staging, int staging_fd, const char *name,
 		     const json_t *record, struct intent_error *err);
 
 #endif

@@ -124,6 +124,8 @@ bool intent_round_is_dry(const struct intent_round *round);
 void intent_round_watch(struct intent_round *round, const char *path);
 /* Look again after so long, though nothing woke the slice (a deadline in observe). */
 void intent_round_again(struct intent_round *round, int64_t ms);
+/* Somebody asks for patience (Retry-After): without new intent, the next attempt is not before so long. */
+void intent_round_patience(struct intent_round *round, int64_t ms);
 /* Into status detail at most once per second; stolen. Also tells the runner that the round lives. */
 void intent_round_progress(struct intent_round *round, json_t *detail);
 /* Into the final status detail under `name`; stolen. */
@@ -149,6 +151,8 @@ int intent_round_store(struct intent_round *round, struct intent_store **ret_bor
 int intent_round_session(struct intent_round *round, const char **ret_borrowed, struct intent_error *err);
 /* SIGTERM arrived: long work should end soon. */
 bool intent_round_should_stop(const struct intent_round *round);
+/* Did a person ask for this round, by --once or SIGUSR1? */
+bool intent_round_is_demanded(const struct intent_round *round);
 /*
  * Other intent has come since the round began. The plan is carried out to its end all the same: half of
  * one (stopped, but not started again) may be worse than an old one. For work that is only preparation

@@ -29,16 +29,32 @@ struct intent_archive_limits { /* 0: the default in brackets */
 struct intent_archive_totals { uint64_t packed, bytes, entries; };
 
 /*
- * Needs openat2(2): Linux 5.6. The umask of the process is set while it runs, and put back.
- *
- * Unpack from in_fd (read until end of file) into the empty directory root_fd.
+ * Unpack from in_fd (read until end of file) into the empty directory root_fd, to which nobody else may write.
  * Everything that breaks policy is INTENT_EREFUSED and names the entry; damage is
  * INTENT_EMALFORMED; bounds are INTENT_ETOOBIG; disk trouble is errno. Whatever was written
- * stays for the caller to throw away. on_progress (may be NULL) is called after each
- * entry. Nothing is fsynced here: the publisher calls syncfs once.
+ * stays for the caller to throw away. Nothing is fsynced here: the publisher calls syncfs once.
+ * The umask of the process is set while it runs, and put back.
  */
 int intent_archive_unpack(int in_fd, int root_fd, const struct intent_archive_limits *limits,
-			  void (*on_progress)(const struct intent_archive_totals *, void *data), void *data,
 			  struct intent_archive_totals *ret, struct intent_error *err);
+
+/*
+ * The same in two processes: the first parses and touches no file, the second writes and parses nothing but a pipe
+ * between them, and holds what comes from there to the whole policy, limits of size and number included.
+ * When both fail, the first trouble is the second's, unless that is INTENT_ECHILD: the pipe ended too early.
+ */
+int intent_archive_read(int in_fd, int orders_fd, const struct intent_archive_limits *limits, struct intent_error *err);
+/* ret->packed is 0. */
+int intent_archive_write(int orders_fd, int root_fd, const struct intent_archive_limits *limits,
+			 struct intent_archive_totals *ret, struct intent_error *err);
+
+/*
+ * Pack what is in a directory as a tar stream with gzip into out_fd: the same content gives the same bytes.
+ * Sorted by name; owner 0:0; one fixed time; modes cut to 0755 or 0644 (by the owner's execute bit). Files,
+ * directories and symbolic links; anything else is INTENT_EREFUSED and named. `cancel` (may be NULL) is asked after
+ * each block; true ends it (INTENT_ESTALE). *ret counts; ret_sha256 is of what was written.
+ */
+int intent_archive_pack(const char *directory, int out_fd, bool (*cancel)(void *data), void *data,
+			struct intent_archive_totals *ret, char ret_sha256[65], struct intent_error *err);
 
 #endif

@@ -24,6 +24,8 @@ struct intent_kube *intent_kube_close(struct intent_kube *kube); /* takes NULL, 
 int intent_kube_merge(json_t *into, const json_t *config, struct intent_error *err);
 /* Of the server, for messages: "https://10.0.0.1:6443". Borrowed. */
 const char *intent_kube_server(const struct intent_kube *kube);
+/* How long an answer may take; 30 s unless said otherwise. */
+void intent_kube_limit(struct intent_kube *kube, int64_t timeout_ms);
 /* The namespace of the context or the pod; "default". Borrowed. */
 const char *intent_kube_namespace(const struct intent_kube *kube);
 

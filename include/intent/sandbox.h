@@ -25,7 +25,7 @@ struct intent_sandbox_say { /* from the child to its parent */
 struct intent_sandbox {
 	const char *name;           /* "unpacker": for messages */
 	enum intent_sandbox_kind kind;
-	uid_t uid; gid_t gid;       /* both 0: stay who we are */
+	uid_t uid; gid_t gid;       /* both 0: stay who we are, but without capabilities */
 	const int *keep;            /* descriptors it may use, besides standard error */
 	size_t keep_count;          /* at most 8 */
 	uint64_t memory;            /* address space in bytes; 0: unbounded */

@@ -10,6 +10,7 @@
 #define ACCOUNT "/var/run/secrets/kubernetes.io/serviceaccount/"
 #define TOKEN_MAX (64u << 10)
 #define EXEC_DEADLINE_MS 60000
+#define TIMEOUT_MS 30000
 
 static void wipe(char **secret)
 {
@@ -43,6 +44,11 @@ struct intent_kube *intent_kube_close(struct intent_kube *kube)
 const char *intent_kube_server(const struct intent_kube *kube)
 {
 	return kube->server;
+}
+
+void intent_kube_limit(struct intent_kube *kube, int64_t timeout_ms)
+{
+	kube->timeout_ms = timeout_ms;
 }
 
 const char *intent_kube_namespace(const struct intent_kube *kube)
@@ -248,6 +254,7 @@ int intent_kube_open(const json_t *config, const char *directory, const char *co
 		return intent_fail(err, -ENOMEM, "Kubernetes: out of memory");
 	for (size_t i = 0; i < KUBE_FILES; i++)
 		kube->files[i] = -1;
+	kube->timeout_ms = TIMEOUT_MS;
 	kube->directory = strdup(directory ? directory : ".");
 	code = config ? open_config(kube, config, context, err) : open_in_cluster(kube, err);
 	if (code)

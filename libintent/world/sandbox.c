@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <linux/capability.h>
 #include <intent/child.h>
 #include <intent/file.h>
 #include <intent/sandbox.h>
@@ -71,10 +72,19 @@ static int limit_all(const struct intent_sandbox *sandbox, struct intent_error *
 	return code;
 }
 
+/* Root without them is a user like another, who happens to own much: where that is, Landlock and seccomp say. */
+static int shed(struct intent_error *err)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	const struct __user_cap_data_struct none[2] = {0};
+
+	return syscall(SYS_capset, &header, none) < 0 ? intent_fail_errno(err, "cannot drop capabilities") : 0;
+}
+
 static int become(const struct intent_sandbox *sandbox, struct intent_error *err)
 {
 	if (sandbox->uid == 0 && sandbox->gid == 0)
-		return 0;
+		return geteuid() == 0 ? shed(err) : 0;
 	if (setgroups(0, NULL) < 0 || setresgid(sandbox->gid, sandbox->gid, sandbox->gid) < 0 ||
 	    setresuid(sandbox->uid, sandbox->uid, sandbox->uid) < 0)
 		return intent_fail_errno(err, "cannot become user %u", (unsigned)sandbox->uid);

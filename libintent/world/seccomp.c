@@ -40,8 +40,8 @@ static const struct { int number; unsigned kinds; } rules[] = {
 	{SCMP_SYS(sigaltstack), PURE | FILES}, {SCMP_SYS(sched_yield), PURE | FILES},
 	{SCMP_SYS(restart_syscall), PURE | FILES},
 	{SCMP_SYS(exit), PURE | FILES}, {SCMP_SYS(exit_group), PURE | FILES},
-	/* Beneath a descriptor, by RESOLVE_BENEATH; plain openat is not here. */
-	{SCMP_SYS(openat2), FILES}, {SCMP_SYS(mkdirat), FILES}, {SCMP_SYS(symlinkat), FILES},
+	/* Below a descriptor. */
+	{SCMP_SYS(mkdirat), FILES}, {SCMP_SYS(symlinkat), FILES},
 	{SCMP_SYS(linkat), FILES}, {SCMP_SYS(pwrite64), FILES}, {SCMP_SYS(ftruncate), FILES},
 	{SCMP_SYS(lseek), FILES}, {SCMP_SYS(umask), FILES},
 
@@ -148,10 +148,17 @@ static int refuse_writing(scmp_filter_ctx filter)
 	return code;
 }
 
+/* One component at a time, and never through a link; where, Landlock says. */
+static int allow_no_link(scmp_filter_ctx filter)
+{
+	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
+				SCMP_A2(SCMP_CMP_MASKED_EQ, O_NOFOLLOW, O_NOFOLLOW));
+}
+
 /* By kind, what a list of calls alone cannot say. */
 static const struct { unsigned kinds; int (*add)(scmp_filter_ctx filter); } special[] = {
 	{EVERY, refuse_typing}, {NETWORK | LOOP, refuse_processes}, {NETWORK | LOOP, refuse_families},
-	{NETWORK, refuse_writing},
+	{NETWORK, refuse_writing}, {FILES, allow_no_link},
 };
 
 static int fill(scmp_filter_ctx filter, unsigned bit)

@@ -1,4 +1,4 @@
-/* What the three files of the archive reader share. Not installed. */
+/* What the files of the archive reader share. Not installed. */
 #ifndef INTENT_UNPACK_H
 #define INTENT_UNPACK_H
 
@@ -40,6 +40,33 @@ int intent__archive_admit(struct intent__archive_names *names, enum intent__arch
 
 /* A name for messages: what is no clean UTF-8 becomes '?', what is long is cut. */
 const char *intent__archive_show(const char *name, char out[128]);
+
+/* ---- archive.c -> archive-tree.c, or -> archive-orders.c -> archive-tree.c ---- */
+
+struct intent__archive_entry {
+	enum intent__archive_kind kind;
+	const char *name, *link;   /* as they came; link is "" where there is none */
+	int64_t size;              /* -1: not said */
+	bool executable;
+};
+
+/* Where entries go, in their order. The bytes after an entry are those of its file. */
+struct intent__archive_sink {
+	int (*entry)(void *data, const struct intent__archive_entry *entry, struct intent_error *err);
+	int (*bytes)(void *data, const void *bytes, size_t count, int64_t offset, struct intent_error *err);
+	int (*end)(void *data, struct intent_error *err); /* the archive is whole */
+	void *data;
+};
+
+/* With the defaults filled in. */
+struct intent_archive_limits intent__archive_limits(const struct intent_archive_limits *given);
+int intent__archive_read(int in_fd, const struct intent_archive_limits *limits,
+			 const struct intent__archive_sink *sink, uint64_t *ret_packed, struct intent_error *err);
+/* Writes below root_fd, borrowed, what policy admits. The umask is ours until it is closed. */
+int intent__archive_tree_open(int root_fd, const struct intent_archive_limits *limits,
+			      struct intent__archive_sink *ret, struct intent_error *err);
+/* *ret: bytes and entries of what was written. */
+void intent__archive_tree_close(struct intent__archive_sink *sink, struct intent_archive_totals *ret);
 
 /* ---- archive-stream.c: the packed file as a stream of tar bytes. ---- */
 

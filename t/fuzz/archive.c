@@ -64,7 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    mkdirat(base_fd, "r", 0755) < 0)
 		abort();
 	root = openat(base_fd, "r", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-	code = intent_archive_unpack(in, root, &limits, NULL, NULL, NULL, &err);
+	code = intent_archive_unpack(in, root, &limits, NULL, &err);
 	if (code && (err.code != code || !err.msg[0] || !intent_utf8_is_clean(err.msg, strlen(err.msg))))
 		abort();
 	close(in);

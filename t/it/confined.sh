@@ -43,7 +43,7 @@ check_runner() {
 if [ "$EUID" = 0 ]; then
 	launch preparer pp-preparer
 	check_runner preparer "$(had 1e)"
-	is "$(caps "$(helper "$pid")" CapBnd) $(caps "$(helper "$pid")" CapPrm)" "$(had eb) $(had eb)" \
+	is "$(caps "$(helper "$pid")" CapBnd) $(caps "$(helper "$pid")" CapPrm)" "$(had e0) $(had e0)" \
 		"preparer: rounds keep what installing takes, and cannot get more"
 	[ -n "$sanitized" ] || is "$(mask "$(helper "$pid")" Seccomp) $(mask "$(helper "$pid")" NoNewPrivs)" "2 1" \
 		"preparer: rounds run nothing"

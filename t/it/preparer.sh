@@ -360,6 +360,25 @@ if can_drop; then
 	serves 2 "and what it made is root's"
 	is "$(stat -c '%U:%G' "$INSTALLS/app_2/bin/launch")" "root:root" "... every file"
 
+	# Root keeps no capability that passes permissions by.
+	mkdir -m 700 "$T/closed"; chown nobody "$T/closed"
+	put clusters/app/c/deploy_config "{\"basedir\": \"$T/closed/base\"}"
+	prepare
+	isnt "$status" 0 "a basedir that another user keeps for himself"
+	like "$errors" "$T/closed.*Root, too, is held to permissions here: give it to root" "... says why, and the way out"
+	chown root "$T/closed"
+	prepare
+	is "$status" 0 "... which helps"
+	put clusters/app/c/deploy_config "{\"basedir\": \"$BASE\"}"
+	chmod 600 "$REPO/app_1.tar.gz"; chown nobody "$REPO/app_1.tar.gz"
+	rm -rf "$INSTALLS"; config '{"1": "prep"}'
+	prepare
+	like "$errors" "app_1.tar.gz.*Root, too, is held" "an artifact that another user keeps for himself"
+	missing 1 "... is not installed"
+	chmod 644 "$REPO/app_1.tar.gz"
+	prepare
+	is "$status" 0 "... until others may read it"
+
 	export PP_STORE=dir:$T/theirs/store
 	mkdir "$T/theirs"; chown nobody "$T/theirs"
 	theirs() { unprivileged ppctl "$@" >/dev/null 2>&1; }

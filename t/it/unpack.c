@@ -23,7 +23,7 @@ int main(int argc, char **argv)
 		limits.entries = strtoull(argv[3], NULL, 10);
 		limits.ratio = strtoull(argv[4], NULL, 10);
 	}
-	if (intent_archive_unpack(0, root, &limits, NULL, NULL, &totals, &err)) {
+	if (intent_archive_unpack(0, root, &limits, &totals, &err)) {
 		printf("%s: %s\n", intent_error_reason(err.code), err.msg);
 		return 1;
 	}
