@@ -95,6 +95,25 @@ static const struct intent_option stack_options[] = {
 #define WORLD_OPTION {"world", INTENT_OPTION_STRING, "WORLD", NULL, NULL, 0, 0, \
 	"For which world; default: local"}
 static const struct intent_option compile_options[] = {WORLD_OPTION, DIRECTORY_OPTION, {0}};
+#define APPLY_OPTIONS WORLD_OPTION, DIRECTORY_OPTION, \
+	{"provision", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Also infrastructure: write stacks"}, \
+	{"adopt", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, \
+	 "Take over documents that this definition did not write"}, \
+	{"seen", INTENT_OPTION_INTEGER, "N", NULL, NULL, 0, 0, \
+	 "The revision at which diff showed it: refuse what was written since"}
+static const struct intent_option format_options[] = {
+	DIRECTORY_OPTION,
+	{"check", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Change nothing; exit status 1 if something would"},
+	{0}
+};
+static const struct intent_option apply_options[] = {APPLY_OPTIONS, {0}};
+/* Not in the list of all options, where --version is ppctl's own. */
+static const struct intent_option deploy_options[] = {
+	APPLY_OPTIONS,
+	{"version", INTENT_OPTION_STRING, "VERSION", NULL, NULL, 0, 0,
+	 "Which version of its services; default: the commit of each checkout"},
+	{0}
+};
 
 #define KEY_WORDS "Keys and documents: intent-documents(5)."
 #define SYSTEM_WORDS "sysdef.yaml, Pibstack and deployd.yaml: intent-system(5)."
@@ -150,8 +169,21 @@ const struct ppctl_command ppctl_commands[] = {
 	{"validate", "[APP...]", "every fault of a system definition, with its line",
 	 "Exit status 1 if there are any. With --world also what only shows there. " SYSTEM_WORDS, compile_options, 0, 64,
 	 ppctl_validate},
+	{"fmt", "[FILE...]", "lay the files of a system definition out alike",
+	 "Comments stay. Without FILE, all that the definition here consists of. " SYSTEM_WORDS, format_options, 0, 64,
+	 ppctl_fmt},
 	{"compile", "[APP...]", "the documents that a system definition becomes in a world", SYSTEM_WORDS, compile_options,
 	 0, 64, ppctl_compile},
+	{"diff", "[APP...]", "what apply would write", "Exit status: 0 nothing, 2 something. " SYSTEM_WORDS,
+	 apply_options, 0, 64, ppctl_diff},
+	{"apply", "[APP...]", "write what a system definition becomes in a world",
+	 "In one transaction if it fits, each document compared with what was read; removes only what the same definition "
+	 "wrote. Of some applications only, nothing is removed. " SYSTEM_WORDS, apply_options, 0, 64, ppctl_apply},
+	{"deploy", "APP...", "apply, and run a version of each of its services", SYSTEM_WORDS, deploy_options, 1, 64,
+	 ppctl_deploy},
+	{"slugs", "", "the components that a world knows", SYSTEM_WORDS, compile_options, 0, 0, ppctl_slugs_of},
+	{"orphans", "", "what is no longer required and was left as it is",
+	 "Stacks, and images with their volumes, of definitions that were applied.", compile_options, 0, 0, ppctl_orphans},
 	{"get", "KEY", "show a document", KEY_WORDS, NULL, 1, 1, ppctl_get},
 	{"ls", "[PREFIX]", "list keys", KEY_WORDS, ls_options, 0, 1, ppctl_ls},
 	{"put", "KEY JSON|-|@FILE", "write a document, checked",

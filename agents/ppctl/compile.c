@@ -127,3 +127,85 @@ int ppctl_validate(struct ppctl *ctl, struct intent_error *err)
 	system_job_release(&job);
 	return code;
 }
+
+/* ---- slugs ---- */
+
+static void add_slugs(json_t *rows, const json_t *slugs, const char *environment, const char *from)
+{
+	const char *name;
+	json_t *slug;
+
+	json_object_foreach((json_t *)(uintptr_t)slugs, name, slug) {
+		const json_t *line = json_object_get(json_object_get(slug, "resolve"), environment);
+		const char *resolver = json_is_string(line) ? json_string_value(line) : intent_json_string(line, "resolver", NULL);
+		const char *repository = intent_json_string(slug, "repository", NULL);
+
+		json_array_append_new(rows, json_pack("{ss ss ss* sO*}", "slug", name, "from", repository ? repository : from,
+						      "resolver", resolver, "exports", json_object_get(slug, "exports")));
+	}
+}
+
+static void show_slugs(const json_t *rows)
+{
+	struct ppctl_grid grid = {.columns = {{.title = "SLUG"}, {.title = "FROM"}, {.title = "EXPORTS"}, {.title = "IS"}},
+				  .count = 4, .least = 20};
+	size_t count = json_array_size(rows), index, i;
+	struct ppctl_line *lines = calloc(count + 1, sizeof(*lines));
+	intent_text_auto struct intent_text out = INTENT_TEXT_INIT;
+	json_t *row, *item;
+	const char *name;
+
+	if (!lines)
+		return;
+	json_array_foreach((json_t *)(uintptr_t)rows, index, row) {
+		intent_text_auto struct intent_text exports = INTENT_TEXT_INIT;
+		const json_t *list = json_object_get(row, "exports");
+
+		json_array_foreach((json_t *)(uintptr_t)list, i, item)
+			intent_text_printf(&exports, "%s%s", exports.length ? "," : "", json_string_value(item));
+		if (json_is_object(list))
+			json_object_foreach((json_t *)(uintptr_t)list, name, item)
+				intent_text_printf(&exports, "%s%s", exports.length ? "," : "", name);
+		lines[index].cell[0] = strdup(intent_json_string(row, "slug", ""));
+		lines[index].cell[1] = strdup(intent_json_string(row, "from", ""));
+		lines[index].cell[2] = intent_text_steal(&exports);
+		lines[index].cell[3] = strdup(intent_json_string(row, "resolver", "nothing in this world's environment"));
+	}
+	ppctl_grid(&out, &grid, lines, count, (size_t)ppctl_columns());
+	fputs(intent_text_str(&out), stdout);
+	free(lines);
+}
+
+/* The definition's own components too, where one is at hand. */
+int ppctl_slugs_of(struct ppctl *ctl, struct intent_error *err)
+{
+	const char *name = ppctl_option(ctl, "world");
+	struct system_job job = {0};
+	struct intent_error none;
+	intent_json_auto json_t *rows = json_array();
+	int code = system_go(ctl, err);
+	bool here = !code && !system_workspace_find(&job.workspace, &none);
+
+	if (!code && here)
+		code = system_load_sysdef(&job.workspace, &job.system, err);
+	if (!job.system.faults)
+		job.system.faults = json_array();
+	if (!code)
+		code = system_setting_load(ctl, here ? &job.workspace : NULL, name ? name : "local", job.system.faults,
+					   &job.setting, err);
+	if (!code) {
+		intent_json_auto json_t *slugs = system_slugs(&job.setting.world, job.system.faults);
+		const char *environment = system_environment(&job.setting.world);
+
+		add_slugs(rows, json_object_get(job.system.sysdef, "components"), environment,
+			  intent_json_string(job.system.sysdef, "file", SYSTEM_FILE));
+		add_slugs(rows, slugs, environment, "");
+		if (ppctl_flag(ctl, "json"))
+			ppctl_print_json(rows, false);
+		else
+			show_slugs(rows);
+		code = system_say_faults(job.system.faults);
+	}
+	system_job_release(&job);
+	return code;
+}

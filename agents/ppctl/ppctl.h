@@ -173,6 +173,12 @@ int ppctl_lock_break(struct ppctl *ctl, struct intent_error *err);
 int ppctl_help(struct ppctl *ctl, struct intent_error *err);
 int ppctl_compile(struct ppctl *ctl, struct intent_error *err);
 int ppctl_validate(struct ppctl *ctl, struct intent_error *err);
+int ppctl_fmt(struct ppctl *ctl, struct intent_error *err);
+int ppctl_slugs_of(struct ppctl *ctl, struct intent_error *err);
+int ppctl_diff(struct ppctl *ctl, struct intent_error *err);
+int ppctl_apply(struct ppctl *ctl, struct intent_error *err);
+int ppctl_deploy(struct ppctl *ctl, struct intent_error *err);
+int ppctl_orphans(struct ppctl *ctl, struct intent_error *err);
 
 /* ---- watching (watch.c) ---- */
 

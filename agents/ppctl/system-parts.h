@@ -92,6 +92,21 @@ void system_emit_instance(struct compiler *compiler, json_t *instance);
 void system_emit_service(struct compiler *compiler, json_t *unit);
 void system_emit_files(struct compiler *compiler);
 
+/* ---- system-merge.c ---- */
+
+/* A compiled document with what others wrote into the one that stands there (NULL: none). New. */
+json_t *system_merged(const char *key, const json_t *compiled, const json_t *standing, const char *world);
+/* What system_diff() gives, but for "seen"; `now` holds all keys below those of the documents, and systems/. */
+int system_compare(struct system_applying *applying, const struct intent_snapshot *now, json_t **ret_new,
+		   struct intent_error *err);
+/* Member by member, one a line: "    /min_nodes: 1 -> 2". */
+void system_describe(struct intent_text *out, const char *path, const json_t *before, const json_t *after);
+
+/* ---- system-format.c ---- */
+
+/* The same, laid out; NULL with a fault. Owned. */
+char *system_formatted(const char *file, const char *bytes, size_t length, json_t *faults) intent_owned(free);
+
 /* ---- compile.c: what the commands share ---- */
 
 struct system_job {

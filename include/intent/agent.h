@@ -154,6 +154,8 @@ int intent_round_store(struct intent_round *round, struct intent_store **ret_bor
 int intent_round_session(struct intent_round *round, const char **ret_borrowed, struct intent_error *err);
 /* SIGTERM arrived: long work should end soon. */
 bool intent_round_should_stop(const struct intent_round *round);
+/* Did a person ask for this round, by --once or SIGUSR1? */
+bool intent_round_is_demanded(const struct intent_round *round);
 /*
  * Other intent has come since the round began. The plan is carried out to its end all the same: half of
  * one (stopped, but not started again) may be worse than an old one. For work that is only preparation

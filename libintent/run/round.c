@@ -233,6 +233,11 @@ bool intent_round_should_stop(const struct intent_round *round)
 	return intent__round_stop_requested;
 }
 
+bool intent_round_is_demanded(const struct intent_round *round)
+{
+	return round->demanded || round->context->once;
+}
+
 bool intent_round_is_outdated(const struct intent_round *round)
 {
 	(void)round;
@@ -363,6 +368,7 @@ int intent__round_main(const json_t *request, int channel, void *data)
 		.context = data, .channel = channel,
 		.slice = intent_json_string(request, "slice", ""),
 		.intent = json_object_get(request, "intent"),
+		.demanded = intent_json_boolean(request, "demanded", false),
 		.detail = json_object(), .watch = json_array(), .again_ms = -1,
 	};
 	struct outcome outcome = {.plan = NULL};

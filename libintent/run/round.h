@@ -18,6 +18,7 @@ struct intent_round {
 	int channel;
 	struct intent_store *store;
 	char *session;             /* owned; NULL: not known yet */
+	bool demanded;             /* by a person */
 	bool aside;                /* in a process of one action: the channel's answers are not for us */
 	json_t *detail, *watch;
 	json_t *progress;          /* not sent yet */

@@ -456,11 +456,13 @@ void intent__runner_resync(struct intent__runner *runner)
 	intent__runner_discover(runner);
 	if (runner->watch)
 		intent_watch_refresh(runner->watch);
-	for (struct intent__slice *slice = runner->slices; slice; slice = slice->next)
+	for (struct intent__slice *slice = runner->slices; slice; slice = slice->next) {
+		slice->demanded = true;
 		if (slice->round)
 			slice->woken = true;
 		else if (slice->intent)
 			slice->due_ms = 0;
+	}
 }
 
 void intent__runner_discover(struct intent__runner *runner)

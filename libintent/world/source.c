@@ -340,6 +340,38 @@ static int fetch(const struct intent_source *source, const struct intent_git *gi
 	return run(git, FETCH_MS, NULL, get, NULL, err);
 }
 
+/* Cuts the end of the line off. */
+static bool is_tree(const struct intent_git *git, const char *repository, char *object)
+{
+	const char *argv[] = {"git", repository, "cat-file", "-t", object, NULL};
+	intent_free_auto char *kind = NULL;
+	struct intent_error ignored;
+
+	object[strcspn(object, "\n")] = '\0';
+	return is_commit(object) && run(git, RESOLVE_MS, NULL, argv, &kind, &ignored) == 0 &&
+	       !strcmp(kind, "tree\n");
+}
+
+int intent_source_tree(const struct intent_source *source, const struct intent_git *git, const char *commit,
+		       char ret_tree[INTENT_COMMIT_MAX], struct intent_error *err)
+{
+	intent_free_auto char *repository = intent_format("--git-dir=%s", git->repository);
+	intent_free_auto char *object = intent_format("%s^{tree}:%s", commit, source->path), *said = NULL;
+	const char *argv[] = {"git", repository, "rev-parse", "-q", "--verify", "--end-of-options", object, NULL};
+	struct intent_error ignored;
+
+	if (!repository || !object)
+		return intent_fail(err, -ENOMEM, "out of memory");
+	if (fetch(source, git, commit, err))
+		return intent_wrap(err, "%s at %.12s", source->url, commit);
+	/* A file of that name is no directory: its object is no tree. */
+	if (run(git, RESOLVE_MS, NULL, argv, &said, &ignored) || !is_tree(git, repository, said))
+		return intent_fail(err, INTENT_EABSENT, "%s: there is no directory %s in it at %.12s", source->url,
+				   source->path, commit);
+	snprintf(ret_tree, INTENT_COMMIT_MAX, "%.64s", said);
+	return 0;
+}
+
 static int fill(const struct intent_git *git, const char *commit, const char *directory, struct intent_error *err)
 {
 	intent_free_auto char *repository = intent_format("--git-dir=%s", git->repository);
