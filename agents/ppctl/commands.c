@@ -205,6 +205,9 @@ const struct ppctl_command ppctl_commands[] = {
 	{"approve stack", "WORLD/NAME PLAN", "consent to one plan of a Terraform stack",
 	 "PLAN is the identity that the status shows. Another effect is not applied, and an approval is used once.",
 	 NULL, 2, 2, ppctl_approve_stack},
+	{"injection show", "[WORLD/NAME]", "what injections take from where, and where they put it",
+	 "A digest stands for each value: two that are alike have the same one, where injectors share --digest-key.",
+	 NULL, 0, 1, ppctl_injection_show},
 	{"lock ls", "[PREFIX]", "show locks and who holds them", NULL, NULL, 0, 1, ppctl_lock_ls},
 	{"lock break", "KEY [NODE]", "take a lock away from its holder",
 	 "Only if you know that the holder is gone: it is not asked. Of several shutdown slots, that of "

@@ -163,6 +163,7 @@ int ppctl_rollback(struct ppctl *ctl, struct intent_error *err);
 int ppctl_status(struct ppctl *ctl, struct intent_error *err);
 int ppctl_plan(struct ppctl *ctl, struct intent_error *err);
 int ppctl_stack_show(struct ppctl *ctl, struct intent_error *err);
+int ppctl_injection_show(struct ppctl *ctl, struct intent_error *err);
 int ppctl_approve_stack(struct ppctl *ctl, struct intent_error *err);
 int ppctl_hold(struct ppctl *ctl, struct intent_error *err);
 int ppctl_unhold(struct ppctl *ctl, struct intent_error *err);

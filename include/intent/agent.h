@@ -58,7 +58,7 @@ struct intent_slicer {
 
 /*
  * The applications of this node. Intent of a slice (named by its application):
- *	{"app", "node", "cluster", "basedir" (with %n replaced),
+ *	{"app", "node", "cluster", "basedir", "envdir" (with %n replaced, where deploy_config has one),
  *	 "config": {...}, "deploy": {...}, "options": {the agent's own options},
  *	 "hold": {"nodes/web1/": ..., "nodes/web1/slug": ..., "clusters/slug/prod/config": ...,
  *	          "clusters/slug/prod/deploy_config": ...}}    what asks to leave it as it is, if anything does

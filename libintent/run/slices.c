@@ -112,7 +112,7 @@ static int application(const struct intent_snapshot *snapshot, const struct inte
 		       struct intent_error *err)
 {
 	intent_json_auto json_t *place = NULL, *config = NULL, *deploy = NULL;
-	intent_free_auto char *basedir = NULL;
+	intent_free_auto char *basedir = NULL, *envdir = NULL;
 	const char *node = intent_json_string(options, "node", ""), *cluster;
 
 	if (intent_document_check(entry->key, entry->value, entry->length, false, &place, NULL, err) < 0)
@@ -124,8 +124,9 @@ static int application(const struct intent_snapshot *snapshot, const struct inte
 	/* Targets without a base directory (containers) have none here either. */
 	if (json_object_get(deploy, "basedir"))
 		basedir = intent_deploy_basedir(deploy, node);
-	*ret_new = json_pack("{ss ss ss ss* sO sO so* sO*}", "app", app, "node", node, "cluster", cluster,
-			     "basedir", basedir, "config", config, "deploy", deploy,
+	envdir = intent_deploy_envdir(deploy, node);
+	*ret_new = json_pack("{ss ss ss ss* ss* sO sO so* sO*}", "app", app, "node", node, "cluster", cluster,
+			     "basedir", basedir, "envdir", envdir, "config", config, "deploy", deploy,
 			     "hold", holds_of(entry, app, place, marker, config, deploy),
 			     "options", json_object_get(options, "own"));
 	/* Without this a slice would be missing, and what is missing gets removed. */
