@@ -167,12 +167,12 @@ install: all
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 		$(DESTDIR)$(PREFIX)/share/zsh/site-functions
 	install -m 755 $(agent_bin) $(ppctl_bin) $(DESTDIR)$(PREFIX)/bin
-	for alias in $(aliases); do link=$${alias%:*} program=$${alias#*:}; \
-		ln -sf $$program $(DESTDIR)$(PREFIX)/bin/$$link; \
-		section=$$(echo agents/*/$$program.[1-8]); section=$${section##*.}; \
-		ln -sf $$program.$$section $(DESTDIR)$(PREFIX)/share/man/man$$section/$$link.$$section; done
 	for page in libintent/*.[1-8] agents/*/*.[1-8]; do \
 		install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/; done
+	for alias in $(aliases); do link=$${alias%:*} program=$${alias#*:}; \
+		ln -sf $$program $(DESTDIR)$(PREFIX)/bin/$$link; \
+		for page in $(DESTDIR)$(PREFIX)/share/man/man*/$$program.*; do \
+			ln -sf $${page##*/} $${page%/*}/$$link.$${page##*.}; done; done
 	for program in $(agent_bin) $(ppctl_bin); do name=$$(basename $$program); \
 		$$program --completion=bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$name; \
 		$$program --completion=zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_$$name; done

@@ -95,6 +95,21 @@ static const struct intent_option stack_options[] = {
 #define WORLD_OPTION {"world", INTENT_OPTION_STRING, "WORLD", NULL, NULL, 0, 0, \
 	"For which world; default: local"}
 static const struct intent_option compile_options[] = {WORLD_OPTION, DIRECTORY_OPTION, {0}};
+#define VOLUMES_OPTION {"volumes", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, \
+	"When it is stopped, also remove its volumes, with all that is in them"}
+
+static const struct intent_option run_options[] = {
+	{"verbose", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Also show what agents say"},
+	VOLUMES_OPTION,
+	DIRECTORY_OPTION,
+	{0}
+};
+static const struct intent_option stop_options[] = {
+	{"verbose", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Also show what agents say"},
+	VOLUMES_OPTION,
+	DIRECTORY_OPTION,
+	{0}
+};
 #define APPLY_OPTIONS WORLD_OPTION, DIRECTORY_OPTION, \
 	{"provision", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Also infrastructure: write stacks"}, \
 	{"adopt", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, \
@@ -185,6 +200,13 @@ const struct ppctl_command ppctl_commands[] = {
 	 ppctl_fmt},
 	{"compile", "[APP...]", "the documents that a system definition becomes in a world", SYSTEM_WORDS, compile_options,
 	 0, 64, ppctl_compile},
+	{"run", "APP", "run an application on this machine",
+	 "In the foreground, until Ctrl-C, which stops everything that was started and nothing else. Services are built "
+	 "from their checkouts (ppctl get), in containers where there is a Dockerfile and an engine, else by bin/launch; "
+	 "what others need is healthy before they start; a changed file replaces its service.",
+	 run_options, 1, 1, ppctl_run},
+	{"stop", "APP", "stop what run started here",
+	 "From another terminal, or after a crash. Volumes and installed versions stay.", stop_options, 1, 1, ppctl_stop},
 	{"diff", "[APP...]", "what apply would write", "Exit status: 0 nothing, 2 something. " SYSTEM_WORDS,
 	 apply_options, 0, 64, ppctl_diff},
 	{"apply", "[APP...]", "write what a system definition becomes in a world",
@@ -218,6 +240,9 @@ const struct ppctl_command ppctl_commands[] = {
 	{"approve stack", "WORLD/NAME PLAN", "consent to one plan of a Terraform stack",
 	 "PLAN is the identity that the status shows. Another effect is not applied, and an approval is used once.",
 	 NULL, 2, 2, ppctl_approve_stack},
+	{"injection show", "[WORLD/NAME]", "what injections take from where, and where they put it",
+	 "A digest stands for each value: two that are alike have the same one, where injectors share --digest-key.",
+	 NULL, 0, 1, ppctl_injection_show},
 	{"lock ls", "[PREFIX]", "show locks and who holds them", NULL, NULL, 0, 1, ppctl_lock_ls},
 	{"lock break", "KEY [NODE]", "take a lock away from its holder",
 	 "Only if you know that the holder is gone: it is not asked. Of several shutdown slots, that of "
