@@ -58,14 +58,16 @@ unit_bin := $(unit_src:%.c=$(O)/%)
 tool_bin := $(tool_src:%.c=$(O)/%)
 # A planner is plan.c and what it is split into, plan-*.c.
 planners := $(wildcard agents/*/plan.c agents/*/plan-*.c)
+# ppctl's compiler is as pure as they are, and tested as they are.
+compiler := $(wildcard agents/ppctl/system-*.c)
 all_obj := $(call obj,$(lib_src) $(agent_src) $(ppctl_src) $(unit_src) $(tool_src))
 
 .PHONY: all check demo install bench fuzz lint fault clean tests dependencies pure
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-# The seed's name of an agent, as LINK:PROGRAM.
-aliases := pp-iptables:pp-port-firewall
+# The seeds' names of programs, as LINK:PROGRAM.
+aliases := pp-iptables:pp-port-firewall pib-local:ppctl
 alias_bin := $(foreach a,$(aliases),$(O)/bin/$(word 1,$(subst :, ,$(a))))
 
 all: $(agent_bin) $(alias_bin) $(ppctl_bin) pure
@@ -110,7 +112,7 @@ $(O)/bin/ppctl: $(call obj,$(ppctl_src)) $(lib)
 	$(call say,LD,$@)$(CC) $(ldflags) -o $@ $^ $(libs)
 
 # Unit tests link every agent's planner: the plan driver walks them all.
-$(unit_bin): $(O)/%: $(O)/%.o $(call obj,$(planners)) $(lib)
+$(unit_bin): $(O)/%: $(O)/%.o $(call obj,$(planners) $(compiler)) $(lib)
 	$(call say,LD,$@)$(CC) $(ldflags) -o $@ $^ $(libs) $(shell pkg-config --libs check 2>/dev/null)
 
 $(tool_bin): $(O)/%: $(O)/%.o $(lib)
@@ -128,10 +130,10 @@ $(O)/planners.h: $(planners) $(O)/flags
 	for agent in $(planned); do echo "	{\"$$agent\", $$(echo $$agent | tr - _)_plan},"; done; \
 	echo '	{NULL, NULL}};'; } >$@
 
-# A planner sees its two documents and nothing else: no clock, no file, no environment.
+# A planner, or the compiler, sees what it is given and nothing else: no clock, no file, no environment.
 impure := time|clock_gettime|gettimeofday|getenv|open|openat|fopen|read|stat|fork|getpid|rand|random
 pure: $(O)/pure
-$(O)/pure: $(call obj,$(planners))
+$(O)/pure: $(call obj,$(planners) $(compiler))
 	@for object in $^; do \
 		if nm -u $$object | grep -wE 'U ($(impure))'; then \
 			echo "$$object: a planner must be pure" >&2; exit 1; fi; done
@@ -165,11 +167,12 @@ install: all
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 		$(DESTDIR)$(PREFIX)/share/zsh/site-functions
 	install -m 755 $(agent_bin) $(ppctl_bin) $(DESTDIR)$(PREFIX)/bin
-	for alias in $(aliases); do link=$${alias%:*} program=$${alias#*:}; \
-		ln -sf $$program $(DESTDIR)$(PREFIX)/bin/$$link; \
-		ln -sf $$program.8 $(DESTDIR)$(PREFIX)/share/man/man8/$$link.8; done
 	for page in libintent/*.[1-8] agents/*/*.[1-8]; do \
 		install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/; done
+	for alias in $(aliases); do link=$${alias%:*} program=$${alias#*:}; \
+		ln -sf $$program $(DESTDIR)$(PREFIX)/bin/$$link; \
+		for page in $(DESTDIR)$(PREFIX)/share/man/man*/$$program.*; do \
+			ln -sf $${page##*/} $${page%/*}/$$link.$${page##*.}; done; done
 	for program in $(agent_bin) $(ppctl_bin); do name=$$(basename $$program); \
 		$$program --completion=bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$name; \
 		$$program --completion=zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_$$name; done

@@ -39,6 +39,7 @@ static int observe(struct intent_round *round, const json_t *intent, json_t **re
 		return err->code;
 	if (injector__observe_sinks(&injector, observed, err) < 0)
 		return err->code;
+	injector__tell(&injector, observed);
 	*ret_new_observed = json_incref(observed);
 	return 0;
 }
@@ -76,12 +77,16 @@ static const struct intent_option options[] = {
 	 .help = "only the injections of these worlds (default: all)"},
 	{.name = "sinks", .type = INTENT_OPTION_STRING, .metavar = "TYPE,...",
 	 .help = "only sinks of these types (default: all)"},
+	{.name = "source-interval", .type = INTENT_OPTION_DURATION, .metavar = "TIME", .otherwise = "30s", .min = 1000,
+	 .max = 86400000, .help = "ask for a state again after so long; a local file is watched"},
 	{.name = "digest-key", .type = INTENT_OPTION_PATH, .metavar = "FILE",
 	 .help = "secret key of the digests that are shown (default: one of its own in the state directory)"},
 	{.name = "kubeconfig", .type = INTENT_OPTION_PATH, .metavar = "FILE",
 	 .help = "who we are to Kubernetes (default: KUBECONFIG, the pod's account, ~/.kube/config)"},
 	{.name = "context", .type = INTENT_OPTION_STRING, .metavar = "NAME",
 	 .help = "the kubeconfig's context to use (default: its current one)"},
+	{.name = "kube-timeout", .type = INTENT_OPTION_DURATION, .metavar = "TIME", .otherwise = "30s", .min = 100,
+	 .max = 600000, .help = "how long the Kubernetes API server may take for an answer"},
 	{.name = NULL},
 };
 

@@ -2,6 +2,8 @@
 #include <errno.h>
 #include "injector.h"
 
+#define KUBE_TIMEOUT_MS 30000
+
 int injector__http(struct injector *injector, struct intent_http **ret_borrowed, struct intent_error *err)
 {
 	const struct intent_http_settings plain = {.ca_option = "SSL_CERT_FILE"};
@@ -79,6 +81,8 @@ int injector__kube(struct injector *injector, struct intent_kube **ret_borrowed,
 				     intent_json_string(intent_round_options(injector->round), "context", NULL),
 				     &injector->kube, err) < 0)
 			return config || !which ? err->code : intent_wrap(err, "no kubeconfig %s", which);
+		intent_kube_limit(injector->kube, intent_json_integer(intent_round_options(injector->round), "kube-timeout",
+								      KUBE_TIMEOUT_MS));
 	}
 	*ret_borrowed = injector->kube;
 	return 0;

@@ -6,6 +6,9 @@
  *	slicer.c           injections as slices: pure
  *	agent.c            options, observing, verbs
  *	values.c           the values of an injection, from wherever they come
+ *	state.c            Terraform states, each read once for all rounds
+ *	fetch.c            a state, from where its backend keeps it
+ *	tfstate.c, raw.c   what a state says: pure
  *	clients.c          Kubernetes, AWS, HTTP: who we are there
  *	sinks.c            the table of kinds, the record of what was written
  *	sink-*.c           one kind of sink, or a few, each
@@ -57,7 +60,9 @@ struct injector {
 	const json_t *intent;              /* borrowed */
 	const char *world, *name;          /* borrowed */
 	json_t *values;                    /* {KEY: string}: the values; owned */
+	json_t *states;                    /* {URL: what was learnt of it in this pass}; owned */
 	unsigned char key[32];             /* of digests */
+	bool has_written;                  /* in this round */
 	struct intent_http *http;          /* each made on first use; owned */
 	struct intent_kube *kube;
 	struct intent_aws_credentials credentials;
@@ -133,9 +138,71 @@ int injector__remove_sink(struct injector *injector, const json_t *action, struc
 int injector__remember_sink(struct injector *injector, const json_t *action, struct intent_error *err);
 int injector__forget_sink(struct injector *injector, const json_t *action, struct intent_error *err);
 
+/* ---- raw.c: a value in JSON text ---- */
+
+struct injector_raw { const char *at, *end; };
+
+/* Is all of it one value? Then without the blanks around it. */
+bool injector__raw_whole(struct injector_raw *raw);
+bool injector__raw_member(const struct injector_raw *raw, const char *name, struct injector_raw *ret);
+/* The names of an object's members; new. */
+json_t *injector__raw_names(const struct injector_raw *raw);
+/* By JSON pointer; "" is the value itself. */
+bool injector__raw_at(const struct injector_raw *raw, const char *pointer, struct injector_raw *ret);
+/* As software wants it: a string is itself, anything else its JSON as it was written. Owned; NULL: it is null, or no JSON. */
+char *injector__raw_text(const struct injector_raw *raw) intent_owned(free);
+
+/* ---- tfstate.c ---- */
+
+#define INJECTOR_STATE_MAX (64u << 20)
+
+struct injector_tfstate {
+	char lineage[128];
+	int64_t serial;
+	json_t *outputs;                   /* {NAME: {"text": JSON, "sensitive"}}: owned */
+};
+
+/* INTENT_ESOURCE: it is not whole; INTENT_EMALFORMED, INTENT_EREFUSED: it is no state that we can read. */
+int injector__tfstate_parse(const char *bytes, size_t count, struct injector_tfstate *ret, struct intent_error *err);
+/* What is compressed is taken apart, anything else left as it is. */
+int injector__gunzip(struct intent_text *body, struct intent_error *err);
+/* `reference`: "name" or "name/json/pointer". INTENT_EABSENT: there is no such thing, or it is null. */
+int injector__output(const json_t *outputs, const char *reference, char **ret_owned, bool *ret_sensitive,
+		     struct intent_error *err);
+
+/* ---- fetch.c ---- */
+
+struct injector_answer {
+	struct intent_text body;           /* the state; empty when it is unchanged */
+	char validator[256];               /* ETag, ModifyIndex, a file's times; "": there is none */
+	char md5[40];                      /* what its body must have; "": nothing is said */
+	bool is_unchanged;                 /* it still is what `validator` said */
+	bool is_settling;                  /* it may change without its validator doing so: look again soon */
+};
+
+/*
+ * INTENT_EABSENT: there is no such state (yet). Where it can, the server is asked only for what is not `validator` (NULL:
+ * nothing is known).
+ */
+int injector__fetch(struct injector *injector, const char *url, const char *validator, struct injector_answer *ret,
+		    struct intent_error *err);
+void injector__answer_release(struct injector_answer *answer);
+
+/* ---- state.c ---- */
+
+/* How a source is named to people: without what may be a secret. Owned. */
+char *injector__shown(const char *url) intent_owned(free);
+/* A state's outputs, borrowed until the round ends. INTENT_EABSENT: there is no such state (yet). */
+int injector__state(struct injector *injector, const char *url, const json_t **ret_borrowed, struct intent_error *err);
+
 /* ---- values.c ---- */
 
 /* Adds "values" to observed, and fills injector->values. */
 int injector__observe_values(struct injector *injector, json_t *observed, struct intent_error *err);
+
+/* ---- detail.c ---- */
+
+/* Into the status: {"values": {KEY: {"from", "digest", "sensitive", "trouble"}}, "sinks": {ID: {"state", "why", "keys"}}} */
+void injector__tell(const struct injector *injector, const json_t *observed);
 
 #endif

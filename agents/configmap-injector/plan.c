@@ -187,12 +187,12 @@ static int plan_sink(struct look *look, const char *id, const json_t *document)
 	const char *state = state_of(look, id);
 	int code;
 
-	if (error) {
-		trouble(look, id, error);
-		return 0;
-	}
 	if (injector__sink_wants(document, look->values, &wanted, &err) < 0) {
 		intent_plan_verdict(look->out, err.code, "%s: %s", id, err.msg);
+		return 0;
+	}
+	if (error) {
+		trouble(look, id, error);
 		return 0;
 	}
 	if (!strcmp(state, "foreign") && !intent_json_boolean(document, "adopt", false)) {
@@ -226,15 +226,18 @@ static int plan_present(struct look *look)
 }
 
 /* The key is gone: nothing is removed, and what is left is not forgotten. */
-static void plan_absent(struct look *look)
+static int plan_absent(struct look *look)
 {
 	const char **ids = sorted(look->recorded);
 	intent_text_auto struct intent_text words = INTENT_TEXT_INIT;
-	int count = 0;
+	int count = 0, code = ids ? 0 : -ENOMEM;
 
-	for (const char **id = ids; id && *id; id++)
-		if (count++ < NAMED_MAX)
+	for (const char **id = ids; !code && *id; id++) {
+		if (!strcmp(state_of(look, *id), "absent") || !strcmp(state_of(look, *id), "foreign"))
+			code = forget(look, *id, "it is gone, or not ours any more");
+		else if (count++ < NAMED_MAX)
 			intent_text_printf(&words, "%s%s", words.length ? ", " : "", *id);
+	}
 	if (count > NAMED_MAX)
 		intent_text_printf(&words, " and %d more", count - NAMED_MAX);
 	if (count)
@@ -242,6 +245,7 @@ static void plan_absent(struct look *look)
 				    "write it again, with \"ensure\": \"absent\" if that is to go", look->world,
 				    look->name, intent_text_str(&words));
 	free(ids);
+	return code;
 }
 
 int configmap_injector_plan(const json_t *intent, const json_t *observed, struct intent_plan *plan,
@@ -255,7 +259,7 @@ int configmap_injector_plan(const json_t *intent, const json_t *observed, struct
 	int code = 0;
 
 	if (intent_json_boolean(intent, "absent", false))
-		plan_absent(&look);
+		code = plan_absent(&look);
 	else if (!strcmp(intent_json_string(json_object_get(intent, "injection"), "ensure", ""), "absent"))
 		code = give_up_all(&look, true, "the injection says \"ensure\": \"absent\"");
 	else

@@ -5,6 +5,7 @@
 #include "injector.h"
 
 #define RECORD_MAX (4u << 20)
+#define LOOK_AGAIN_MS 1000
 
 static const struct injector_sink_kind *const kinds[] = {
 	&injector__configmap, &injector__secret, &injector__externalname, &injector__s3,
@@ -121,11 +122,11 @@ int injector__observe_sinks(struct injector *injector, json_t *observed, struct 
 
 	if (read_record(injector, &recorded, err) < 0)
 		return err->code;
-	/* Of a document that is gone, nothing is touched: there is nothing to look at. */
-	if (!intent_json_boolean(injector->intent, "absent", false)) {
-		observe_each(injector, json_object_get(injector->intent, "sinks"), recorded, values, seen);
-		observe_each(injector, recorded, recorded, values, seen);
-	}
+	observe_each(injector, json_object_get(injector->intent, "sinks"), recorded, values, seen);
+	observe_each(injector, recorded, recorded, values, seen);
+	/* What was written has new directories, which are watched only when this round is over. */
+	if (injector->has_written)
+		intent_round_again(injector->round, LOOK_AGAIN_MS);
 	json_object_set(observed, "sinks", seen);
 	json_object_set(observed, "recorded", recorded);
 	intent_round_owned(injector->round, (int)json_object_size(recorded));
@@ -166,6 +167,7 @@ int injector__write_sink(struct injector *injector, const json_t *action, struct
 	sink.wanted = wanted;
 	json_object_foreach((json_t *)(uintptr_t)wanted, key, ignored)
 		json_object_set(values, key, json_object_get(injector->values, key));
+	injector->has_written = true;
 	/* First: what is written and not on record would stay for ever. */
 	if (record(injector, sink.id, sink.document, err) < 0 ||
 	    find_kind(sink.document)->write(injector, &sink, values, err) < 0)

@@ -90,7 +90,48 @@ static const struct intent_option stack_options[] = {
 	{0}
 };
 
+#define DIRECTORY_OPTION {"directory", INTENT_OPTION_PATH, "DIR", NULL, NULL, 0, 0, \
+	"The working directory; default: the current one"}
+#define WORLD_OPTION {"world", INTENT_OPTION_STRING, "WORLD", NULL, NULL, 0, 0, \
+	"For which world; default: local"}
+static const struct intent_option compile_options[] = {WORLD_OPTION, DIRECTORY_OPTION, {0}};
+#define VOLUMES_OPTION {"volumes", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, \
+	"When it is stopped, also remove its volumes, with all that is in them"}
+
+static const struct intent_option run_options[] = {
+	{"verbose", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Also show what agents say"},
+	VOLUMES_OPTION,
+	DIRECTORY_OPTION,
+	{0}
+};
+static const struct intent_option stop_options[] = {
+	{"verbose", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Also show what agents say"},
+	VOLUMES_OPTION,
+	DIRECTORY_OPTION,
+	{0}
+};
+#define APPLY_OPTIONS WORLD_OPTION, DIRECTORY_OPTION, \
+	{"provision", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Also infrastructure: write stacks"}, \
+	{"adopt", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, \
+	 "Take over documents that this definition did not write"}, \
+	{"seen", INTENT_OPTION_INTEGER, "N", NULL, NULL, 0, 0, \
+	 "The revision at which diff showed it: refuse what was written since"}
+static const struct intent_option format_options[] = {
+	DIRECTORY_OPTION,
+	{"check", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Change nothing; exit status 1 if something would"},
+	{0}
+};
+static const struct intent_option apply_options[] = {APPLY_OPTIONS, {0}};
+/* Not in the list of all options, where --version is ppctl's own. */
+static const struct intent_option deploy_options[] = {
+	APPLY_OPTIONS,
+	{"version", INTENT_OPTION_STRING, "VERSION", NULL, NULL, 0, 0,
+	 "Which version of its services; default: the commit of each checkout"},
+	{0}
+};
+
 #define KEY_WORDS "Keys and documents: intent-documents(5)."
+#define SYSTEM_WORDS "sysdef.yaml, Pibstack and deployd.yaml: intent-system(5)."
 #define CAS_WORDS "Written with compare-and-set: two people who change the same " \
 	"configuration at once lose nothing."
 
@@ -140,6 +181,31 @@ const struct ppctl_command ppctl_commands[] = {
 	 "Exit status: 0 nothing to do, 2 some agent has work, 100 something is blocked, "
 	 "111 an agent waits or fails.",
 	 plan_options, 0, 0, ppctl_plan},
+	{"validate", "[APP...]", "every fault of a system definition, with its line",
+	 "Exit status 1 if there are any. With --world also what only shows there. " SYSTEM_WORDS, compile_options, 0, 64,
+	 ppctl_validate},
+	{"fmt", "[FILE...]", "lay the files of a system definition out alike",
+	 "Comments stay. Without FILE, all that the definition here consists of. " SYSTEM_WORDS, format_options, 0, 64,
+	 ppctl_fmt},
+	{"compile", "[APP...]", "the documents that a system definition becomes in a world", SYSTEM_WORDS, compile_options,
+	 0, 64, ppctl_compile},
+	{"run", "APP", "run an application on this machine",
+	 "In the foreground, until Ctrl-C, which stops everything that was started and nothing else. Services are built "
+	 "from their checkouts (ppctl get), in containers where there is a Dockerfile and an engine, else by bin/launch; "
+	 "what others need is healthy before they start; a changed file replaces its service.",
+	 run_options, 1, 1, ppctl_run},
+	{"stop", "APP", "stop what run started here",
+	 "From another terminal, or after a crash. Volumes and installed versions stay.", stop_options, 1, 1, ppctl_stop},
+	{"diff", "[APP...]", "what apply would write", "Exit status: 0 nothing, 2 something. " SYSTEM_WORDS,
+	 apply_options, 0, 64, ppctl_diff},
+	{"apply", "[APP...]", "write what a system definition becomes in a world",
+	 "In one transaction if it fits, each document compared with what was read; removes only what the same definition "
+	 "wrote. Of some applications only, nothing is removed. " SYSTEM_WORDS, apply_options, 0, 64, ppctl_apply},
+	{"deploy", "APP...", "apply, and run a version of each of its services", SYSTEM_WORDS, deploy_options, 1, 64,
+	 ppctl_deploy},
+	{"slugs", "", "the components that a world knows", SYSTEM_WORDS, compile_options, 0, 0, ppctl_slugs_of},
+	{"orphans", "", "what is no longer required and was left as it is",
+	 "Stacks, and images with their volumes, of definitions that were applied.", compile_options, 0, 0, ppctl_orphans},
 	{"get", "KEY", "show a document", KEY_WORDS, NULL, 1, 1, ppctl_get},
 	{"ls", "[PREFIX]", "list keys", KEY_WORDS, ls_options, 0, 1, ppctl_ls},
 	{"put", "KEY JSON|-|@FILE", "write a document, checked",
@@ -161,6 +227,9 @@ const struct ppctl_command ppctl_commands[] = {
 	{"approve stack", "WORLD/NAME PLAN", "consent to one plan of a Terraform stack",
 	 "PLAN is the identity that the status shows. Another effect is not applied, and an approval is used once.",
 	 NULL, 2, 2, ppctl_approve_stack},
+	{"injection show", "[WORLD/NAME]", "what injections take from where, and where they put it",
+	 "A digest stands for each value: two that are alike have the same one, where injectors share --digest-key.",
+	 NULL, 0, 1, ppctl_injection_show},
 	{"lock ls", "[PREFIX]", "show locks and who holds them", NULL, NULL, 0, 1, ppctl_lock_ls},
 	{"lock break", "KEY [NODE]", "take a lock away from its holder",
 	 "Only if you know that the holder is gone: it is not asked. Of several shutdown slots, that of "

@@ -55,7 +55,7 @@ static void overview(struct intent_text *out)
 		const char *first, *title;
 	} sections[] = {
 		{"init", "Set up"},   {"prep", "Deploy"},   {"status", "Look"},
-		{"get", "Documents"}, {"stack show", "Infrastructure"}, {"lock ls", "Locks"}, {"help", NULL},
+		{"validate", "Systems"}, {"get", "Documents"}, {"stack show", "Infrastructure"}, {"lock ls", "Locks"}, {"help", NULL},
 	};
 	size_t next = 0;
 
@@ -186,6 +186,14 @@ static bool asks_for_bash(int argc, char **argv)
 	return false;
 }
 
+/* A command may have a --version of its own; without a command it is ppctl's. */
+static bool has_version(const struct intent_option *row)
+{
+	while (row->name && strcmp(row->name, "version"))
+		row++;
+	return row->name != NULL;
+}
+
 /* --completion and --version, or nothing but options. */
 static int without_command(int argc, char **argv, struct intent_error *err)
 {
@@ -201,7 +209,7 @@ static int without_command(int argc, char **argv, struct intent_error *err)
 		if (row == ppctl_commands || strncmp(row->name, row[-1].name, length + 1))
 			intent_text_printf(&words, "%s%.*s", words.length ? " " : "", (int)length,
 					   row->name);
-		if (row->options)
+		if (row->options && !has_version(row->options))
 			tables[count++] = row->options;
 	}
 	tables[count++] = ppctl_common;

@@ -83,7 +83,7 @@ bool ppctl_colored(void);
 
 enum ppctl_style {
 	PPCTL_PLAIN, PPCTL_BOLD, PPCTL_DIM,
-	PPCTL_GREEN, PPCTL_YELLOW, PPCTL_RED, PPCTL_CYAN,
+	PPCTL_GREEN, PPCTL_YELLOW, PPCTL_RED, PPCTL_CYAN, PPCTL_BLUE, PPCTL_MAGENTA,
 };
 
 /* Columns that a string takes on a terminal (control characters count one). */
@@ -163,6 +163,7 @@ int ppctl_rollback(struct ppctl *ctl, struct intent_error *err);
 int ppctl_status(struct ppctl *ctl, struct intent_error *err);
 int ppctl_plan(struct ppctl *ctl, struct intent_error *err);
 int ppctl_stack_show(struct ppctl *ctl, struct intent_error *err);
+int ppctl_injection_show(struct ppctl *ctl, struct intent_error *err);
 int ppctl_approve_stack(struct ppctl *ctl, struct intent_error *err);
 int ppctl_hold(struct ppctl *ctl, struct intent_error *err);
 int ppctl_unhold(struct ppctl *ctl, struct intent_error *err);
@@ -170,7 +171,17 @@ int ppctl_rollout(struct ppctl *ctl, struct intent_error *err);
 int ppctl_rollout_retry(struct ppctl *ctl, struct intent_error *err);
 int ppctl_lock_ls(struct ppctl *ctl, struct intent_error *err);
 int ppctl_lock_break(struct ppctl *ctl, struct intent_error *err);
+int ppctl_run(struct ppctl *ctl, struct intent_error *err);
+int ppctl_stop(struct ppctl *ctl, struct intent_error *err);
 int ppctl_help(struct ppctl *ctl, struct intent_error *err);
+int ppctl_compile(struct ppctl *ctl, struct intent_error *err);
+int ppctl_validate(struct ppctl *ctl, struct intent_error *err);
+int ppctl_fmt(struct ppctl *ctl, struct intent_error *err);
+int ppctl_slugs_of(struct ppctl *ctl, struct intent_error *err);
+int ppctl_diff(struct ppctl *ctl, struct intent_error *err);
+int ppctl_apply(struct ppctl *ctl, struct intent_error *err);
+int ppctl_deploy(struct ppctl *ctl, struct intent_error *err);
+int ppctl_orphans(struct ppctl *ctl, struct intent_error *err);
 
 /* ---- watching (watch.c) ---- */
 

@@ -88,6 +88,7 @@ struct system_world {
 	const char *name;          /* "local", "prod" */
 	const json_t *document;    /* worlds/<name>; see system_local_world() */
 	const json_t *resources;   /* {repository: resources/<repository>} */
+	const json_t *files;       /* {key: {"file", "places"}} of those that came from files, or NULL */
 	/* Sources are the checkouts themselves, not what they are clones of; images are built, never pushed. */
 	bool local;
 };
@@ -106,26 +107,45 @@ json_t *system_compile(const struct system *system, const struct system_world *w
 /* The world of one machine: {"environment": "dev", "capabilities", "nodes": [node], "basedir", "artifacts"}. New. */
 json_t *system_local_world(const char *node, const char *basedir, bool has_containers);
 
+/*
+ * A world with what it knows, read: from worlds/<world>.yaml and resources/<repository>.yaml beside sysdef.yaml (which
+ * are then documents of the definition like any other), and for what is not there from the store. "local" without
+ * either is system_local_world(). workspace may be NULL.
+ */
+struct system_setting {
+	struct system_world world;            /* borrows what follows */
+	json_t *document, *resources, *files; /* owned */
+};
+int system_setting_load(struct ppctl *ctl, const struct system_workspace *workspace, const char *name, json_t *faults,
+			struct system_setting *ret, struct intent_error *err);
+void system_setting_release(struct system_setting *setting);
+
 /* ---- into the store (apply.c) ---- */
 
 struct system_applying {
 	const struct system_world *world;
 	const char *system;        /* sysdef's "name": what is written is remembered as this one's */
-	const json_t *compiled;    /* what system_compile() gave */
+	const json_t *compiled;    /* what system_compile() gave, without faults */
 	bool provision;            /* write stacks too */
+	bool adopt;                /* take over what somebody else wrote */
 	bool whole;                /* every application was compiled: what is no longer there may be removed */
 	uint64_t seen;             /* not 0: refuse what somebody wrote after this revision of the store */
 	json_t *versions;          /* {service: {"version", "artifact": {...} or absent}} to activate too, or NULL */
+	bool refused;              /* out: something of "kept" is not ours to write */
 };
 
 /*
- * New: {"changes": [{"op": "+"|"~"|"-", "key", "before", "after"}], "kept": [{"key", "why"}], "revision"}, the
- * difference to what stands there. Members that others write (versions, holds, ...) stay as they are.
+ * New: {"changes": [{"op": "+"|"~"|"-", "key", "revision", "before", "after", "note"}], "kept": [{"key", "why"}],
+ *       "key": of the record, systems/<world>/<system>, "record": as it will be, "was", "revision": of the record,
+ *       "seen": of the store}, the difference to what stands there. Members that others write (versions, holds, ...)
+ * stay as they are.
  */
-int system_diff(struct ppctl *ctl, const struct system_applying *applying, json_t **ret_new, struct intent_error *err);
-/* Writes it, compared with what the diff was computed from: INTENT_ECONFLICT names the keys that changed under us. */
-int system_apply(struct ppctl *ctl, const struct system_applying *applying, json_t **ret_new_diff,
-		 struct intent_error *err);
+int system_diff(struct ppctl *ctl, struct system_applying *applying, json_t **ret_new, struct intent_error *err);
+/*
+ * Writes it, each document compared with what the diff was computed from: INTENT_ECONFLICT, and the keys that changed
+ * under us are said. Nothing to do writes nothing. *ret_new_diff is what was written.
+ */
+int system_apply(struct ppctl *ctl, struct system_applying *applying, json_t **ret_new_diff, struct intent_error *err);
 
 /* Sorted, one a line on standard error; PPCTL_REFUSED if there are any, else 0. */
 int system_say_faults(const json_t *faults);

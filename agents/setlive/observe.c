@@ -188,6 +188,22 @@ static int observe_services(const struct intent_site *site, const json_t *intent
 	return 0;
 }
 
+/* Its variables from elsewhere: what stands for them, or why they cannot be had. */
+static void observe_envdir(struct intent_round *round, const struct intent_site *site, const json_t *intent,
+			   json_t *observed)
+{
+	const char *envdir = intent_json_string(intent, "envdir", NULL);
+	struct intent_error err;
+	char digest[33];
+
+	if (envdir)
+		intent_round_watch(round, envdir);
+	if (intent_service_envdir(site, intent, !intent_round_is_dry(round), digest, &err) < 0)
+		json_object_set_new(observed, "envdir_error", json_pack("{si ss}", "code", err.code, "message", err.msg));
+	else if (*digest)
+		json_object_set_new(observed, "envdir", json_string(digest));
+}
+
 /* ---- health ---- */
 
 /* A service that ends or is told to stop wakes us. */
@@ -222,7 +238,7 @@ static const char *running_version(const json_t *services, json_t *names)
 static bool is_as_wanted(const json_t *intent, const json_t *observed, const char *version, int64_t *ret_ms)
 {
 	const json_t *names = version ? json_object_get(json_object_get(observed, "installs"), version) : NULL;
-	intent_json_auto json_t *wanted = version ? setlive__wanted(intent, version) : NULL;
+	intent_json_auto json_t *wanted = version ? setlive__wanted(intent, observed, version) : NULL;
 	int64_t started_ms = INT64_MAX;
 	size_t i;
 	json_t *item;
@@ -263,7 +279,8 @@ static void observe_health(struct intent_round *round, const struct intent_site 
 		names = json_object_get(installs, active);
 	} else if (!version || !json_is_array(json_object_get(installs, version)) ||
 		   !(json_object_get(observed, "hold") || json_object_get(observed, "marked") ||
-		     json_object_get(observed, "store_error") || !json_is_array(json_object_get(installs, active)))) {
+		     json_object_get(observed, "store_error") || json_object_get(observed, "envdir_error") ||
+		     !json_is_array(json_object_get(installs, active)))) {
 		return;
 	} else {
 		is_as_wanted(intent, observed, version, &started_ms);
@@ -349,6 +366,7 @@ int setlive__observe(struct intent_round *round, const json_t *intent, json_t **
 			return err->code;
 		observe_installs(round, &site, intent, observed);
 		observe_hooks(&site, observed);
+		observe_envdir(round, &site, intent, observed);
 	}
 	if (*site.supervisor_error) {
 		json_object_set_new(observed, "supervisor_error", json_string(site.supervisor_error));

@@ -89,13 +89,14 @@ bool setlive__any_noted(const struct look *look, const json_t *names, const char
 /* Members of deploy_config that it must be started again for. */
 static const char *const of_deploy[] = { "environment", "runas", "limits", "restart", NULL };
 
-json_t *setlive__wanted(const json_t *intent, const char *version)
+json_t *setlive__wanted(const json_t *intent, const json_t *observed, const char *version)
 {
 	const json_t *deploy = json_object_get(intent, "deploy");
 	const json_t *config = json_object_get(intent, "config");
-	json_t *wanted = json_pack("{ss sO* sO*}", "version", version,
+	json_t *wanted = json_pack("{ss sO* sO* sO*}", "version", version,
 				   "basedir", json_object_get(intent, "basedir"),
-				   "user_config", json_object_get(config, "user_config"));
+				   "user_config", json_object_get(config, "user_config"),
+				   "envdir", json_object_get(observed, "envdir"));
 
 	for (const char *const *member = of_deploy; wanted && *member; member++)
 		if (json_object_get(deploy, *member))
@@ -107,7 +108,7 @@ json_t *setlive__wanted(const json_t *intent, const char *version)
 static const char *differing(const json_t *started, const json_t *wanted)
 {
 	static const char *const members[] = { "version", "user_config", "environment", "runas",
-					       "basedir", "limits", "restart" };
+					       "basedir", "limits", "restart", "envdir" };
 
 	for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
 		const json_t *is = json_object_get(started, members[i]);

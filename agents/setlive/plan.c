@@ -172,7 +172,7 @@ static bool choose(struct look *look, const char *version)
 	json_decref(look->wanted);
 	look->version = version;
 	look->run = install;
-	look->wanted = setlive__wanted(look->intent, version);
+	look->wanted = setlive__wanted(look->intent, look->observed, version);
 	return true;
 }
 
@@ -471,6 +471,17 @@ static bool is_blocked(struct look *look, const json_t *kept)
 	return false;
 }
 
+/* Without them nothing is started, and so nothing is stopped either. */
+static bool misses_variables(struct look *look)
+{
+	const json_t *error = json_object_get(look->observed, "envdir_error");
+
+	if (error)
+		intent_plan_verdict(look->plan, (int)intent_json_integer(error, "code", INTENT_EENVIRONMENT), "%s",
+				    intent_json_string(error, "message", ""));
+	return error;
+}
+
 static int plan_app(struct look *look)
 {
 	const char *hold = intent_json_string(look->observed, "hold", NULL), *problem;
@@ -488,6 +499,8 @@ static int plan_app(struct look *look)
 		return 0;
 	if (plan_release_elsewhere(look))
 		return -ENOMEM;
+	if (look->active && misses_variables(look))
+		return leave_be(look);
 	if (!look->active)
 		return plan_idle(look, kept);
 	if (look->version)

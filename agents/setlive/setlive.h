@@ -19,6 +19,8 @@
  *	 "strays": ["/directory"],               holds leftovers of a killed round
  *	 "checked": "1.0", "health": "",         health of that version: good; else why not; absent: not looked at
  *	 "started_ms": 1200,                     since it was started, or since boot
+ *	 "envdir": "9f2c...",                    digest of the variables that deploy_config.envdir holds; or
+ *	 "envdir_error": {"code", "message"},    why they cannot be had
  *	 "hold", "slot", "marked", "fact", "elsewhere", "store_error": see rolling.h; of the store nothing is
  *	                                         read where nothing depends on it
  *	 "services": {
@@ -49,9 +51,9 @@ int setlive_plan(const json_t *intent, const json_t *observed, struct intent_pla
 /*
  * Everything that a running process saw of intent: it must be started again when any of
  * this changes. {"version", "basedir"}, and "user_config", "environment", "runas", "limits", "restart" where
- * there are such. New.
+ * there are such; "envdir", what was observed of it. New.
  */
-json_t *setlive__wanted(const json_t *intent, const char *version);
+json_t *setlive__wanted(const json_t *intent, const json_t *observed, const char *version);
 /* Was it started with all that, whatever else was noted? */
 bool setlive__is_as_wanted(const json_t *started, const json_t *wanted);
 

@@ -5,7 +5,6 @@
 #include <intent/documents.h>
 #include <intent/file.h>
 #include "applier.h"
-#include "locks.h"
 
 #define QUIET_MS 10000 /* what takes less says nothing; what takes more, so often */
 
@@ -157,6 +156,7 @@ int applier__open(struct applier *applier, struct intent_round *round, struct in
 {
 	const json_t *intent = intent_round_intent(round);
 	const struct rlimit none = {0, 0};
+	struct intent_error ignored;
 
 	*applier = (struct applier){
 		.round = round, .intent = intent, .options = intent_round_options(round),
@@ -174,6 +174,7 @@ int applier__open(struct applier *applier, struct intent_round *round, struct in
 		applier__close(applier);
 		return err->code;
 	}
+	intent_temp_sweep(applier->home, NULL, &ignored);
 	return 0;
 }
 
@@ -204,7 +205,7 @@ bool applier__cancel(struct applier *applier)
 	char elapsed[24];
 
 	if (applier->locks)
-		applier__locks_beat(applier->locks);
+		intent_held_beat(applier->locks);
 	if (now - applier->told >= QUIET_MS) {
 		applier->told = now;
 		intent_duration_format((now - applier->began) / 1000 * 1000, elapsed);
@@ -212,7 +213,7 @@ bool applier__cancel(struct applier *applier)
 								"elapsed", elapsed, "resource", applier->progress));
 	}
 	return intent_round_should_stop(applier->round) ||
-	       (applier->locks && applier__locks_lost(applier->locks));
+	       (applier->locks && intent_held_lost(applier->locks));
 }
 
 /* ---- observing ---- */

@@ -9,7 +9,7 @@
  *	apply.c      locks, and one apply
  *	secrets.c    what a plan marks as sensitive, taken out of what is shown: pure
  *	statelock.c  whose Terraform's own lock is
- *	locks.c      the store's locks
+ *	locks.c      which of the store's locks
  *	record.c     what the state directory remembers of a stack
  *
  * Observed:
@@ -33,6 +33,7 @@
 #define APPLIER_H
 
 #include <intent/agent.h>
+#include <intent/held.h>
 #include <intent/source.h>
 
 #define APPLIER_ADDRESSES_MAX 100 /* of each kind in the status */
@@ -72,7 +73,7 @@ struct applier {
 	const char *phase;                       /* "plan", "apply": static */
 	json_t *progress;                        /* owned: the resource under way */
 	json_t *secrets;                         /* owned: of the last plan; NULL: none was made */
-	struct applier_locks *locks;             /* held meanwhile; NULL: none */
+	struct intent_held *locks;               /* held meanwhile; NULL: none */
 };
 
 int applier__open(struct applier *applier, struct intent_round *round, struct intent_error *err);
@@ -134,10 +135,14 @@ int applier__plan(struct applier *applier, int *ret_fd, json_t **ret_new, json_t
 /* The plan as people know it, without sensitive values, for ppctl: <home>/plan.txt. */
 int applier__keep_text(struct applier *applier, int plan_fd, struct intent_error *err);
 
-/* ---- apply.c ---- */
+/* ---- locks.c ---- */
 
-/* {"key", "holder", "since"} of a lock that somebody else holds, or NULL. New. */
+/* applier->locks; INTENT_EBUSY names the holder, and nothing is held then. */
+int applier__locks_take(struct applier *applier, struct intent_error *err);
+/* {"key", "holder", "since"} of a lock that somebody holds, or NULL. New. */
 int applier__look_at_locks(struct applier *applier, json_t **ret_new, struct intent_error *err);
+
+/* ---- apply.c ---- */
 
 int applier__apply(struct intent_round *round, const json_t *action, struct intent_error *err);
 int applier__settle(struct intent_round *round, const json_t *action, struct intent_error *err);

@@ -4,7 +4,6 @@
 #include <intent/digest.h>
 #include <intent/file.h>
 #include "applier.h"
-#include "locks.h"
 
 /* ---- how it went ---- */
 
@@ -59,7 +58,7 @@ static int judge(struct applier *applier, const struct applier_terraform *run, c
 		return err->code;
 	}
 	if (code)
-		return applier->locks && applier__locks_lost(applier->locks) ?
+		return applier->locks && intent_held_lost(applier->locks) ?
 			intent_fail(err, INTENT_EUNAVAILABLE, "the lock could not be kept: Terraform was interrupted, and "
 				    "planning begins anew") :
 			intent_fail(err, INTENT_ESTALE, "Terraform was interrupted; planning begins anew");
@@ -97,7 +96,7 @@ static int run_apply(struct applier *applier, int plan_fd, const json_t *args, s
 	/* The last look: from here on there is no way back. */
 	if (applier__cancel(applier))
 		return intent_fail(err, INTENT_ESTALE, "stopped before anything was applied");
-	if (applier__locks_verify(applier->locks, err) < 0 ||
+	if (intent_held_verify(applier->locks, err) < 0 ||
 	    note_pending(applier, intent_json_string(args, "plan", ""), approval, err) < 0)
 		return err->code;
 	applier__begin(applier, "apply");
@@ -138,7 +137,6 @@ static int plan_and_apply(struct applier *applier, const json_t *args, struct in
 int applier__apply(struct intent_round *round, const json_t *action, struct intent_error *err)
 {
 	struct applier applier;
-	struct intent_error ignored;
 	int code;
 
 	if (applier__open(&applier, round, err) < 0)
@@ -150,7 +148,7 @@ int applier__apply(struct intent_round *round, const json_t *action, struct inte
 		code = applier__module(&applier, err);
 	if (!code)
 		code = plan_and_apply(&applier, json_object_get(action, "args"), err);
-	applier__locks_release(&applier, code ? &ignored : err);
+	applier.locks = intent_held_release(applier.locks);
 	applier__close(&applier);
 	return code;
 }

@@ -1,6 +1,5 @@
 /* Running terraform or tofu, and understanding what it says. */
 #include <errno.h>
-#include <fnmatch.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -14,64 +13,22 @@
 
 /* ---- its environment ---- */
 
-static bool is_passed(const char *entry, const char *patterns)
-{
-	char name[256], pattern[256];
-
-	snprintf(name, sizeof(name), "%.*s", (int)strcspn(entry, "="), entry);
-	while (*patterns) {
-		size_t length = strcspn(patterns, " ,");
-
-		snprintf(pattern, sizeof(pattern), "%.*s", (int)length, patterns);
-		if (length && fnmatch(pattern, name, 0) == 0)
-			return true;
-		patterns += length;
-		patterns += strspn(patterns, " ,");
-	}
-	return false;
-}
-
-static void put(char **env, size_t *count, const char *name, const char *value)
-{
-	env[*count] = value ? intent_format("%s=%s", name, value) : NULL;
-	*count += env[*count] != NULL;
-}
-
 /* Owned, each string too. */
 static char **environment(const struct applier *applier)
 {
-	static const char always[] = "PATH LANG LC_* TZ TMPDIR SSL_CERT_FILE SSL_CERT_DIR "
-				     "http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY";
-	const char *also = applier__option(applier, "pass-env", "");
-	intent_free_auto char *home = intent_format("%s/home", intent_round_state_dir(applier->round));
-	intent_free_auto char *plugins = intent_format("%s/plugins", intent_round_state_dir(applier->round));
-	size_t count = 0, had = 0;
-	char **env;
+	intent_free_auto char *own = intent_format("%s/plugins", intent_round_state_dir(applier->round));
+	intent_free_auto char *home = intent_format("HOME=%s/home", intent_round_state_dir(applier->round));
+	intent_free_auto char *plugins = intent_format("TF_PLUGIN_CACHE_DIR=%s",
+						       applier__option(applier, "plugin-cache", own));
+	const char *config = applier__option(applier, "cli-config", NULL);
+	intent_free_auto char *cli = config ? intent_format("TF_CLI_CONFIG_FILE=%s", config) : NULL;
+	const char *const more[] = {
+		home, plugins, "TF_IN_AUTOMATION=1", "TF_INPUT=0", "CHECKPOINT_DISABLE=1", cli, NULL,
+	};
 
-	while (environ && environ[had])
-		had++;
-	env = calloc(had + 8, sizeof(*env));
-	for (size_t i = 0; env && i < had; i++)
-		if (is_passed(environ[i], always) || is_passed(environ[i], also)) {
-			env[count] = strdup(environ[i]);
-			count += env[count] != NULL;
-		}
-	if (!env)
+	if (!own || !home || !plugins || (config && !cli))
 		return NULL;
-	put(env, &count, "HOME", home);
-	put(env, &count, "TF_IN_AUTOMATION", "1");
-	put(env, &count, "TF_INPUT", "0");
-	put(env, &count, "CHECKPOINT_DISABLE", "1");
-	put(env, &count, "TF_PLUGIN_CACHE_DIR", applier__option(applier, "plugin-cache", plugins));
-	put(env, &count, "TF_CLI_CONFIG_FILE", applier__option(applier, "cli-config", NULL));
-	return env;
-}
-
-static void free_environment(char **env)
-{
-	for (size_t i = 0; env && env[i]; i++)
-		free(env[i]);
-	free(env);
+	return intent_child_environment(applier__option(applier, "pass-env", ""), more);
 }
 
 /* ---- what it says ---- */
@@ -193,7 +150,7 @@ int applier__run(struct applier_terraform *run, struct intent_error *err)
 	if (!code && run->output_max)
 		run->output = intent_text_steal(&result.out);
 	intent_child_result_release(&result);
-	free_environment(env);
+	intent_child_environment_free(env);
 	return code ? intent_wrap(err, "%s", run->arguments[0]) : 0;
 }
 

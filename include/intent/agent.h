@@ -58,7 +58,7 @@ struct intent_slicer {
 
 /*
  * The applications of this node. Intent of a slice (named by its application):
- *	{"app", "node", "cluster", "basedir" (with %n replaced),
+ *	{"app", "node", "cluster", "basedir", "envdir" (with %n replaced, where deploy_config has one),
  *	 "config": {...}, "deploy": {...}, "options": {the agent's own options},
  *	 "hold": {"nodes/web1/": ..., "nodes/web1/slug": ..., "clusters/slug/prod/config": ...,
  *	          "clusters/slug/prod/deploy_config": ...}}    what asks to leave it as it is, if anything does
@@ -67,6 +67,9 @@ struct intent_slicer {
  * INTENT_EREFUSED for an untrusted deploy_config; INTENT_EVANISHED.
  */
 extern const struct intent_slicer intent_node_applications;
+/* Of those, the ones that a supervisor runs, and the ones that run in a container: their deploy_config has "docker". An
+ * application that is the other's is none of this one's intent: what is left of it here goes. */
+extern const struct intent_slicer intent_node_services, intent_node_containers;
 
 /* What the rounds of an agent run. */
 enum intent_programs {
@@ -87,7 +90,7 @@ struct intent_agent {
 	/*
 	 * Names of slices of which the world holds something of ours (may be NULL: only those
 	 * the state directory remembers). An array of strings, new. Runs in the runner
-	 * at start and at each resync; reads only, and can run no program there.
+	 * at start and at each resync; reads only, and can run no program there. `options`: all of them, with "node".
 	 */
 	int (*discover)(const json_t *options, json_t **ret_new_names, struct intent_error *err);
 	int64_t deadline_ms;         /* of one round without progress; 0: 10 minutes */
@@ -124,6 +127,8 @@ bool intent_round_is_dry(const struct intent_round *round);
 void intent_round_watch(struct intent_round *round, const char *path);
 /* Look again after so long, though nothing woke the slice (a deadline in observe). */
 void intent_round_again(struct intent_round *round, int64_t ms);
+/* Somebody asks for patience (Retry-After): without new intent, the next attempt is not before so long. */
+void intent_round_patience(struct intent_round *round, int64_t ms);
 /* Into status detail at most once per second; stolen. Also tells the runner that the round lives. */
 void intent_round_progress(struct intent_round *round, json_t *detail);
 /* Into the final status detail under `name`; stolen. */
@@ -149,6 +154,8 @@ int intent_round_store(struct intent_round *round, struct intent_store **ret_bor
 int intent_round_session(struct intent_round *round, const char **ret_borrowed, struct intent_error *err);
 /* SIGTERM arrived: long work should end soon. */
 bool intent_round_should_stop(const struct intent_round *round);
+/* Did a person ask for this round, by --once or SIGUSR1? */
+bool intent_round_is_demanded(const struct intent_round *round);
 /*
  * Other intent has come since the round began. The plan is carried out to its end all the same: half of
  * one (stopped, but not started again) may be worse than an old one. For work that is only preparation

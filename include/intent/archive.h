@@ -48,4 +48,13 @@ int intent_archive_read(int in_fd, int orders_fd, const struct intent_archive_li
 int intent_archive_write(int orders_fd, int root_fd, const struct intent_archive_limits *limits,
 			 struct intent_archive_totals *ret, struct intent_error *err);
 
+/*
+ * Pack what is in a directory as a tar stream with gzip into out_fd: the same content gives the same bytes.
+ * Sorted by name; owner 0:0; one fixed time; modes cut to 0755 or 0644 (by the owner's execute bit). Files,
+ * directories and symbolic links; anything else is INTENT_EREFUSED and named. `cancel` (may be NULL) is asked after
+ * each block; true ends it (INTENT_ESTALE). *ret counts; ret_sha256 is of what was written.
+ */
+int intent_archive_pack(const char *directory, int out_fd, bool (*cancel)(void *data), void *data,
+			struct intent_archive_totals *ret, char ret_sha256[65], struct intent_error *err);
+
 #endif

@@ -66,10 +66,18 @@ int intent_s3_get(struct intent_http *http, const struct intent_s3_object *objec
 		  const struct intent_aws_credentials *credentials, const char *etag,
 		  struct intent_http_response *ret, struct intent_error *err);
 
-/* Content type "application/json" or what `type` says; encrypted by `encryption` ("AES256", "aws:kms"; NULL: as the bucket does). */
+struct intent_s3_content {
+	const void *body;
+	size_t length;
+	const char *type;            /* NULL: "application/json" */
+	const char *encryption;      /* "AES256", "aws:kms"; NULL: as the bucket does */
+	const char *metadata;        /* "X-Amz-Meta-Name: value"; NULL: none */
+	const char *etag;            /* only while this is its tag; "": only while there is none; NULL: whatever is there */
+};
+/* INTENT_ECONFLICT: it is not as `etag` says any more. */
 int intent_s3_put(struct intent_http *http, const struct intent_s3_object *object,
-		  const struct intent_aws_credentials *credentials, const void *body, size_t length,
-		  const char *type, const char *encryption, struct intent_error *err);
+		  const struct intent_aws_credentials *credentials, const struct intent_s3_content *content,
+		  struct intent_error *err);
 int intent_s3_delete(struct intent_http *http, const struct intent_s3_object *object,
 		     const struct intent_aws_credentials *credentials, struct intent_error *err);
 

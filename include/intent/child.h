@@ -52,6 +52,14 @@ int intent_child_run(const struct intent_child_options *options,
 /* As intent_child_run, and any status but exit 0 is INTENT_ECHILD with the last line it said. */
 int intent_child_check(const struct intent_child_options *options, struct intent_error *err);
 
+/*
+ * What children of foreign programs get of our environment: PATH, locale, TZ, TMPDIR, certificates, proxies and
+ * the variables whose names fit `patterns` ("AWS_* TF_VAR_*", apart by blanks or commas; may be NULL), then
+ * `more` (NULL-terminated "NAME=value"; may be NULL). New, with each string.
+ */
+char **intent_child_environment(const char *patterns, const char *const *more);
+char **intent_child_environment_free(char **env); /* takes NULL, returns NULL */
+
 /* "exit status 3", "killed by signal 9 (Killed)". */
 void intent_child_status_words(int status, char out[64]);
 

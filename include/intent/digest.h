@@ -8,7 +8,8 @@
 
 struct intent_digest; /* a running digest */
 
-enum intent_digest_kind { INTENT_SHA256, INTENT_BLAKE2B_512 };
+/* MD5 only where a format has it: it proves nothing. */
+enum intent_digest_kind { INTENT_SHA256, INTENT_BLAKE2B_512, INTENT_MD5 };
 #define INTENT_DIGEST_MAX 64
 
 /* NULL without memory. */

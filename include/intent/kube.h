@@ -3,7 +3,9 @@
  *
  * Who we are: the pod's service account (KUBERNETES_SERVICE_HOST and its token, read anew for each request, since it is
  * renewed in place), or a kubeconfig: token, token file, client certificate, user and password, or an exec plug-in
- * (client.authentication.k8s.io/v1 and v1beta1). A 401 is answered once with credentials read anew.
+ * (client.authentication.k8s.io/v1 and v1beta1). A 401 is answered once with credentials read anew. A plug-in gets the
+ * variables that its kubeconfig gives it, and of ours only what such plug-ins need: PATH, HOME, locale, proxies, and those of
+ * the clouds (AWS_*, AZURE_*, GOOGLE_*, ...).
  */
 #ifndef INTENT_KUBE_H
 #define INTENT_KUBE_H
@@ -24,6 +26,8 @@ struct intent_kube *intent_kube_close(struct intent_kube *kube); /* takes NULL, 
 int intent_kube_merge(json_t *into, const json_t *config, struct intent_error *err);
 /* Of the server, for messages: "https://10.0.0.1:6443". Borrowed. */
 const char *intent_kube_server(const struct intent_kube *kube);
+/* How long an answer may take; 30 s unless said otherwise. */
+void intent_kube_limit(struct intent_kube *kube, int64_t timeout_ms);
 /* The namespace of the context or the pod; "default". Borrowed. */
 const char *intent_kube_namespace(const struct intent_kube *kube);
 

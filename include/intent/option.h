@@ -63,5 +63,7 @@ int intent_yaml_read(const char *path, json_t **ret_new, struct intent_error *er
 /* From memory; `name` is for messages "name:line:column: ...". */
 int intent_yaml_parse(const char *bytes, size_t count, const char *name, json_t **ret_new,
 		      struct intent_error *err);
+/* What a plain scalar is: null, a boolean, an integer or a string. New. */
+json_t *intent_yaml_scalar(const char *text, size_t length);
 
 #endif

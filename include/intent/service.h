@@ -17,6 +17,8 @@
  *		ended            there while it is down by deploy_config.restart
  *		config.yaml, and the supervisor's own files
  *
+ *	<stage>/.digest-key      of intent_service_envdir()
+ *
  * runit: run, finish, log/run, env/NAME, down, supervise/; <runit>/<service> links to the directory.
  * systemd: finish, environment, version; <systemd-dir>/platypus-<service>.service, and a link to it in
  * multi-user.target.wants/ when it is to be up after a reboot. Its output is in the journal.
@@ -166,6 +168,13 @@ int intent_service_remove(const struct intent_service_order *order, struct inten
  */
 int intent_service_run(const struct intent_site *site, const char *service,
 		       const struct intent_child_options *options, struct intent_error *err);
+
+/*
+ * What stands for the content of its envdir: digest "" when deploy_config names none. INTENT_EENVIRONMENT and what else
+ * intent_envdir_read() says. With `create`, the key of digests is made in the stage, beside what was started.
+ */
+int intent_service_envdir(const struct intent_site *site, const json_t *intent, bool create, char ret_digest[33],
+			  struct intent_error *err);
 
 /* PATH and everything of env/ as NAME=value: an array of strings, new. For bin/check and hooks. */
 json_t *intent_service_environment(const struct intent_site *site, const json_t *intent, const char *service);

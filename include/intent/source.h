@@ -46,6 +46,13 @@ int intent_source_resolve(const struct intent_source *source, const struct inten
 			  char ret_commit[INTENT_COMMIT_MAX], struct intent_error *err);
 
 /*
+ * The git tree of source->path at that commit: the digest of what is there, names and modes included. The commit
+ * is fetched if need be. INTENT_EABSENT: there is no such directory in it.
+ */
+int intent_source_tree(const struct intent_source *source, const struct intent_git *git, const char *commit,
+		       char ret_tree[INTENT_COMMIT_MAX], struct intent_error *err);
+
+/*
  * Make `directory`, whose parent is there, of that commit: whole or not at all. It need not be the newest.
  * One that is there already is left as it is.
  */

@@ -118,6 +118,12 @@ void intent_round_again(struct intent_round *round, int64_t ms)
 		round->again_ms = ms;
 }
 
+void intent_round_patience(struct intent_round *round, int64_t ms)
+{
+	if (ms > round->patience_ms)
+		round->patience_ms = ms;
+}
+
 void intent_round_progress(struct intent_round *round, json_t *detail)
 {
 	int64_t now = intent_time_monotonic();
@@ -227,6 +233,11 @@ bool intent_round_should_stop(const struct intent_round *round)
 	return intent__round_stop_requested;
 }
 
+bool intent_round_is_demanded(const struct intent_round *round)
+{
+	return round->demanded || round->context->once;
+}
+
 bool intent_round_is_outdated(const struct intent_round *round)
 {
 	(void)round;
@@ -288,10 +299,11 @@ static void tell_result(struct intent_round *round, const struct outcome *outcom
 {
 	intent_json_auto json_t *message = NULL;
 
-	message = json_pack("{s{si ss sO sO sO* si sI si}}", "result",
+	message = json_pack("{s{si ss sO sO sO* si sI sI si}}", "result",
 			    "code", outcome->err.code, "message", outcome->err.code ? outcome->err.msg : "",
 			    "watch", round->watch, "detail", round->detail, "plan", outcome->plan,
 			    "owned", round->owned, "again", (json_int_t)round->again_ms,
+			    "patience", (json_int_t)round->patience_ms,
 			    "actions", round->actions);
 	intent__round_tell(round, message);
 }
@@ -356,6 +368,7 @@ int intent__round_main(const json_t *request, int channel, void *data)
 		.context = data, .channel = channel,
 		.slice = intent_json_string(request, "slice", ""),
 		.intent = json_object_get(request, "intent"),
+		.demanded = intent_json_boolean(request, "demanded", false),
 		.detail = json_object(), .watch = json_array(), .again_ms = -1,
 	};
 	struct outcome outcome = {.plan = NULL};

@@ -18,10 +18,11 @@ struct intent_round {
 	int channel;
 	struct intent_store *store;
 	char *session;             /* owned; NULL: not known yet */
+	bool demanded;             /* by a person */
 	bool aside;                /* in a process of one action: the channel's answers are not for us */
 	json_t *detail, *watch;
 	json_t *progress;          /* not sent yet */
-	int64_t progress_sent, again_ms;
+	int64_t progress_sent, again_ms, patience_ms;
 	int owned;
 	int actions;               /* done in this round */
 	bool interruptible;        /* a stop is one SIGINT now, never SIGKILL */

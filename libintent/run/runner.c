@@ -110,8 +110,8 @@ static void on_gone(void *data)
 
 static void start_round(struct intent__runner *runner, struct intent__slice *slice)
 {
-	intent_json_auto json_t *request = json_pack("{ss sO sb ss*}", "slice", slice->name, "intent", slice->intent,
-						     "announce", slice->announce,
+	intent_json_auto json_t *request = json_pack("{ss sO sb sb ss*}", "slice", slice->name, "intent", slice->intent,
+						     "announce", slice->announce, "demanded", slice->demanded,
 						     "session", intent__status_session(runner->status));
 	struct intent_error err;
 
@@ -120,7 +120,7 @@ static void start_round(struct intent__runner *runner, struct intent__slice *sli
 	slice->due_ms = INT64_MAX;
 	slice->heard_ms = intent_time_monotonic();
 	slice->stop_signal = SIGKILL;
-	slice->killed = slice->announce = slice->again = slice->asks_session = slice->unbound = false;
+	slice->killed = slice->announce = slice->demanded = slice->again = slice->asks_session = slice->unbound = false;
 	slice->round = runner->last_round;
 	json_decref(slice->asked);
 	slice->asked = json_incref(slice->intent);

@@ -173,6 +173,7 @@ static void set_next(struct intent__runner *runner, struct intent__slice *slice,
 {
 	int64_t resync = runner->settings->interval_ms + random_below(runner->settings->splay_ms);
 	int64_t again = intent_json_integer(slice->result, "again", -1), wait = resync;
+	int64_t patience = intent_json_integer(slice->result, "patience", 0);
 
 	/* What waits or is refused for too many removals may be right again without a wake. */
 	if (slice->state == INTENT_FAILING || slice->state == INTENT_WAITING || code == INTENT_EDESTROY)
@@ -187,6 +188,8 @@ static void set_next(struct intent__runner *runner, struct intent__slice *slice,
 		wait = PATH_PAUSE_MS;
 	slice->woken = false;
 	slice->heard_ms = intent_time_monotonic();
+	if (wait < patience)
+		wait = patience;
 	if (is_outdated(slice) || slice->again)
 		slice->due_ms = 0;
 	else
@@ -453,11 +456,13 @@ void intent__runner_resync(struct intent__runner *runner)
 	intent__runner_discover(runner);
 	if (runner->watch)
 		intent_watch_refresh(runner->watch);
-	for (struct intent__slice *slice = runner->slices; slice; slice = slice->next)
+	for (struct intent__slice *slice = runner->slices; slice; slice = slice->next) {
+		slice->demanded = true;
 		if (slice->round)
 			slice->woken = true;
 		else if (slice->intent)
 			slice->due_ms = 0;
+	}
 }
 
 void intent__runner_discover(struct intent__runner *runner)
@@ -468,7 +473,7 @@ void intent__runner_discover(struct intent__runner *runner)
 
 	if (!agent->discover)
 		return;
-	if (agent->discover(runner->context->own_options, &names, &err) < 0) {
+	if (agent->discover(runner->context->options, &names, &err) < 0) {
 		intent_log(INTENT_WARN, NULL, "What is left from before could not be looked for: %s", err.msg);
 		return;
 	}

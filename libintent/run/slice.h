@@ -32,6 +32,7 @@ struct intent__slice {
 	int64_t since_ms;           /* wall clock, of state and reason */
 	int attempts, owned, actions;
 	bool woken;                 /* a path it watches changed, or SIGUSR1 came, while the round ran */
+	bool demanded;              /* the next round is one that a person asked for */
 	bool again;                 /* look again right after the round */
 	bool asks_session;          /* the round under way waits to be told the session */
 	bool unbound;               /* a round had to do without one */

@@ -112,7 +112,7 @@ static int application(const struct intent_snapshot *snapshot, const struct inte
 		       struct intent_error *err)
 {
 	intent_json_auto json_t *place = NULL, *config = NULL, *deploy = NULL;
-	intent_free_auto char *basedir = NULL;
+	intent_free_auto char *basedir = NULL, *envdir = NULL;
 	const char *node = intent_json_string(options, "node", ""), *cluster;
 
 	if (intent_document_check(entry->key, entry->value, entry->length, false, &place, NULL, err) < 0)
@@ -124,8 +124,9 @@ static int application(const struct intent_snapshot *snapshot, const struct inte
 	/* Targets without a base directory (containers) have none here either. */
 	if (json_object_get(deploy, "basedir"))
 		basedir = intent_deploy_basedir(deploy, node);
-	*ret_new = json_pack("{ss ss ss ss* sO sO so* sO*}", "app", app, "node", node, "cluster", cluster,
-			     "basedir", basedir, "config", config, "deploy", deploy,
+	envdir = intent_deploy_envdir(deploy, node);
+	*ret_new = json_pack("{ss ss ss ss* ss* sO sO so* sO*}", "app", app, "node", node, "cluster", cluster,
+			     "basedir", basedir, "envdir", envdir, "config", config, "deploy", deploy,
 			     "hold", holds_of(entry, app, place, marker, config, deploy),
 			     "options", json_object_get(options, "own"));
 	/* Without this a slice would be missing, and what is missing gets removed. */
@@ -180,7 +181,20 @@ static void add_absent(json_t *slices, const json_t *known, const json_t *option
 	}
 }
 
-static json_t *slices_of(const struct intent_snapshot *snapshot, const json_t *options, const json_t *known)
+enum target { EVERY, SERVICES, CONTAINERS };
+
+/* What cannot be understood may be anybody's. */
+static bool is_target(enum target target, const json_t *intent)
+{
+	const json_t *deploy = json_object_get(intent, "deploy");
+	bool container = json_object_get(deploy, "docker");
+
+	return target == EVERY || (target == CONTAINERS ? container :
+				   !container && json_object_get(deploy, "basedir"));
+}
+
+static json_t *slices_of(const struct intent_snapshot *snapshot, const json_t *options, const json_t *known,
+			 enum target target)
 {
 	json_t *slices = json_object();
 	const char *node = intent_json_string(options, "node", "");
@@ -198,12 +212,31 @@ static json_t *slices_of(const struct intent_snapshot *snapshot, const json_t *o
 			continue;
 		if (application(snapshot, &entry[i], app, marker, options, &intent, &err) < 0)
 			slice_error(slices, app, &err);
-		else
+		else if (is_target(target, intent))
 			json_object_set_new(slices, app, json_pack("{so}", "intent", intent));
+		else
+			json_decref(intent);
 	}
 	refuse_clashes(slices);
 	add_absent(slices, known, options, count > 0, retired);
 	return slices;
 }
 
-const struct intent_slicer intent_node_applications = {prefixes, slices_of};
+static json_t *slices_of_all(const struct intent_snapshot *snapshot, const json_t *options, const json_t *known)
+{
+	return slices_of(snapshot, options, known, EVERY);
+}
+
+static json_t *slices_of_services(const struct intent_snapshot *snapshot, const json_t *options, const json_t *known)
+{
+	return slices_of(snapshot, options, known, SERVICES);
+}
+
+static json_t *slices_of_containers(const struct intent_snapshot *snapshot, const json_t *options, const json_t *known)
+{
+	return slices_of(snapshot, options, known, CONTAINERS);
+}
+
+const struct intent_slicer intent_node_applications = {prefixes, slices_of_all};
+const struct intent_slicer intent_node_services = {prefixes, slices_of_services};
+const struct intent_slicer intent_node_containers = {prefixes, slices_of_containers};

@@ -94,7 +94,7 @@ static bool is_one_of(const char *text, const char *const *words)
 }
 
 /* The core schema of YAML 1.2: "yes" and "on" are words, Norway is a country. */
-static json_t *plain_scalar(const char *text, size_t length)
+json_t *intent_yaml_scalar(const char *text, size_t length)
 {
 	static const char *const nulls[] = {"", "~", "null", "Null", "NULL", NULL};
 	static const char *const trues[] = {"true", "True", "TRUE", NULL};
@@ -123,7 +123,7 @@ static int read_scalar(struct reader *reader, const yaml_event_t *event, json_t 
 		return fault(reader, event->start_mark, err, "tags (!) are not supported");
 	if (strlen(text) != length)
 		return fault(reader, event->start_mark, err, "a NUL character");
-	*ret_new = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE ? plain_scalar(text, length)
+	*ret_new = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE ? intent_yaml_scalar(text, length)
 								      : json_stringn(text, length);
 	return *ret_new ? 0 : intent_fail(err, -ENOMEM, "%s: no memory", reader->name);
 }

@@ -24,8 +24,8 @@
 extern const struct intent_json_field intent__any_item[], intent__any_object[],
 	intent__hold_forms[];
 
-extern const struct intent_json_field intent_world_schema[], intent_resource_schema[], intent_app_schema[],
-	intent_stack_schema[], intent_approval_schema[], intent_injection_schema[];
+extern const struct intent_json_field intent_world_schema[], intent_resource_schema[], intent_system_schema[], intent_app_schema[],
+	intent_stack_schema[], intent_approval_schema[], intent_injection_schema[], intent__build_schema[];
 
 /* Environment variables, name to value; ports on the node. */
 const char *intent__check_variable(const char *string);

@@ -31,8 +31,9 @@ int intent_digest_key(const char *path, bool create, unsigned char ret[KEY_BYTES
 	intent_free_auto char *lock_path = intent_format("%s.lock", path);
 	intent_close_auto int lock = -1;
 
-	if (read_key(path, ret, err) == 0 || err->code != INTENT_EABSENT)
-		return err->code;
+	int code = read_key(path, ret, err);
+	if (code != INTENT_EABSENT)
+		return code;
 	if (getrandom(fresh, sizeof(fresh), 0) != sizeof(fresh))
 		return intent_fail_errno(err, "random numbers");
 	intent_hex(text, fresh, sizeof(fresh));
@@ -42,8 +43,9 @@ int intent_digest_key(const char *path, bool create, unsigned char ret[KEY_BYTES
 	/* Two that begin at once must not each have their own. */
 	if (!lock_path || intent_file_lock(lock_path, LOCK_EX, true, &lock, err) < 0)
 		return lock_path ? err->code : intent_fail(err, -ENOMEM, "out of memory");
-	if (read_key(path, ret, err) == 0 || err->code != INTENT_EABSENT)
-		return err->code;
+	code = read_key(path, ret, err);
+	if (code != INTENT_EABSENT)
+		return code;
 	intent_hmac_sha256("digest key", 10, text, 2 * KEY_BYTES, ret);
 	return intent_file_write(path, text, 2 * KEY_BYTES, 0600, err);
 }

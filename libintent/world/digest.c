@@ -8,7 +8,7 @@ struct intent_digest {
 
 struct intent_digest *intent_digest_new(enum intent_digest_kind kind)
 {
-	const EVP_MD *md = kind == INTENT_SHA256 ? EVP_sha256() : EVP_blake2b512();
+	const EVP_MD *md = kind == INTENT_SHA256 ? EVP_sha256() : kind == INTENT_MD5 ? EVP_md5() : EVP_blake2b512();
 	struct intent_digest *digest = calloc(1, sizeof(*digest));
 
 	if (!digest)

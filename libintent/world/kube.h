@@ -11,6 +11,7 @@
 
 struct intent_kube {
 	struct intent_http *http;
+	int64_t timeout_ms;
 	char *server, *namespace;   /* owned */
 	char *token_file;           /* read before each request */
 	char *token, *basic;        /* "Bearer ..." material; wiped */

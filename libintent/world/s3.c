@@ -143,7 +143,10 @@ static int explain(const struct call *call, const struct intent_http_response *a
 				   "s3://%s/%s: 403 %s with credentials from %s: they may not do this, or there is no "
 				   "such key and they may not list the bucket (s3:ListBucket tells the two apart)",
 				   object->bucket, object->key, code, call->credentials->source);
-	if (status == 400 || status == 401 || status == 411 || status == 412 || status == 301)
+	if (status == 409 || status == 412)
+		return intent_fail(err, INTENT_ECONFLICT, "s3://%s/%s: somebody wrote it in between (%d %s)",
+				   object->bucket, object->key, status, code);
+	if (status == 400 || status == 401 || status == 411 || status == 301)
 		return intent_fail(err, INTENT_EREFUSED, "s3://%s/%s: %d %s: %s", object->bucket, object->key,
 				   status, code, message);
 	return intent_fail(err, INTENT_EUNAVAILABLE, "s3://%s/%s: %d %s: %s", object->bucket, object->key, status, code,
@@ -185,17 +188,31 @@ int intent_s3_get(struct intent_http *http, const struct intent_s3_object *objec
 }
 
 int intent_s3_put(struct intent_http *http, const struct intent_s3_object *object,
-		  const struct intent_aws_credentials *credentials, const void *body, size_t length,
-		  const char *type, const char *encryption, struct intent_error *err)
+		  const struct intent_aws_credentials *credentials, const struct intent_s3_content *content,
+		  struct intent_error *err)
 {
-	intent_free_auto char *content = intent_format("Content-Type: %s", type ? type : "application/json");
+	const char *etag = content->etag;
+	struct call call = {.method = "PUT", .object = object, .credentials = credentials, .body = content->body,
+			    .length = content->length};
+	intent_free_auto char *type = intent_format("Content-Type: %s", content->type ? content->type : "application/json");
 	intent_free_auto char *sealed =
-		encryption ? intent_format("X-Amz-Server-Side-Encryption: %s", encryption) : NULL;
-	struct call call = {.method = "PUT", .object = object, .credentials = credentials, .body = body,
-			    .length = length, .headers = {content, sealed}};
+		content->encryption ? intent_format("X-Amz-Server-Side-Encryption: %s", content->encryption) : NULL;
+	intent_free_auto char *condition =
+		!etag ? NULL : *etag ? intent_format("If-Match: %s", etag) : strdup("If-None-Match: *");
 	struct intent_http_response answer = {0};
-	int code = perform(http, &call, &answer, err);
+	size_t count = 0;
+	int code;
 
+	if (!type || (content->encryption && !sealed) || (etag && !condition))
+		return intent_fail(err, -ENOMEM, "out of memory");
+	call.headers[count++] = type;
+	if (sealed)
+		call.headers[count++] = sealed;
+	if (condition)
+		call.headers[count++] = condition;
+	if (content->metadata)
+		call.headers[count++] = content->metadata;
+	code = perform(http, &call, &answer, err);
 	intent_http_response_release(&answer);
 	return code;
 }

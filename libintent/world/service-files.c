@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include <intent/envdir.h>
 #include "supervisor.h"
 
 #define FILE_MAX (1u << 20)
@@ -79,13 +80,19 @@ enum intent__restart intent__service_restart(const json_t *intent)
 		!strcmp(word, "on-failure") ? INTENT__RESTART_ON_FAILURE : INTENT__RESTART_ALWAYS;
 }
 
-/* NAME -> value: ours first, so that deploy_config has the last word. */
+/* NAME -> value: of its envdir, then ours, so that deploy_config has the last word. */
 json_t *intent__service_variables(const struct intent_site *site, const json_t *intent, const char *service)
 {
 	intent_free_auto char *config = intent__service_path(site, service, "config.yaml");
+	const char *envdir = intent_json_string(intent, "envdir", NULL);
 	json_t *env = json_pack("{ss ss ss ss*}", "PP_APP", site->app, "PP_CLUSTER", site->cluster,
 				"PP_NODE", site->node, "CONFIG_PATH", config);
+	intent_json_auto json_t *given = NULL;
+	struct intent_error ignored;
 
+	/* Who cannot read it, or finds none, is told elsewhere; nothing is started then. */
+	if (envdir && intent_envdir_read(envdir, &given, &ignored) == 0)
+		json_object_update_missing(env, given);
 	if (*site->user)
 		json_object_update_new(env, json_pack("{ss ss ss}", "HOME", site->home, "USER",
 						      site->user, "LOGNAME", site->user));

@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include <intent/digest.h>
+#include <intent/envdir.h>
 #include "supervisor.h"
 
 #define STARTED_MAX (4u << 20)
@@ -16,12 +18,17 @@ static enum owner owner_of(const struct intent_site *site, const char *service, 
 	intent_free_auto char *directory = intent__service_path(site, service, NULL);
 	intent_free_auto char *path = intent__service_path(site, service, INTENT__OWNER);
 	intent_json_auto json_t *record = NULL;
-	struct intent_error ignored;
+	struct intent_error err = {0};
 	struct stat seen;
 
 	if (!directory || !path || lstat(directory, &seen))
 		return OWNER_NONE;
-	if (!S_ISDIR(seen.st_mode) || intent_file_read_json(path, 4096, &record, &ignored) ||
+	if (S_ISDIR(seen.st_mode) && intent_file_read_json(path, 4096, &record, &err) && err.code != INTENT_EABSENT &&
+	    err.code != INTENT_EMALFORMED) {
+		snprintf(why, 512, "whose %.128s is cannot be read: %.300s", service, err.msg);
+		return OWNER_FOREIGN;
+	}
+	if (!S_ISDIR(seen.st_mode) || !record ||
 	    strcmp(intent_json_string(record, "agent", ""), "setlive")) {
 		snprintf(why, 512, "%.300s exists and was not made by pp-setlive; move it away",
 			 directory);
@@ -250,6 +257,27 @@ int intent_service_configure(const struct intent_site *site, const json_t *inten
 	if (intent__service_repair(site, intent, files, service, stale, err))
 		return err->code;
 	return site->supervisor->publish(site, service, err);
+}
+
+int intent_service_envdir(const struct intent_site *site, const json_t *intent, bool create, char ret_digest[33],
+			  struct intent_error *err)
+{
+	const char *envdir = intent_json_string(intent, "envdir", NULL);
+	intent_free_auto char *path = intent_format("%s/.digest-key", site->stage);
+	intent_json_auto json_t *variables = NULL;
+	unsigned char key[32];
+
+	*ret_digest = '\0';
+	if (!envdir)
+		return 0;
+	if (!path)
+		return intent_fail(err, -ENOMEM, "out of memory");
+	if (intent_envdir_read(envdir, &variables, err) < 0 ||
+	    (create && intent_directory_make(site->stage, 0755, err) < 0) ||
+	    intent_digest_key(path, create, key, err) < 0)
+		return err->code;
+	intent_envdir_digest(variables, key, ret_digest);
+	return 0;
 }
 
 json_t *intent_service_environment(const struct intent_site *site, const json_t *intent, const char *service)

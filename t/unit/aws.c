@@ -109,7 +109,9 @@ static const struct {
 	{"GET /bucket/missing ", "", "<Error><Code>NoSuchKey</Code><Message>no</Message></Error>", 404, ""},
 	{"GET /bucket/secret ", "", "<Error><Code>AccessDenied</Code><Message>no</Message></Error>", 403, ""},
 	{"GET /bucket/busy ", "", "<Error><Code>SlowDown</Code><Message>later</Message></Error>", 503, ""},
-	{"PUT /bucket/new ", "X-Amz-Server-Side-Encryption: AES256", "", 200, ""},
+	{"PUT /bucket/new ", "X-Amz-Server-Side-Encryption: AES256\r\nIf-None-Match: *\r\nX-Amz-Meta-Owner: prod/x\r\n", "",
+	 200, ""},
+	{"PUT /bucket/taken ", "If-None-Match: *", "<Error><Code>PreconditionFailed</Code></Error>", 412, ""},
 	{"DELETE /bucket/gone ", "", "", 404, ""},
 };
 
@@ -318,7 +320,11 @@ START_TEST(test_object)
 	ck_assert_int_eq(got.status, 304);
 	intent_http_response_release(&got);
 	object.key = "new";
-	ck_assert_int_eq(intent_s3_put(http, &object, &who, "x", 1, NULL, "AES256", &err), 0);
+	struct intent_s3_content content = {.body = "x", .length = 1, .encryption = "AES256", .etag = "",
+					    .metadata = "X-Amz-Meta-Owner: prod/x"};
+	ck_assert_int_eq(intent_s3_put(http, &object, &who, &content, &err), 0);
+	object.key = "taken";
+	ck_assert_int_eq(intent_s3_put(http, &object, &who, &content, &err), INTENT_ECONFLICT);
 	object.key = "gone";
 	ck_assert_int_eq(intent_s3_delete(http, &object, &who, &err), 0);
 }

@@ -1,0 +1,132 @@
+/* injection show: which values, where from, into what; a digest of each, never the value. */
+#include "ppctl.h"
+
+static const char prefix[] = "reality/status/configmap-injector/";
+
+/* What each injector says of that injection, or of all: [{"node", "name", "state", ...}, ...]. New. */
+static int statuses(struct ppctl *ctl, const char *only, json_t **ret_new, struct intent_error *err)
+{
+	struct intent_snapshot *found = NULL;
+	json_t *rows;
+
+	if (ppctl_list(ctl, prefix, &found, err))
+		return err->code;
+	rows = json_array();
+	for (size_t i = 0; i < found->count; i++) {
+		const char *node = found->entries[i].key + strlen(prefix), *slash = strchr(node, '/');
+		json_t *document = slash && (!only || !strcmp(slash + 1, only)) ? ppctl_document(&found->entries[i]) : NULL;
+
+		if (json_is_object(document)) {
+			json_object_set_new(document, "node", json_stringn(node, (size_t)(slash - node)));
+			json_object_set_new(document, "name", json_string(slash + 1));
+			json_array_append(rows, document);
+		}
+		json_decref(document);
+	}
+	intent_snapshot_unref(found);
+	*ret_new = rows;
+	return 0;
+}
+
+static size_t longest_name(const json_t *object)
+{
+	const char *name;
+	json_t *ignored;
+	size_t longest = 0;
+
+	json_object_foreach((json_t *)(uintptr_t)object, name, ignored)
+		longest = ppctl_width(name) > longest ? ppctl_width(name) : longest;
+	return longest;
+}
+
+static void show_value(const char *key, const json_t *value, size_t width)
+{
+	const char *trouble = intent_json_string(value, "trouble", NULL);
+	intent_text_auto struct intent_text line = INTENT_TEXT_INIT;
+
+	intent_text_puts(&line, "  ");
+	ppctl_add(&line, key, PPCTL_BOLD, 0, width);
+	intent_text_puts(&line, "  ");
+	ppctl_add(&line, intent_json_string(value, "digest", "-"), PPCTL_CYAN, 0, 16);
+	intent_text_puts(&line, "  ");
+	ppctl_add(&line, intent_json_string(value, "from", ""), PPCTL_PLAIN, 0, 0);
+	if (intent_json_boolean(value, "sensitive", false))
+		intent_text_puts(&line, "  (sensitive)");
+	if (trouble) {
+		intent_text_puts(&line, "  ");
+		ppctl_add(&line, trouble, PPCTL_RED, 0, 0);
+	}
+	ppctl_print(intent_text_str(&line));
+}
+
+static void show_sink(const char *id, const json_t *sink)
+{
+	const char *state = intent_json_string(sink, "state", ""), *why = intent_json_string(sink, "why", NULL);
+	long long keys = (long long)intent_json_integer(sink, "keys", 0);
+	intent_text_auto struct intent_text line = INTENT_TEXT_INIT;
+
+	intent_text_puts(&line, "  > ");
+	ppctl_add(&line, id, PPCTL_BOLD, 0, 0);
+	intent_text_puts(&line, ": ");
+	ppctl_add(&line, state, !strcmp(state, "written") ? PPCTL_GREEN : PPCTL_YELLOW, 0, 0);
+	if (!strcmp(state, "written"))
+		intent_text_printf(&line, ", %lld key%s", keys, keys == 1 ? "" : "s");
+	if (why) {
+		intent_text_puts(&line, ": ");
+		ppctl_add(&line, why, PPCTL_PLAIN, 0, 0);
+	}
+	ppctl_print(intent_text_str(&line));
+}
+
+static void show(const json_t *row)
+{
+	json_t *values = intent_json_at(row, "/detail/values"), *sinks = intent_json_at(row, "/detail/sinks"), *item;
+	const char *message = intent_json_string(row, "message", ""), *name;
+	intent_text_auto struct intent_text head = INTENT_TEXT_INIT;
+	size_t width = longest_name(values);
+
+	ppctl_add(&head, intent_json_string(row, "name", "?"), PPCTL_BOLD, 0, 0);
+	intent_text_puts(&head, ", injector on ");
+	ppctl_add(&head, intent_json_string(row, "node", "?"), PPCTL_PLAIN, 0, 0);
+	intent_text_puts(&head, ": ");
+	ppctl_add(&head, intent_json_string(row, "state", "?"), PPCTL_BOLD, 0, 0);
+	intent_text_puts(&head, *message ? ": " : "");
+	ppctl_add(&head, message, PPCTL_PLAIN, 0, 0);
+	ppctl_print(intent_text_str(&head));
+	json_object_foreach(values, name, item)
+		show_value(name, item, width);
+	json_object_foreach(sinks, name, item)
+		show_sink(name, item);
+}
+
+/* "prod/db", or the whole key. NULL: it is no such name. */
+static const char *injection_name(const char *word)
+{
+	const char *name = intent_starts_with(word, "injections/") ? word + strlen("injections/") : word;
+	const char *slash = strchr(name, '/');
+
+	return slash && slash != name && slash[1] && !strchr(slash + 1, '/') ? name : NULL;
+}
+
+int ppctl_injection_show(struct ppctl *ctl, struct intent_error *err)
+{
+	const char *word = ppctl_argument(ctl, 0), *name = word ? injection_name(word) : NULL;
+	intent_json_auto json_t *rows = NULL;
+	size_t i;
+	json_t *row;
+
+	if (word && !name)
+		return intent_fail(err, INTENT_EUSAGE, "\"%.100s\" is no injection: name it as WORLD/NAME", word);
+	if (statuses(ctl, name, &rows, err))
+		return err->code;
+	if (ppctl_flag(ctl, "json")) {
+		ppctl_print_json(rows, false);
+		return 0;
+	}
+	if (!json_array_size(rows))
+		return intent_fail(err, INTENT_EABSENT, "no injector has looked at %s%s: is it there (ppctl ls injections), and "
+				   "does pp-configmap-injector run?", name ? "injections/" : "any injection", name ? name : "");
+	json_array_foreach(rows, i, row)
+		show(row);
+	return 0;
+}

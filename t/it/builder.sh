@@ -1,0 +1,240 @@
+#!/bin/bash
+# pp-builder: archives from directories and git, what is built once, faults; images by a stand-in for the engine's client.
+set -u
+. "$(dirname "$0")/../lib.sh"
+have git || skip_all "git is not on PATH"
+# The person's own git has nothing to say, but for what stands in for GitHub.
+export HOME=$T/home PP_STORE=dir:$T/store PP_NODE=n1 CONSUL_HTTP_TOKEN=store-canary DOCKER_STUB=$T/engine
+export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@example
+mkdir -p "$HOME" "$T/engine" "$T/hub/acme"
+git config --global init.defaultBranch main
+git config --global "url.$T/hub/.insteadOf" https://github.com/
+check "a store" ppctl init "$PP_STORE"
+
+builder=(pp-builder --listen none --state-dir "$T/state" --docker "$ROOT/t/it/docker-stub" --as-root)
+once() { run "${builder[@]}" --once "$@"; cat "$T/.err" >>"$T/all.log"; }
+put() { ppctl put "$1" "$2" >>"$T/ppctl.log" 2>&1 || not_ok "put $1"; }
+# app NAME REPO RULES RECIPES [MEMBERS]
+app() { put "apps/$1" "{\"repo\": \"$2\", \"rules\": [$3], \"recipes\": {$4}${5:+, $5}}"; }
+archive="\"archive\": {\"tarball\": {\"repository\": \"$T/repo\"}}"
+member() { ppctl get "reality/status/builder/${2:-n1}/${3:-hello}" 2>/dev/null | sed -nE "s/^ *\"$1\": \"(.*)\",?\$/\\1/p" | head -n 1; }
+state() { ppctl get "reality/status/builder/${1:-n1}/${2:-hello}" 2>/dev/null | sed -nE 's/^  "state": "(.*)",?$/\1/p'; }
+# fact APP MEMBER: of each revision, a line.
+fact() { ppctl export "reality/builds/$1" --all | sed -nE "s/^ *\"$2\": \"(.*)\",?\$/\\1/p"; }
+facts() { ppctl ls "reality/builds/$1" 2>/dev/null | grep -c .; }
+archives() { find "$T/repo/$1" -name '*.tar.gz' 2>/dev/null | wc -l; }
+builds() { grep -c . "$T/engine/builds" 2>/dev/null || :; }
+gone() { ! proc_stat "$1"; }
+any='{"ref": "*", "recipe": "archive"}'
+
+# ---- an archive of a directory ----
+mkdir -p "$T/hello/bin" "$T/hello/.git"
+printf 'exec sleep 1\n' >"$T/hello/bin/launch"
+chmod +x "$T/hello/bin/launch"
+ln -s bin/launch "$T/hello/start"
+app hello "dir:$T/hello" "$any" "$archive"
+once --dry-run
+is "$status" 2 "dry run: there is work"
+is "$(archives hello)" 0 "... and none is done"
+once
+is "$status" 0 "an archive of a directory"
+is "$(archives hello) $(facts hello)" "1 1" "... is there, and published"
+first=$(fact hello url) sum=$(fact hello sha256)
+is "$(sha256sum <"${first#file://}" | cut -c1-64)" "$sum" "... under its digest"
+check "... which stands beside it, as sha256sum takes it" bash -c "cd '$T/repo/hello' && sha256sum -c ./*.sha256"
+is "$(tar tf "${first#file://}" | tr '\n' ' ')" "bin/ bin/launch start " "... with all of it, sorted, and without .git"
+is "$(tar tvf "${first#file://}" | awk '{print $1, $2, $4}' | sort -u | tr '\n' ';')" \
+	"-rwxr-xr-x 0/0 1980-01-01;drwxr-xr-x 0/0 1980-01-01;lrwxrwxrwx 0/0 1980-01-01;" "... whoever made it, whenever"
+cp -a "$T/repo" "$T/before"
+once
+is "$status" 0 "a second round"
+check "... changes nothing" diff -r "$T/repo" "$T/before"
+once --dry-run
+is "$status" 0 "... and finds nothing to do"
+rm -r "$T/repo" "$T/state"
+touch "$T/hello/bin/launch"
+once
+check "built anew elsewhere, later, without its memory: the same bytes" cmp "${first#file://}" "$T/before/hello/${first##*/}"
+echo x >>"${first#file://}"
+once
+is "$status" 0 "an archive that somebody changed"
+is "$(sha256sum <"${first#file://}" | cut -c1-64)" "$sum" "... is put right"
+rm "${first#file://}.sha256"
+once
+check "one without its digest is made again" test -e "${first#file://}.sha256"
+mkdir -p "$T/state/apps/hello/work/.tmp-x"
+echo '# changed' >>"$T/hello/bin/launch"
+once
+is "$(archives hello) $(facts hello)" "2 2" "an edit: another archive, another fact"
+sed -i '$d' "$T/hello/bin/launch"
+once
+is "$(archives hello) $(facts hello)" "2 2" "the edit taken back: nothing is built"
+
+# ---- git: the same content is built once ----
+git init -q --bare "$T/hub/acme/api.git"
+git clone -q "$T/hub/acme/api.git" "$T/work" 2>/dev/null
+commit() { mkdir -p "$T/work/svc" && echo "$1" >"$T/work/svc/code" && git -C "$T/work" add . && git -C "$T/work" commit -qm "$1" && git -C "$T/work" push -q origin HEAD:"${2:-main}"; }
+commit one
+echo top >"$T/work/README" && commit one release-1
+app api gh://acme/api '{"ref": "main", "recipe": "archive"}, {"ref": "release-1", "recipe": "archive"}' "$archive" '"path": "svc"'
+once
+is "$status" 0 "two branches of a repository"
+is "$(archives api) $(facts api)" "1 2" "... with one content below the path: one archive, two facts"
+is "$(fact api sha256 | sort -u | grep -c .)" 1 "... that say the same"
+is "$(tar tf "$T/repo/api/"*.tar.gz)" code "... of the path alone"
+commit two
+once
+is "$(archives api) $(facts api)" "2 3" "a push: built"
+app api gh://acme/api '{"ref": "main", "recipe": "archive"}, {"ref": "nowhere", "recipe": "archive"}' "$archive" '"path": "svc"'
+once
+is "$status $(state n1 api)" "111 waiting" "a branch that is not there is waited for"
+like "$(member message n1 api)" 'archive@nowhere: .*has no branch or tag nowhere' "... by its name"
+commit three
+once
+is "$(archives api)" 3 "... and holds up no other"
+app api gh://acme/api '{"ref": "release-*", "recipe": "archive"}' "$archive" '"path": "svc"'
+once
+is "$status $(archives api)" "0 3" "a pattern wants nothing"
+git -C "$T/work" checkout -q -b old && commit four release-2
+put reality/refs/api/release-2 "{\"commit\": \"$(git -C "$T/work" rev-parse HEAD)\"}"
+put reality/refs/api/feature "{\"commit\": \"0000000000000000000000000000000000000000\"}"
+once
+is "$status $(archives api)" "0 4" "... until facts say what fits it"
+app api gh://acme/api '{"ref": "main", "recipe": "nothing"}' "$archive"
+once
+like "$(member message n1 api)" 'apps/api: /rules/0/recipe: there is no recipe .*nothing' "a rule without its recipe is refused"
+ppctl rm apps/api >>"$T/ppctl.log" 2>&1
+once
+is "$status" 0 "an application that is gone"
+refute "... is forgotten" test -e "$T/state/apps/api"
+is "$(archives api)" 4 "... and its archives stay"
+
+# ---- a command, and how it may fail ----
+mkdir -p "$T/cmd"
+printf 'env >"$1"\nmkdir -p dist\ncp in dist/out\necho "it is made"\n' >"$T/cmd/make.sh"
+echo content >"$T/cmd/in"
+cmd() { app cmd "dir:$T/cmd" "$any" "\"archive\": {\"tarball\": {\"repository\": \"$T/repo\", \"command\": [\"sh\", \"make.sh\", \"$T/cmd.env\"], \"directory\": \"dist\"}}"; }
+cmd
+once
+is "$status" 0 "a recipe with a command"
+is "$(tar tf "$T/repo/cmd/"*.tar.gz)" out "... packs what it made"
+refute "... outside the person's directory" test -e "$T/cmd/dist"
+unlike "$(cat "$T/cmd.env")" canary "... without the store's tokens in its environment"
+like "$(cat "$T/state/logs/cmd/"*.log)" 'it is made' "... and a log"
+printf 'for i in $(seq 40); do echo "line $i"; done\necho "no such header: zlib.h" >&2\nexit 3\n' >"$T/cmd/make.sh"
+once
+is "$status $(state n1 cmd)" "111 failing" "a broken build"
+like "$(member message n1 cmd)" "archive at [0-9a-f]{12}: sh: exit status 3: no such header: zlib.h \(log: $T/state/logs/cmd/" "... says what, and where its log is"
+log=$(member log n1 cmd)
+like "$(cat "$log")" 'line 1.*line 40' "... which has all of it"
+like "$(member tail n1 cmd)" 'line 40\\nno such header' "... its end stands in the status"
+unlike "$(member tail n1 cmd)" 'line 20\\n' "... but no more than that"
+logs() { find "$T/state/logs/cmd" -name '*.log' | wc -l; }
+before=$(logs)
+start again "${builder[@]}" --interval 1s --splay 0 --apps cmd
+sleep 2
+is "$(logs)" "$before" "it is not tried again while its input is the same"
+kill -USR1 "$pid"
+more() { [ "$(logs)" -gt "$before" ]; }
+check "... but for SIGUSR1" wait_for 5 more
+printf 'mkdir dist; cp in dist\n' >"$T/cmd/make.sh"
+converged() { [ "$(state n1 cmd)" = converged ]; }
+check "... or when it changes, which is seen at once" wait_for 10 converged
+stop "$pid"
+if [ "$EUID" = 0 ]; then
+	echo >>"$T/cmd/in"
+	run pp-builder --listen none --state-dir "$T/state" --once
+	like "$(member message n1 cmd)" 'its command would run as root' "without --as-root, root runs no command"
+	echo 1 >>"$T/cmd/in"
+fi
+
+# ---- two at once, killed, stopped ----
+printf 'echo x >>%s/runs; echo $$ >%s/cmd.pid; while [ -e %s/hang ]; do sleep 0.05; done; mkdir dist; cp in dist\n' "$T" "$T" "$T" >"$T/cmd/make.sh"
+runs() { grep -c . "$T/runs" 2>/dev/null || :; }
+building() { [ -s "$T/cmd.pid" ]; }
+: >"$T/hang"
+start one "${builder[@]}" --apps cmd; one=$pid
+check "a build has begun" wait_for 10 building
+start two env PP_NODE=n2 "${builder[@]}" --apps cmd --state-dir "$T/state2"; two=$pid
+busy() { [ "$(member reason n2 cmd)" = Busy ]; }
+check "a second builder waits for the first" wait_for 10 busy
+like "$(member message n2 cmd)" 'is being built by builder@n1 since|held by builder@n1 since' "... and says for whom"
+rm "$T/hang"
+both() { converged && [ "$(state n2 cmd)" = converged ]; }
+check "... until it is built" wait_for 10 both
+is "$(runs)" 1 "... once"
+stop "$two"
+
+rm -f "$T/cmd.pid"; : >"$T/hang"
+echo more >>"$T/cmd/in"
+check "an edit is built" wait_for 10 building
+child=$(cat "$T/cmd.pid")
+kill_now "$one"
+check "the runner killed: its round goes on" proc_stat "$child"
+rm "$T/hang"
+once --apps cmd
+is "$status $(runs)" "0 2" "... the next one waits for it, and builds nothing twice"
+rm -f "$T/cmd.pid"; : >"$T/hang"; echo more >>"$T/cmd/in"
+start one "${builder[@]}" --apps cmd
+check "another edit is built" wait_for 10 building
+child=$(cat "$T/cmd.pid")
+for each in $(family "$pid" | cut -d' ' -f1); do [ "$each" = "$child" ] || kill -KILL "$each" 2>/dev/null; done
+check "kill -9 of all of the builder: its command ends too" wait_for 5 gone "$child"
+rm -f "$T/hang" "$T/cmd.pid"
+once --apps cmd
+is "$status $(runs)" "0 4" "... and the next one builds it"
+is "$(find "$T/state/apps/cmd/work" -mindepth 1; find "$T/repo/cmd" -name '.tmp*')" "" "... and leaves nothing lying about"
+rm "$T/cmd.pid"; : >"$T/hang"; echo more >>"$T/cmd/in"
+start one "${builder[@]}" --apps cmd
+check "a build is under way" wait_for 10 building
+kill -TERM "$pid"
+check "SIGTERM ends it" wait_for 10 gone "$pid"
+rm -f "$T/hang"
+once --apps cmd
+is "$status" 0 "... which is no verdict on its input: it is built"
+
+# ---- images ----
+mkdir -p "$T/img"
+printf 'FROM scratch\nCOPY x /\n' >"$T/img/Dockerfile"
+echo 1 >"$T/img/x"
+img() { app img "dir:$T/img" '{"ref": "*", "recipe": "image"}' "\"image\": {\"image\": {$1}}"; }
+image() { once --apps img; }
+img '"args": {"LEVEL": "3"}, "target": "run"'
+: >"$T/engine/down"
+image
+is "$status $(member reason n1 img)" "111 Waiting" "no engine: waiting"
+like "$(member message n1 img)" 'no container engine answers: Cannot connect' "... with its words"
+rm "$T/engine/down"
+image
+is "$status" 0 "an image"
+input=$(fact img input)
+is "$(fact img image)" "img:${input:0:20}" "... has a tag by its content"
+like "$(grep '^build' "$T/engine/calls")" '--label platypus.input=[0-9a-f]{64} .*--target run --build-arg LEVEL=3 \.$' "... and was built as the recipe says"
+unlike "$(cat "$T/engine/env")" canary "... by a client that has none of the store's tokens"
+image
+is "$status $(builds)" "0 1" "... once"
+rm -r "$T/engine/images"
+image
+is "$status $(builds)" "0 2" "an image that somebody removed is built again"
+printf 'FROM scratch\nRUN false\n' >"$T/img/Dockerfile"
+image
+is "$status $(state n1 img)" "111 failing" "a broken Dockerfile"
+like "$(member message n1 img)" 'docker-stub: exit status 1: The command .* returned a non-zero code' "... says why"
+rm "$T/img/Dockerfile"
+image
+like "$(member message n1 img)" 'there is no Dockerfile in the source' "... and so does none"
+printf 'FROM scratch\n' >"$T/img/Dockerfile"
+img '"name": "registry.example/team/img", "push": true'
+: >"$T/engine/refuse"
+image
+is "$status $(member reason n1 img)" "111 Unavailable" "a registry that takes nothing"
+like "$(member message n1 img)" 'cannot be pushed .*denied' "... says so"
+rm "$T/engine/refuse"
+image
+is "$status" 0 "... and is tried again soon"
+like "$(fact img image | tail -n 1)" '^(registry.example/team/img@sha256:[0-9a-f]{64}|img:)' "a pushed image is known by its digest"
+before=$(builds)
+run env PP_NODE=n2 "${builder[@]}" --once --apps img --state-dir "$T/state2"
+is "$status $(builds)" "0 $before" "another node's builder takes its word"
+is "$(grep -c canary "$T/all.log")" 0 "no secret in any log"
+done_testing
