@@ -66,8 +66,8 @@ all_obj := $(call obj,$(lib_src) $(agent_src) $(ppctl_src) $(unit_src) $(tool_sr
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-# The seed's name of an agent, as LINK:PROGRAM.
-aliases := pp-iptables:pp-port-firewall
+# The seeds' names of programs, as LINK:PROGRAM.
+aliases := pp-iptables:pp-port-firewall pib-local:ppctl
 alias_bin := $(foreach a,$(aliases),$(O)/bin/$(word 1,$(subst :, ,$(a))))
 
 all: $(agent_bin) $(alias_bin) $(ppctl_bin) pure
@@ -167,11 +167,12 @@ install: all
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 		$(DESTDIR)$(PREFIX)/share/zsh/site-functions
 	install -m 755 $(agent_bin) $(ppctl_bin) $(DESTDIR)$(PREFIX)/bin
-	for alias in $(aliases); do link=$${alias%:*} program=$${alias#*:}; \
-		ln -sf $$program $(DESTDIR)$(PREFIX)/bin/$$link; \
-		ln -sf $$program.8 $(DESTDIR)$(PREFIX)/share/man/man8/$$link.8; done
 	for page in libintent/*.[1-8] agents/*/*.[1-8]; do \
 		install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/; done
+	for alias in $(aliases); do link=$${alias%:*} program=$${alias#*:}; \
+		ln -sf $$program $(DESTDIR)$(PREFIX)/bin/$$link; \
+		for page in $(DESTDIR)$(PREFIX)/share/man/man*/$$program.*; do \
+			ln -sf $${page##*/} $${page%/*}/$$link.$${page##*.}; done; done
 	for program in $(agent_bin) $(ppctl_bin); do name=$$(basename $$program); \
 		$$program --completion=bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$name; \
 		$$program --completion=zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_$$name; done

@@ -95,6 +95,21 @@ static const struct intent_option stack_options[] = {
 #define WORLD_OPTION {"world", INTENT_OPTION_STRING, "WORLD", NULL, NULL, 0, 0, \
 	"For which world; default: local"}
 static const struct intent_option compile_options[] = {WORLD_OPTION, DIRECTORY_OPTION, {0}};
+#define VOLUMES_OPTION {"volumes", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, \
+	"When it is stopped, also remove its volumes, with all that is in them"}
+
+static const struct intent_option run_options[] = {
+	{"verbose", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Also show what agents say"},
+	VOLUMES_OPTION,
+	DIRECTORY_OPTION,
+	{0}
+};
+static const struct intent_option stop_options[] = {
+	{"verbose", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Also show what agents say"},
+	VOLUMES_OPTION,
+	DIRECTORY_OPTION,
+	{0}
+};
 #define APPLY_OPTIONS WORLD_OPTION, DIRECTORY_OPTION, \
 	{"provision", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Also infrastructure: write stacks"}, \
 	{"adopt", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, \
@@ -174,6 +189,13 @@ const struct ppctl_command ppctl_commands[] = {
 	 ppctl_fmt},
 	{"compile", "[APP...]", "the documents that a system definition becomes in a world", SYSTEM_WORDS, compile_options,
 	 0, 64, ppctl_compile},
+	{"run", "APP", "run an application on this machine",
+	 "In the foreground, until Ctrl-C, which stops everything that was started and nothing else. Services are built "
+	 "from their checkouts (ppctl get), in containers where there is a Dockerfile and an engine, else by bin/launch; "
+	 "what others need is healthy before they start; a changed file replaces its service.",
+	 run_options, 1, 1, ppctl_run},
+	{"stop", "APP", "stop what run started here",
+	 "From another terminal, or after a crash. Volumes and installed versions stay.", stop_options, 1, 1, ppctl_stop},
 	{"diff", "[APP...]", "what apply would write", "Exit status: 0 nothing, 2 something. " SYSTEM_WORDS,
 	 apply_options, 0, 64, ppctl_diff},
 	{"apply", "[APP...]", "write what a system definition becomes in a world",

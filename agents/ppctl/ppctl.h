@@ -83,7 +83,7 @@ bool ppctl_colored(void);
 
 enum ppctl_style {
 	PPCTL_PLAIN, PPCTL_BOLD, PPCTL_DIM,
-	PPCTL_GREEN, PPCTL_YELLOW, PPCTL_RED, PPCTL_CYAN,
+	PPCTL_GREEN, PPCTL_YELLOW, PPCTL_RED, PPCTL_CYAN, PPCTL_BLUE, PPCTL_MAGENTA,
 };
 
 /* Columns that a string takes on a terminal (control characters count one). */
@@ -171,6 +171,8 @@ int ppctl_rollout(struct ppctl *ctl, struct intent_error *err);
 int ppctl_rollout_retry(struct ppctl *ctl, struct intent_error *err);
 int ppctl_lock_ls(struct ppctl *ctl, struct intent_error *err);
 int ppctl_lock_break(struct ppctl *ctl, struct intent_error *err);
+int ppctl_run(struct ppctl *ctl, struct intent_error *err);
+int ppctl_stop(struct ppctl *ctl, struct intent_error *err);
 int ppctl_help(struct ppctl *ctl, struct intent_error *err);
 int ppctl_compile(struct ppctl *ctl, struct intent_error *err);
 int ppctl_validate(struct ppctl *ctl, struct intent_error *err);

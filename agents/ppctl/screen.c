@@ -104,6 +104,7 @@ size_t ppctl_width(const char *string)
 static const char *const styles[] = {
 	[PPCTL_BOLD] = "1",   [PPCTL_DIM] = "2",   [PPCTL_GREEN] = "32", [PPCTL_YELLOW] = "33",
 	[PPCTL_RED] = "31;1", [PPCTL_CYAN] = "36", [PPCTL_PLAIN] = NULL,
+	[PPCTL_BLUE] = "34",  [PPCTL_MAGENTA] = "35",
 };
 
 void ppctl_add(struct intent_text *out, const char *string, enum ppctl_style style, size_t width,

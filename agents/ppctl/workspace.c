@@ -48,14 +48,15 @@ int system_workspace_find(struct system_workspace *ret, struct intent_error *err
 
 	if (!directory)
 		return intent_fail_errno(err, "the current directory");
-	for (char *slash = directory; slash && !found; slash = strrchr(directory, '/')) {
-		if (slash != directory)
-			*slash = '\0';
+	for (;;) {
 		int code = find_record(*directory ? directory : "/", &found, ret, err);
+		char *slash = strrchr(directory, '/');
+
 		if (code)
 			return code;
-		if (!*directory)
+		if (found || !slash || !*directory)
 			break;
+		*slash = '\0';
 	}
 	if (found)
 		return 0;

@@ -156,6 +156,7 @@ int applier__open(struct applier *applier, struct intent_round *round, struct in
 {
 	const json_t *intent = intent_round_intent(round);
 	const struct rlimit none = {0, 0};
+	struct intent_error ignored;
 
 	*applier = (struct applier){
 		.round = round, .intent = intent, .options = intent_round_options(round),
@@ -173,6 +174,7 @@ int applier__open(struct applier *applier, struct intent_round *round, struct in
 		applier__close(applier);
 		return err->code;
 	}
+	intent_temp_sweep(applier->home, NULL, &ignored);
 	return 0;
 }
 

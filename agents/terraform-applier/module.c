@@ -77,6 +77,7 @@ static int check_out(struct applier *applier, struct intent_error *err)
 	intent_free_auto char *one = intent_format("%s/src/%s", applier->home, applier->commit);
 	struct intent_git git = {repository, is_cancelled, applier};
 	struct intent_source source;
+	struct intent_error ignored;
 	struct stat st;
 	int code;
 
@@ -94,6 +95,9 @@ static int check_out(struct applier *applier, struct intent_error *err)
 		code = intent_fail(err, INTENT_EABSENT, "source %s: there is no directory %s in it at %.12s",
 				   source.url, source.path, applier->commit);
 	intent_source_release(&source);
+	/* What we put into it may have been cut short. */
+	if (!code)
+		intent_temp_sweep(applier->root, NULL, &ignored);
 	return code;
 }
 

@@ -32,6 +32,9 @@ key_prefix "reality/status/setlive/NODE/" {
 key_prefix "reality/status/health-reporter/NODE/" {
 	policy = "write"
 }
+key_prefix "reality/status/container-runner/NODE/" {
+	policy = "write"
+}
 # The node stands last in these keys, so that no prefix holds it to its own. Where that matters, one rule for each:
 #	key "reality/health/APP/CLUSTER/NODE" { policy = "write" }
 key_prefix "reality/health/" {

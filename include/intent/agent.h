@@ -67,6 +67,9 @@ struct intent_slicer {
  * INTENT_EREFUSED for an untrusted deploy_config; INTENT_EVANISHED.
  */
 extern const struct intent_slicer intent_node_applications;
+/* Of those, the ones that a supervisor runs, and the ones that run in a container: their deploy_config has "docker". An
+ * application that is the other's is none of this one's intent: what is left of it here goes. */
+extern const struct intent_slicer intent_node_services, intent_node_containers;
 
 /* What the rounds of an agent run. */
 enum intent_programs {
@@ -87,7 +90,7 @@ struct intent_agent {
 	/*
 	 * Names of slices of which the world holds something of ours (may be NULL: only those
 	 * the state directory remembers). An array of strings, new. Runs in the runner
-	 * at start and at each resync; reads only, and can run no program there.
+	 * at start and at each resync; reads only, and can run no program there. `options`: all of them, with "node".
 	 */
 	int (*discover)(const json_t *options, json_t **ret_new_names, struct intent_error *err);
 	int64_t deadline_ms;         /* of one round without progress; 0: 10 minutes */

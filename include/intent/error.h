@@ -45,6 +45,8 @@ enum {
 	INTENT_ENOCONFIG = -20022,   /* cluster documents not written yet */
 	INTENT_EBUSY = -20023,       /* somebody else holds the lock */
 	INTENT_EUNSUPERVISED = -20024, /* no supervisor has taken the service yet */
+	INTENT_EENGINE = -20027,     /* no container engine answers */
+	INTENT_EIMAGE = -20028,      /* an image is not there */
 	INTENT_EOUTPUT = -20025,     /* a value that is asked for is not there */
 	INTENT_EENVIRONMENT = -20026, /* the directory of a service's variables is not there */
 	/* Temporary: try again, with backoff. */

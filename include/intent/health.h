@@ -22,6 +22,7 @@ struct intent_health_subject {
 	const char *install;       /* where bin/check is, the directory it runs in; may be NULL */
 	uid_t uid; gid_t gid;      /* as whom bin/check runs; both 0: oneself */
 	const char *const *env;    /* its environment, NULL-terminated */
+	const char *address;       /* of tcp, and of http without a host; NULL: 127.0.0.1 */
 	int64_t up_ms;             /* how long the process has been up; < 0: it is down */
 	int exits;                 /* ends in the last ten minutes that nobody asked for */
 };

@@ -473,7 +473,7 @@ void intent__runner_discover(struct intent__runner *runner)
 
 	if (!agent->discover)
 		return;
-	if (agent->discover(runner->context->own_options, &names, &err) < 0) {
+	if (agent->discover(runner->context->options, &names, &err) < 0) {
 		intent_log(INTENT_WARN, NULL, "What is left from before could not be looked for: %s", err.msg);
 		return;
 	}

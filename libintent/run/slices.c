@@ -181,7 +181,20 @@ static void add_absent(json_t *slices, const json_t *known, const json_t *option
 	}
 }
 
-static json_t *slices_of(const struct intent_snapshot *snapshot, const json_t *options, const json_t *known)
+enum target { EVERY, SERVICES, CONTAINERS };
+
+/* What cannot be understood may be anybody's. */
+static bool is_target(enum target target, const json_t *intent)
+{
+	const json_t *deploy = json_object_get(intent, "deploy");
+	bool container = json_object_get(deploy, "docker");
+
+	return target == EVERY || (target == CONTAINERS ? container :
+				   !container && json_object_get(deploy, "basedir"));
+}
+
+static json_t *slices_of(const struct intent_snapshot *snapshot, const json_t *options, const json_t *known,
+			 enum target target)
 {
 	json_t *slices = json_object();
 	const char *node = intent_json_string(options, "node", "");
@@ -199,12 +212,31 @@ static json_t *slices_of(const struct intent_snapshot *snapshot, const json_t *o
 			continue;
 		if (application(snapshot, &entry[i], app, marker, options, &intent, &err) < 0)
 			slice_error(slices, app, &err);
-		else
+		else if (is_target(target, intent))
 			json_object_set_new(slices, app, json_pack("{so}", "intent", intent));
+		else
+			json_decref(intent);
 	}
 	refuse_clashes(slices);
 	add_absent(slices, known, options, count > 0, retired);
 	return slices;
 }
 
-const struct intent_slicer intent_node_applications = {prefixes, slices_of};
+static json_t *slices_of_all(const struct intent_snapshot *snapshot, const json_t *options, const json_t *known)
+{
+	return slices_of(snapshot, options, known, EVERY);
+}
+
+static json_t *slices_of_services(const struct intent_snapshot *snapshot, const json_t *options, const json_t *known)
+{
+	return slices_of(snapshot, options, known, SERVICES);
+}
+
+static json_t *slices_of_containers(const struct intent_snapshot *snapshot, const json_t *options, const json_t *known)
+{
+	return slices_of(snapshot, options, known, CONTAINERS);
+}
+
+const struct intent_slicer intent_node_applications = {prefixes, slices_of_all};
+const struct intent_slicer intent_node_services = {prefixes, slices_of_services};
+const struct intent_slicer intent_node_containers = {prefixes, slices_of_containers};

@@ -135,7 +135,7 @@ const struct intent_json_field intent__docker_fields[] = {
 	{.name = "restart", .type = INTENT_JSON_STRING, .check = check_restart,
 	 .help = "when it ends by itself: \"always\" (default), \"on-failure\" or \"never\""},
 	{.name = "stateful", .type = INTENT_JSON_BOOLEAN,
-	 .help = "true: the old one is stopped before the new one starts"},
+	 .help = "true: the old one is stopped before the new one starts; default: when it has a volume that it may write"},
 	{.name = "drain", .type = INTENT_JSON_DURATION,
 	 .help = "how long the old one goes on beside the new one, before it is stopped"},
 	{.name = "labels", .type = INTENT_JSON_MAP, .max = 256, .members = intent__variable_item,

@@ -110,13 +110,13 @@ static int unhealthy_errno(struct intent_error *err, const char *what, int code)
 	return intent_fail(err, INTENT_EUNHEALTHY, "%s: %s", what, strerror(code));
 }
 
-static int check_tcp(int64_t port, int64_t deadline, struct intent_error *err)
+static int check_tcp(const char *host, int64_t port, int64_t deadline, struct intent_error *err)
 {
 	struct address address;
-	char what[48];
+	char what[96];
 
-	snprintf(what, sizeof what, "tcp 127.0.0.1:%lld", (long long)port);
-	if (!address_parse("127.0.0.1", (uint16_t)port, &address))
+	snprintf(what, sizeof what, "tcp %.64s:%lld", host, (long long)port);
+	if (!address_parse(host, (uint16_t)port, &address))
 		return intent_fail(err, INTENT_EUNHEALTHY, "%s: no address", what);
 	int fd = dial(&address, deadline);
 	if (fd < 0)
@@ -260,7 +260,7 @@ static int check_remote(const char *url, int64_t timeout_ms, struct intent_error
 	return status_verdict(err, url, status);
 }
 
-static int check_http(const json_t *http, int64_t timeout_ms, int64_t deadline,
+static int check_http(const char *host, const json_t *http, int64_t timeout_ms, int64_t deadline,
 		      struct intent_error *err)
 {
 	intent_free_auto char *local = NULL;
@@ -269,7 +269,9 @@ static int check_http(const json_t *http, int64_t timeout_ms, int64_t deadline,
 	struct url to;
 
 	if (!url) {
-		local = intent_format("http://127.0.0.1:%lld%s",
+		bool v6 = strchr(host, ':');
+
+		local = intent_format("http://%s%s%s:%lld%s", v6 ? "[" : "", host, v6 ? "]" : "",
 				      (long long)intent_json_integer(http, "port", 0),
 				      intent_json_string(http, "path", "/"));
 		if (!local)
@@ -322,6 +324,7 @@ int intent_health_check(const json_t *health, const struct intent_health_subject
 	int64_t timeout_ms = intent_json_duration(health, "timeout", TIMEOUT_MS);
 	const json_t *port = json_object_get(health, "tcp"),
 		     *http = json_object_get(health, "http");
+	const char *host = subject->address ? subject->address : "127.0.0.1";
 	char has[24], needs[24];
 
 	if (timeout_ms < 1)
@@ -337,10 +340,10 @@ int intent_health_check(const json_t *health, const struct intent_health_subject
 			intent_fail(err, INTENT_EUNHEALTHY, "up for %s of %s", has, needs);
 	}
 	if (json_is_integer(port) &&
-	    check_tcp(json_integer_value(port), intent_time_monotonic() + timeout_ms, err))
+	    check_tcp(host, json_integer_value(port), intent_time_monotonic() + timeout_ms, err))
 		return err->code;
 	if (http && !json_is_null(http) &&
-	    check_http(http, timeout_ms, intent_time_monotonic() + timeout_ms, err))
+	    check_http(host, http, timeout_ms, intent_time_monotonic() + timeout_ms, err))
 		return err->code;
 	return check_program(json_object_get(health, "check"), subject, timeout_ms, err);
 }

@@ -18,12 +18,17 @@ static enum owner owner_of(const struct intent_site *site, const char *service, 
 	intent_free_auto char *directory = intent__service_path(site, service, NULL);
 	intent_free_auto char *path = intent__service_path(site, service, INTENT__OWNER);
 	intent_json_auto json_t *record = NULL;
-	struct intent_error ignored;
+	struct intent_error err = {0};
 	struct stat seen;
 
 	if (!directory || !path || lstat(directory, &seen))
 		return OWNER_NONE;
-	if (!S_ISDIR(seen.st_mode) || intent_file_read_json(path, 4096, &record, &ignored) ||
+	if (S_ISDIR(seen.st_mode) && intent_file_read_json(path, 4096, &record, &err) && err.code != INTENT_EABSENT &&
+	    err.code != INTENT_EMALFORMED) {
+		snprintf(why, 512, "whose %.128s is cannot be read: %.300s", service, err.msg);
+		return OWNER_FOREIGN;
+	}
+	if (!S_ISDIR(seen.st_mode) || !record ||
 	    strcmp(intent_json_string(record, "agent", ""), "setlive")) {
 		snprintf(why, 512, "%.300s exists and was not made by pp-setlive; move it away",
 			 directory);

@@ -2,6 +2,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <intent/child.h>
 #include <intent/file.h>
 #include <intent/source.h>
@@ -214,16 +215,47 @@ static int run(const struct intent_git *git, int64_t deadline_ms, char *index, c
 	return code;
 }
 
-/* Two commands at once on one repository are its owner's business: he holds his slice's lock. */
+/* What a git that was killed left: it would let no other begin. Two at once are not: see make_repository(). */
+static int sweep(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	const char *name = path + at->base;
+	bool is_left = intent_ends_with(name, ".lock") || intent_starts_with(name, "tmp_");
+
+	if (is_left && type == FTW_F && S_ISREG(st->st_mode))
+		unlink(path);
+	return 0;
+}
+
+/*
+ * Whole or not at all: one that has some of its files is none to git, and its `init` mends it not.
+ * Two commands at once on one repository are its owner's business: he holds his slice's lock.
+ */
 static int make_repository(const struct intent_git *git, struct intent_error *err)
 {
-	const char *argv[] = {"git", "init", "-q", "--bare", "--", git->repository, NULL};
+	intent_free_auto char *parent = strdup(git->repository), *whole = NULL;
+	char *slash = parent ? strrchr(parent, '/') : NULL;
+	const char *argv[] = {"git", "init", "-q", "--bare", "--template=", "--", NULL, NULL};
+	struct intent_error ignored;
 	struct stat st;
-	intent_free_auto char *head = intent_format("%s/HEAD", git->repository);
+	char temp[256];
+	int code;
 
-	if (!head)
+	if (stat(git->repository, &st) == 0)
+		return nftw(git->repository, sweep, 16, FTW_PHYS) < 0 ?
+			intent_fail_errno(err, "%s", git->repository) : 0;
+	if (!slash)
+		return intent_fail(err, -EINVAL, "%s is no absolute path", git->repository);
+	*slash = '\0';
+	intent_temp_name(temp, "git");
+	argv[6] = whole = intent_format("%s/%s", parent, temp);
+	if (!whole)
 		return intent_fail(err, -ENOMEM, "out of memory");
-	return stat(head, &st) == 0 ? 0 : run(git, RESOLVE_MS, NULL, argv, NULL, err);
+	code = run(git, RESOLVE_MS, NULL, argv, NULL, err);
+	if (!code && rename(whole, git->repository) < 0)
+		code = intent_fail_errno(err, "%s", git->repository);
+	if (code)
+		intent_tree_remove(whole, &ignored);
+	return code;
 }
 
 static bool is_commit(const char *ref)

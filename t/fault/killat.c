@@ -1,12 +1,14 @@
 /*
  * Runs a command, counting the system calls of its whole family, and lets one of them go wrong.
  *
- *	killat FILE -- COMMAND...            writes "NUMBER ORDINAL KIND" per call to FILE
+ *	killat FILE -- COMMAND...            writes "NUMBER ORDINAL KIND SPACE" per call to FILE; SPACE is
+ *	                                     the ordinal among those of kind `space`
  *	killat NUMBER ORDINAL -- COMMAND...  kills every process of it at the entry of the
  *	                                     ORDINAL-th call of that number in the family
  *	killat -e ERRNO NUMBER ORDINAL -- COMMAND...
- *	                                     that call fails with ERRNO, a number, undone; with
- *	                                     "ERRNO+" every later one of kind `space` does so too
+ *	                                     that call of kind `space` (ORDINAL is SPACE, and no other
+ *	                                     call counts) fails with ERRNO, a number, undone; with
+ *	                                     "ERRNO+" every later one of that kind does so too
  *
  * KIND is `space` for a call that may need room on a disk, `change` for any other that
  * changes what somebody else can see, `look` for the rest. strace counts per process, so that calls
@@ -86,7 +88,7 @@ struct target {
 
 static pid_t family[FAMILY];
 static int members;
-static long counts[CALLS];
+static long counts[CALLS], space_counts[CALLS];
 static FILE *record;
 
 static int member(pid_t pid)
@@ -236,6 +238,7 @@ static enum verdict at_call(pid_t pid, const struct target *target, bool hit)
 {
 	static const char *const names[] = {"look", "change", "space"};
 	struct ptrace_syscall_info info;
+	enum kind kind;
 	uint64_t number;
 
 	if (ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof(info), &info) <= 0 || info.op != PTRACE_SYSCALL_INFO_SECCOMP)
@@ -243,12 +246,16 @@ static enum verdict at_call(pid_t pid, const struct target *target, bool hit)
 	number = info.seccomp.nr;
 	if (number >= CALLS)
 		return GO_ON;
+	kind = kind_of(pid, &info);
 	counts[number]++;
+	space_counts[number] += kind == SPACE;
 	if (record)
-		fprintf(record, "%d %ld %s\n", (int)number, counts[number], names[kind_of(pid, &info)]);
-	if ((long)number == target->number && counts[number] == target->ordinal)
+		fprintf(record, "%d %ld %s %ld\n", (int)number, counts[number], names[kind], space_counts[number]);
+	/* Who waits for others makes now more, now fewer calls: one that only looks must not come to fail. */
+	if ((long)number == target->number && (target->error ? kind == SPACE && space_counts[number] == target->ordinal :
+					       counts[number] == target->ordinal))
 		return HIT;
-	return hit && target->lasting && kind_of(pid, &info) == SPACE ? HIT : GO_ON;
+	return hit && target->lasting && kind == SPACE ? HIT : GO_ON;
 }
 
 static int follow(pid_t first, const struct target *target)

@@ -3,6 +3,8 @@
 #	world_NAME    makes $W (empty before) as it is before the agent's first run
 #	enter_NAME    starts what must be running in a fresh copy of it
 #	command_NAME  sets the array `command`
+#	ask_NAME      what a person does when the agent, killed and run again, asks him: in $again its exit
+#	              status, before and after (may be left out)
 #	good_NAME     says what is wrong when the agent has converged; silent when all is well
 #	leave_NAME    ends what enter_NAME started
 #	missing_NAME  says what it needs and is not there (may be left out)
@@ -14,10 +16,14 @@
 # An array: bash gives names out in no order.
 worlds=(install prune remove_app launch update reshape stop rolling rollback hold disable
 	report worsen withdraw)
+# Not all modes: what git and Terraform say of a full disk is theirs.
+declare -A only=([apply]=kill [destroy]=kill)
 # Exit status of an agent that has done all it can, where that is not 0.
 declare -A ends=([rollback]=111 [hold]=111)
 # Where the way leads through a third state: this may be neither as before nor as afterwards meanwhile.
 declare -A through=([rollback]=app/current)
+# A member of documents that says how the way there was.
+declare -A varies=([apply]=intent_digest [destroy]=intent_digest)
 
 tree=$BUILD_DIR/t/fault/tree
 scan=$BUILD_DIR/t/fault/scan
@@ -27,7 +33,8 @@ scan=$BUILD_DIR/t/fault/scan
 state_of() {
 	"$tree" -x '*/supervise' -x 'app/logs/*/*' -x store/.intent/revision \
 		-d 'store/*' -x state/snapshot.json -x state/removals.json -x 'stage/*/exit*' \
-		-x store/.intent/sessions -x store/reality/health -x app/1 -x app/2 \
+		-x store/.intent/sessions -x store/reality/health -x app/1 -x app/2 -x 'stub/[ace]*' -x stub/planned \
+		-x '*/git/index' -x store/approvals -j spent ${varies[${name:-}]:+-j "${varies[$name]}"} \
 		-j since -j installed -j next_attempt -j attempts -j at -j fence -j failed_at -j exits -j disable "$W"
 }
 
@@ -272,9 +279,11 @@ good_rolling() {
 }
 leave_rolling() { unreport; unsupervise; }
 
-# Version 2 never becomes healthy: the mark, and version 1 again.
+# Version 2 never becomes healthy, however slow the machine: the mark, and version 1 again.
 world_rollback() {
 	world_launch
+	printf '#!/bin/sh\nexit 1\n' >"$W/app/installs/app_2/bin/check"
+	chmod 755 "$W/app/installs/app_2/bin/check"
 	printf '#!/bin/sh\nexit 3\n' >"$W/app/installs/app_2/bin/launch"
 	settled || return
 	put clusters/app/c/deploy_config "{\"basedir\": \"$W/app\", \"on_failure\": \"rollback\",
@@ -476,3 +485,75 @@ enter_withdraw() { :; }
 command_withdraw() { reporter; }
 good_withdraw() { fact ''; }
 leave_withdraw() { :; }
+
+# ---- pp-terraform-applier ----
+
+worlds+=(apply destroy)
+
+terraforming() {
+	command=("$(command -v env)" TF_VAR_stub="$W/stub" "$BUILD_DIR/bin/pp-terraform-applier" --once --store "${STORE:-dir:$W/store}" --node n1
+		--state-dir "$W/state" --terraform "$ROOT/t/it/terraform-stub")
+}
+# planned FILE [ACTION ADDRESS]: what the stand-in for Terraform answers.
+planned() {
+	local change=
+	[ $# = 1 ] || change="{\"address\": \"$3\", \"mode\": \"managed\", \"change\": {\"actions\": [\"$2\"], \"before\": null, \"after\": {\"v\": 1}}}"
+	echo "{\"format_version\": \"1.2\", \"resource_changes\": [$change]}" >"$W/stub/$1.json"
+}
+stack() {
+	mkdir -p "$W/store" "$W/stub" "$W/module"
+	[ -n "${STORE:-}" ] || ppctl --node n1 init "dir:$W/store" >/dev/null
+	echo '# nothing' >"$W/module/main.tf"
+	planned after
+	put stacks/prod/net "{\"source\": \"dir:$W/module\", \"state\": {\"backend\": \"local\", \"path\": \"$W/net.tfstate\"}}"
+}
+# What the agent says of the stack, as "REASON ID".
+said_of_stack() {
+	ppctl --store "${STORE:-dir:$W/store}" get reality/status/terraform-applier/n1/prod/net |
+		sed -nE 's/^ *"(reason|id)": "(.*)",?$/\1=\2/p' | sort -r | head -n 2 | sed 's/.*=//' | paste -sd' '
+}
+applied() { cat "$W/stub/applies" 2>/dev/null | wc -l; }
+
+# Killed once, run again: no second apply before a person has looked, and if one is to look, it is said why. Then he approves.
+ask_stack() {
+	local reason id
+	read -r reason id < <(said_of_stack)
+	[ "$(applied)" -le 1 ] || echo "it was applied $(applied) times, and nobody was asked"
+	case $again:$(applied):$reason in
+	0:1:* | 100:[01]:ApplyOutcomeUnknown) ;;
+	*) echo "exit status $again, applied $(applied) times, and it says: ${reason:-nothing}";;
+	esac
+	[ "$again" = 100 ] || return 0
+	ppctl --store "${STORE:-dir:$W/store}" approve stack prod/net "$id" >/dev/null 2>&1
+	"${command[@]}" >>"$W.log2" 2>&1
+	again=$?
+}
+good_stack() {
+	! grep -qE '"(create|delete)"' "$W/stub/plan.json" || echo "it is not applied"
+	[ ! -e "$W/state/stacks/prod/net/pending.json" ] || echo "an apply is still open"
+	[ -z "$(ppctl --store "${STORE:-dir:$W/store}" ls locks 2>/dev/null)" ] || echo "a lock is left"
+	! grep -qsaF "$W/" /proc/[0-9]*/cmdline || echo "there are still processes of it"
+}
+
+# What creates is applied by itself.
+world_apply() { stack && planned plan create stub.one; }
+enter_apply() { :; }
+command_apply() { terraforming; }
+ask_apply() { ask_stack; }
+good_apply() { good_stack; }
+leave_apply() { :; }
+
+# What destroys, because a person has approved it.
+world_destroy() {
+	local id
+	stack && planned plan delete stub.one || return
+	terraforming
+	"${command[@]}"
+	[ $? = 100 ] && read -r _ id < <(said_of_stack) &&
+		ppctl --store "${STORE:-dir:$W/store}" approve stack prod/net "$id" >/dev/null && rm -r "$W/stub/calls"
+}
+enter_destroy() { :; }
+command_destroy() { terraforming; }
+ask_destroy() { ask_stack; }
+good_destroy() { good_stack; }
+leave_destroy() { :; }

@@ -212,6 +212,10 @@ check "${a}... nor is the second left alone" wait_for 10 ended app-two $(($(memb
 mkdir "$G/app-theirs"
 run services configure app-theirs
 like "$errors" "^NotOurs: $G/app-theirs exists and was not made by pp-setlive" "${a}a foreign directory is refused"
+mkdir "$G/app-theirs/.platypus.json"
+run services configure app-theirs
+like "$errors" "^NotOurs: whose app-theirs is cannot be read: .*is not a regular file" "${a}one whose mark cannot be read is not called foreign"
+rmdir "$G/app-theirs/.platypus.json"
 
 # ---- removed ----
 for name in app app-one app-two; do check "${a}$name is removed" services remove "$name"; done

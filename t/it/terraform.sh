@@ -281,6 +281,18 @@ try_step "$last"
 is "$(applies)" 1 "killed right after the work of an apply, too: it is not done again"
 is "$wrong" "" "killed at each of $step calls of Terraform: never a second apply, and nothing unreported"
 
+# What a killed git, and a killed agent, left: git would let no other begin. `make fault` kills at each call.
+fresh
+plan >"$stub/plan.json"
+once
+home=$T/state/stacks/prod/net
+: >"$home/git/index.lock"
+: >"$home/git/objects/tmp_obj_x"
+echo '# more' >>"$T/module/main.tf"
+: >"$home/.tmp-00000000-1-1"
+once
+is "$status $(find "$home" -name '*.lock' -o -name 'tmp_*' -o -name '.tmp-*')" "0 " "what a killed git and a killed agent left stops nobody, and goes"
+
 # ---- two appliers ----
 fresh
 plan stub.one:create:1 >"$stub/plan.json"

@@ -10,7 +10,7 @@
 #include <intent.h>
 #include "planners.h"
 
-#define CASES_MAX 400
+#define CASES_MAX 1000
 
 static struct planned_case {
 	intent_planner planner;

@@ -1,0 +1,62 @@
+/* pp-container-runner: the active version of each containerised application of this node runs, in the engine. */
+#include <errno.h>
+#include <linux/capability.h>
+#include "runner.h"
+
+#define DISCOVER_MS 2000
+
+/* Whose containers there are: found again when the state directory is lost, and when intent went while we were away. */
+static int docker__discover(const json_t *options, json_t **ret_new_names, struct intent_error *err)
+{
+	intent_text_auto struct intent_text path = INTENT_TEXT_INIT;
+	intent_json_auto json_t *labels = json_pack("[o]", json_sprintf("%s=%s", DOCKER__NODE,
+						    intent_json_string(options, "node", ""))), *found = NULL;
+	json_t *names, *item;
+	struct engine engine;
+	size_t i;
+
+	if (engine__open(intent_json_string(options, "engine", NULL), DISCOVER_MS, &engine, err))
+		return err->code;
+	intent_text_puts(&path, "/containers/json?all=1&");
+	engine__filter(&path, "label", labels);
+	int code = engine__get(&engine, intent_text_str(&path), &found, err);
+	engine__close(&engine);
+	if (code)
+		return code;
+	names = json_array();
+	json_array_foreach(found, i, item) {
+		const char *app = intent_json_string(json_object_get(item, "Labels"), DOCKER__APP, "");
+
+		if (intent_name_is_valid(app))
+			json_array_append_new(names, json_string(app));
+	}
+	*ret_new_names = names;
+	return 0;
+}
+
+static const struct intent_option options[] = {
+	{ "engine", INTENT_OPTION_STRING, "URL", NULL, "DOCKER_HOST", 0, 0,
+	  "unix:///PATH or tcp://HOST:PORT of the Docker or Podman engine (default: the usual sockets)" },
+	{ "check-interval", INTENT_OPTION_DURATION, "DURATION", "5s", NULL, 100, 3600000,
+	  "look at each container so often" },
+	{ NULL, 0, NULL, NULL, NULL, 0, 0, NULL },
+};
+
+static const struct intent_agent agent = {
+	.name = "container-runner",
+	.summary = "Run the active version of each containerised application of this node with Docker or Podman.",
+	.options = options,
+	.slicer = &intent_node_containers,
+	.observe = docker__observe,
+	.plan = container_runner_plan,
+	.verbs = docker__verbs,
+	.discover = docker__discover,
+	/* The engine's socket, an envdir, and a directory store may be others'. */
+	.capabilities = 1ull << CAP_DAC_OVERRIDE | 1ull << CAP_DAC_READ_SEARCH | 1ull << CAP_FOWNER,
+	.programs = INTENT_PROGRAMS_NONE,
+};
+
+int main(int argc, char **argv)
+{
+	return intent_agent_main(&agent, argc, argv);
+}

@@ -1,0 +1,502 @@
+/*
+ * What container-runner would do: pure, from intent and what was observed (runner.h) alone.
+ *
+ * The order of an update is pull, network, volume, slot, create, start, await, drain, retire, release; for one that is
+ * to be alone (state, a fixed port) the old one is retired after the slot. Nothing that runs is touched before
+ * everything that the new one needs is known to be there.
+ */
+#include <errno.h>
+#include <intent/documents.h>
+#include <intent/health.h>
+#include "plan.h"
+
+static const char *store_error(const struct look *look)
+{
+	return intent_json_string(look->observed, "store_error", NULL);
+}
+
+/* Did we find that what intent wants does not become healthy? */
+static bool is_marked(const struct look *look)
+{
+	return look->slot && !strcmp(intent_json_string(look->slot, "target", ""), look->target) &&
+		json_object_get(look->slot, "failed");
+}
+
+static bool state_is(const json_t *container, const char *state)
+{
+	return !strcmp(intent_json_string(container, "state", ""), state);
+}
+
+static bool runs(const json_t *container)
+{
+	return state_is(container, "running") || state_is(container, "restarting") || state_is(container, "paused");
+}
+
+/* ---- shutdown slots ---- */
+
+/* `fact`: what is published says that it is healthy. */
+static int plan_release(struct look *look, const char *version, bool fact)
+{
+	const char *cluster = intent_json_string(look->intent, "cluster", "");
+
+	if (is_marked(look) || (!look->slot && !json_object_get(look->observed, "noted_slot")))
+		return 0;
+	if (!store_error(look) && look->slot && look->min_nodes && !fact) {
+		intent_plan_verdict(look->plan, INTENT_EWAITING,
+				    "healthy, but reality/health/%s/%s/%s does not say so yet; "
+				    "then its shutdown slot is given back", look->app, cluster,
+				    intent_json_string(look->intent, "node", ""));
+		return 0;
+	}
+	if (!store_error(look))
+		return docker__plan_release(look, cluster, version);
+	if (look->min_nodes)
+		intent_plan_verdict(look->plan, INTENT_EUNAVAILABLE, "its shutdown slot cannot be given back: %s",
+				    store_error(look));
+	return 0;
+}
+
+static bool fact_is_good(const struct look *look)
+{
+	return intent_json_boolean(look->observed, "fact", false);
+}
+
+/* Slots of ours where nothing of ours runs: they go with the fact. */
+static int plan_release_idle(struct look *look, const char *cluster, bool fact)
+{
+	if (!fact)
+		return docker__plan_release(look, cluster, NULL);
+	intent_plan_verdict(look->plan, INTENT_EWAITING,
+			    "reality/health/%s/%s/%s still says that it is healthy; then its "
+			    "shutdown slot is given back", look->app, cluster, intent_json_string(look->intent,
+												  "node", ""));
+	return 0;
+}
+
+static int plan_release_elsewhere(struct look *look)
+{
+	const char *cluster;
+	json_t *fact;
+
+	json_object_foreach(json_object_get(look->observed, "elsewhere"), cluster, fact)
+		if (plan_release_idle(look, cluster, json_is_true(fact)))
+			return -ENOMEM;
+	return 0;
+}
+
+/* ---- what is to run ---- */
+
+/* The container that is as wanted; of several the one that runs, and has proved itself. */
+static void find_current(struct look *look)
+{
+	const char *name;
+	json_t *container;
+	int best = -1;
+
+	look->current = NULL;
+	look->is = NULL;
+	json_object_foreach((json_t *)(uintptr_t)look->containers, name, container) {
+		int good = 2 * runs(container) + intent_json_boolean(container, "settled", false);
+
+		if (!strcmp(intent_json_string(container, "digest", ""), look->digest) && good > best) {
+			look->current = name;
+			look->is = container;
+			best = good;
+		}
+	}
+}
+
+static int choose(struct look *look, json_t *spec)
+{
+	json_decref(look->wanted);
+	free(look->name);
+	look->wanted = spec;
+	look->name = docker__name(look->intent, spec);
+	docker__spec_digest(spec, look->digest);
+	find_current(look);
+	return look->name ? 0 : -ENOMEM;
+}
+
+static bool is_failed(const struct look *look, const json_t *container)
+{
+	return !strcmp(intent_json_string(container, "digest", "?"), look->failed);
+}
+
+/* What stands in for a version that failed: what still runs beside it, else what ran before it. New; NULL: nothing. */
+static json_t *stand_in(const struct look *look)
+{
+	json_t *spec = NULL, *container;
+	const char *name;
+
+	json_object_foreach((json_t *)(uintptr_t)look->containers, name, container)
+		if (!is_failed(look, container) && json_object_get(container, "spec") && (!spec || runs(container)))
+			spec = json_object_get(container, "spec");
+	return json_incref(spec ? spec : json_object_get(look->observed, "before"));
+}
+
+static int fall_back(struct look *look)
+{
+	snprintf(look->failed, sizeof look->failed, "%s", look->digest);
+	json_t *spec = stand_in(look);
+
+	look->stand_in = spec;
+	look->current = NULL;
+	look->is = NULL;
+	return spec ? choose(look, spec) : 0;
+}
+
+/* ---- failure ---- */
+
+static int64_t time_left(const struct look *look)
+{
+	return intent_health_deadline(intent_json_at(look->intent, "/deploy/health")) -
+		intent_json_integer(look->is, "since_ms", 0);
+}
+
+/* Never healthy since it was made, and it had its time. */
+static bool has_failed(const struct look *look)
+{
+	return look->is && !intent_json_boolean(look->is, "settled", false) && time_left(look) <= 0 &&
+		*intent_json_string(look->is, "health", "?");
+}
+
+static int plan_failure(struct look *look)
+{
+	char failed[128], limit[24];
+
+	if (is_marked(look) || store_error(look) || !has_failed(look))
+		return 0;
+	intent_duration_format(intent_health_deadline(intent_json_at(look->intent, "/deploy/health")), limit);
+	snprintf(failed, sizeof failed, "was not healthy within %s", limit);
+	if (fall_back(look) || docker__plan_mark(look, failed))
+		return -ENOMEM;
+	look->slot = intent_json_at(json_array_get(look->plan->actions, json_array_size(look->plan->actions) - 1),
+				    "/effect/slot");
+	return 0;
+}
+
+static void say_mark(struct look *look)
+{
+	char now[200] = "nothing runs instead";
+
+	if (look->stand_in)
+		snprintf(now, sizeof now, "%.150s runs instead", intent_json_string(look->wanted, "version", "?"));
+	intent_plan_verdict(look->plan, INTENT_EUNHEALTHY,
+			    "%s %s; %s; correct it, or try again with: ppctl rollout retry %s",
+			    look->active, intent_json_string(look->slot, "failed", "failed"), now, look->app);
+}
+
+/* ---- the steps ---- */
+
+static bool is_other(const struct look *look, const char *name, const json_t *container)
+{
+	return (!look->current || strcmp(name, look->current) != 0) && !is_failed(look, container);
+}
+
+static bool has_others(const struct look *look)
+{
+	const char *name;
+	json_t *container;
+
+	json_object_foreach((json_t *)(uintptr_t)look->containers, name, container)
+		if (!look->others_gone && is_other(look, name, container))
+			return true;
+	return false;
+}
+
+static int retire_others(struct look *look, const char *why, bool alone)
+{
+	const char *name;
+	json_t *container;
+
+	json_object_foreach((json_t *)(uintptr_t)look->containers, name, container)
+		if (!look->others_gone && is_other(look, name, container) &&
+		    docker__plan_retire(look, "retire", name, why, alone))
+			return -ENOMEM;
+	look->others_gone = true;
+	return 0;
+}
+
+static int retire_failed(struct look *look)
+{
+	const char *name;
+	json_t *container;
+
+	json_object_foreach((json_t *)(uintptr_t)look->containers, name, container)
+		if (is_failed(look, container) && docker__plan_retire(look, "retire", name, "it failed", false))
+			return -ENOMEM;
+	return 0;
+}
+
+/* Does it become what it is to be? Then what ran before it goes, and so does the slot. */
+static int plan_proof(struct look *look, int64_t within_ms, bool proven)
+{
+	const char *version = intent_json_string(look->wanted, "version", "");
+	char why[160];
+
+	snprintf(why, sizeof why, "%.100s is healthy", version);
+	if (!proven && docker__plan_await(look, within_ms))
+		return -ENOMEM;
+	if ((has_others(look) && docker__plan_drain(look)) || retire_others(look, why, false))
+		return -ENOMEM;
+	return proven ? 0 : plan_release(look, version, false);
+}
+
+/* What it is made of is fetched and made before anything that runs is touched. */
+static int plan_parts(struct look *look)
+{
+	const char *pull = intent_json_string(intent_json_at(look->intent, "/deploy/docker"), "pull", "missing");
+	const char *image = intent_json_string(look->wanted, "image", "");
+	const char *there = intent_json_string(json_object_get(look->observed, "images"), image, NULL);
+
+	if (!there && !strcmp(pull, "never")) {
+		intent_plan_verdict(look->plan, INTENT_EIMAGE,
+				    "image %s is not here, and \"pull\" is \"never\": build or load it",
+				    image);
+		return 0;
+	}
+	if ((!there || (!strcmp(pull, "always") && strcmp(there, "pulled") != 0)) && docker__plan_pull(look))
+		return -ENOMEM;
+	return docker__plan_objects(look);
+}
+
+/* May something else be started for this? */
+static bool may_switch(struct look *look)
+{
+	const json_t *marked = json_object_get(look->observed, "marked");
+	const char *version = intent_json_string(look->wanted, "version", "");
+
+	if (look->stand_in)
+		return true;
+	if (marked)
+		intent_plan_verdict(look->plan, INTENT_EUNHEALTHY,
+				    "%s is not started: on %s it %s; correct it, or try again with: "
+				    "ppctl rollout retry %s", version, intent_json_string(marked, "node",
+											  "another node"),
+				    intent_json_string(marked, "failed", "failed"), look->app);
+	else if (look->min_nodes && store_error(look))
+		intent_plan_verdict(look->plan, INTENT_EUNAVAILABLE,
+				    "%s is not started: a shutdown slot is needed (min_nodes is "
+				    "%lld), but %s", version, (long long)look->min_nodes, store_error(look));
+	else if (json_object_get(look->observed, "in_use"))
+		intent_plan_verdict(look->plan, INTENT_ECLASH, "%s",
+				    intent_json_string(look->observed, "in_use", ""));
+	else
+		return true;
+	return false;
+}
+
+static int plan_slot(struct look *look)
+{
+	return !look->stand_in && !store_error(look) && (look->min_nodes || look->slot) ? docker__plan_slot(look) : 0;
+}
+
+static int plan_new(struct look *look)
+{
+	const char *version = intent_json_string(look->wanted, "version", "");
+	bool alone = docker__is_alone(look->intent, look->wanted);
+	int64_t within = intent_health_deadline(intent_json_at(look->intent, "/deploy/health"));
+	char why[200];
+
+	if (!may_switch(look))
+		return 0;
+	if (plan_parts(look))
+		return -ENOMEM;
+	if (look->plan->verdict.code == INTENT_EIMAGE)
+		return 0;
+	snprintf(why, sizeof why, "%.100s is %s", version, look->stand_in ? "to run instead" : "active");
+	if (plan_slot(look) || (alone && retire_others(look, "its successor is not to run beside it", true)) ||
+	    docker__plan_create(look, why) || docker__plan_start(look, why, true))
+		return -ENOMEM;
+	return plan_proof(look, within, false);
+}
+
+/* Down, and not because it is to be. */
+static bool is_to_start(const struct look *look)
+{
+	return (state_is(look->is, "created") || state_is(look->is, "exited") || state_is(look->is, "dead")) &&
+		!intent_json_boolean(look->is, "ended", false);
+}
+
+static int plan_start(struct look *look)
+{
+	bool alone = docker__is_alone(look->intent, look->wanted);
+
+	if (json_object_get(look->observed, "in_use")) {
+		intent_plan_verdict(look->plan, INTENT_ECLASH, "%s", intent_json_string(look->observed,
+											"in_use", ""));
+		return 0;
+	}
+	if (docker__plan_objects(look))
+		return -ENOMEM;
+	if (alone && has_others(look) &&
+	    (plan_slot(look) || retire_others(look, "its successor is not to run beside it", true)))
+		return -ENOMEM;
+	return docker__plan_start(look, state_is(look->is,
+						 "created") ? "it was made, but not started" : "it is down", false);
+}
+
+static int plan_current(struct look *look)
+{
+	const char *health = intent_json_string(look->is, "health", NULL);
+	const char *version = intent_json_string(look->wanted, "version", "");
+	bool settled = intent_json_boolean(look->is, "settled", false), down = is_to_start(look);
+	int64_t left = time_left(look);
+
+	if (down && plan_start(look))
+		return -ENOMEM;
+	if (look->plan->verdict.code == INTENT_ECLASH)
+		return 0;
+	if (!down && docker__plan_connect(look))
+		return -ENOMEM;
+	if (!settled && left > 0)
+		return plan_proof(look, left, false);
+	if (!settled && (!health || *health)) {
+		intent_plan_verdict(look->plan, INTENT_EUNHEALTHY, "%s was not healthy in its time: %s", version,
+				    health ? health : "not checked");
+		return 0;
+	}
+	if (plan_proof(look, 0, settled))
+		return -ENOMEM;
+	if (!down && health && *health)
+		intent_plan_verdict(look->plan, INTENT_EUNHEALTHY, "%s is not healthy: %s", version, health);
+	return !down && settled && health && !*health ? plan_release(look, version, fact_is_good(look)) : 0;
+}
+
+/* ---- the cases ---- */
+
+static int plan_live(struct look *look)
+{
+	if ((is_marked(look) && fall_back(look)) || (!*look->failed && plan_failure(look)))
+		return -ENOMEM;
+	if (*look->failed) {
+		say_mark(look);
+		if (retire_failed(look))
+			return -ENOMEM;
+		if (!look->stand_in)
+			return 0;
+	}
+	return look->current ? plan_current(look) : plan_new(look);
+}
+
+/* What runs goes on running. */
+static int leave_be(struct look *look)
+{
+	const char *name;
+	json_t *container;
+
+	json_object_foreach((json_t *)(uintptr_t)look->containers, name, container)
+		if (json_object_size(look->containers) == 1 && runs(container) &&
+		    !*intent_json_string(container, "health", "?"))
+			return plan_release(look, intent_json_string(container, "version", NULL), fact_is_good(look));
+	return 0;
+}
+
+static int plan_idle(struct look *look)
+{
+	const char *name;
+	json_t *container;
+
+	json_object_foreach((json_t *)(uintptr_t)look->containers, name, container)
+		if (docker__plan_retire(look, "retire", name, "no version is active", false))
+			return -ENOMEM;
+	return look->slot ? plan_release_idle(look, intent_json_string(look->intent, "cluster", ""),
+					      fact_is_good(look)) : 0;
+}
+
+static int plan_absent(struct look *look)
+{
+	const char *name;
+	json_t *container, *item;
+	size_t i;
+
+	json_object_foreach((json_t *)(uintptr_t)look->containers, name, container)
+		if (docker__plan_retire(look, "remove", name, "intent for it is gone from this node", false))
+			return -ENOMEM;
+	json_array_foreach(json_object_get(look->observed, "idle_networks"), i, item)
+		if (intent_plan_add(look->plan, "disuse", json_string_value(item), NULL,
+				    json_pack("{s[]}", "idle_networks"),
+					"Removing network %s: nothing is on it any more",
+				    json_string_value(item)))
+			return -ENOMEM;
+	if (store_error(look))
+		intent_plan_verdict(look->plan, INTENT_EUNAVAILABLE,
+				    "whether it holds a shutdown slot is not known: %s",
+				    store_error(look));
+	return plan_release_elsewhere(look);
+}
+
+/* Does anything stand in the way of everything? */
+static bool is_blocked(struct look *look)
+{
+	const json_t *environment = json_object_get(look->observed, "environment");
+	const char *name;
+	json_t *sentence;
+
+	json_object_foreach(json_object_get(look->observed, "taken"), name, sentence) {
+		intent_plan_verdict(look->plan, INTENT_ENOTOURS, "%s", json_string_value(sentence));
+		return true;
+	}
+	if (!json_object_get(environment, "code"))
+		return false;
+	intent_plan_verdict(look->plan, (int)intent_json_integer(environment, "code", INTENT_EWAITING), "%s",
+			    intent_json_string(environment, "message", ""));
+	return true;
+}
+
+static int plan_app(struct look *look, struct intent_error *err)
+{
+	const char *hold = intent_json_string(look->observed, "hold", NULL);
+	json_t *spec = NULL;
+
+	if (hold) {
+		intent_plan_verdict(look->plan, INTENT_EWAITING, "left as it is, on hold: %s", hold);
+		return leave_be(look);
+	}
+	if (plan_release_elsewhere(look))
+		return -ENOMEM;
+	if (!look->active)
+		return plan_idle(look);
+	if (is_blocked(look))
+		return leave_be(look);
+	if (docker__spec(look->intent, look->active,
+			 intent_json_string(json_object_get(look->observed, "environment"), "digest", NULL),
+				&spec, err))
+		return err->code;
+	return choose(look, spec) || plan_live(look) ? -ENOMEM : 0;
+}
+
+static int plan_engine(struct look *look)
+{
+	const json_t *engine = json_object_get(look->observed, "engine");
+
+	intent_plan_verdict(look->plan, (int)intent_json_integer(engine, "code", INTENT_EENGINE), "%s",
+			    intent_json_string(engine, "message", ""));
+	return 0;
+}
+
+int container_runner_plan(const json_t *intent, const json_t *observed, struct intent_plan *plan,
+			  struct intent_error *err)
+{
+	const json_t *config = json_object_get(intent, "config");
+	struct look look = {
+		.intent = intent, .observed = observed, .plan = plan,
+		.containers = json_object_get(observed, "containers"),
+		.app = intent_json_string(intent, "app", ""),
+		.active = intent_config_active(config),
+		.slot = json_object_get(observed, "slot"),
+		.min_nodes = intent_json_integer(config, "min_nodes", 0),
+	};
+	bool absent = intent_json_boolean(intent, "absent", false);
+	int code;
+
+	if (!absent)
+		intent_slots_target(config, json_object_get(intent, "deploy"), look.target);
+	code = json_object_get(observed, "engine") ? plan_engine(&look) :
+		absent ? plan_absent(&look) : plan_app(&look, err);
+	json_decref(look.wanted);
+	free(look.name);
+	if (code == -ENOMEM)
+		return intent_fail(err, code, "%s: out of memory while planning", look.app);
+	return code;
+}

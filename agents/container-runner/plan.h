@@ -1,0 +1,40 @@
+/* One planning of pp-container-runner, shared by its plan*.c. */
+#ifndef CONTAINER_RUNNER_PLAN_H
+#define CONTAINER_RUNNER_PLAN_H
+
+#include "runner.h"
+
+/* All pointers are borrowed, but for `wanted` and `name`. */
+struct look {
+	const json_t *intent, *observed, *containers;
+	struct intent_plan *plan;
+	const char *app, *active;
+	const json_t *slot;
+	int64_t min_nodes;
+	char target[17];
+	json_t *wanted;            /* spec of what is to run, owned */
+	char *name;                /* of its container, owned */
+	char digest[13];
+	bool stand_in;             /* ... in place of the active version, which failed */
+	const char *current;       /* the container that is as wanted, by name; NULL: none */
+	const json_t *is;          /* ... itself */
+	char failed[13];           /* digest of what failed, ""; its last words are kept */
+	bool others_gone;          /* planned already */
+};
+
+enum ask { ASK_NOTHING, ASK_HOLD, ASK_SLOT };
+
+int docker__plan_slot(struct look *look);
+int docker__plan_pull(struct look *look);
+int docker__plan_objects(struct look *look);
+int docker__plan_create(struct look *look, const char *why);
+int docker__plan_start(struct look *look, const char *why, bool made);
+int docker__plan_connect(struct look *look);
+int docker__plan_await(struct look *look, int64_t within_ms);
+int docker__plan_drain(struct look *look);
+/* Stop it and take it away; `verb` is "retire" or "remove". */
+int docker__plan_retire(struct look *look, const char *verb, const char *name, const char *why, bool alone);
+int docker__plan_mark(struct look *look, const char *failed);
+int docker__plan_release(struct look *look, const char *cluster, const char *version);
+
+#endif

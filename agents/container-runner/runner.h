@@ -1,0 +1,126 @@
+/*
+ * What the files of pp-container-runner share.
+ *
+ *	plan.c        the cases: what is to run, what stands in the way, what follows a failure; pure
+ *	plan-spec.c   from intent to all that a container is made of; pure
+ *	plan-steps.c  the actions; pure
+ *	observe.c     what is there
+ *	look.c        the look at one container
+ *	apply.c       what the verbs do
+ *	create.c      the engine's words for a container
+ *	note.c        what one round leaves for the next
+ *	engine.c, pull.c  the Docker Engine API
+ *	agent.c       the table, options, main
+ *
+ * The observed document:
+ *
+ *	{"engine": {"code": -20027, "message"},  the engine cannot be asked: nothing else is known
+ *	 "containers": {                         those with our labels, by name
+ *	   "web.5d41402abc4b": {"id": "...",
+ *	      "digest": "...", "version": "1.0", of what it was made
+ *	      "spec": {...},                     ... and all of it, as docker__spec() has it
+ *	      "state": "running",                created, running, restarting, paused, exited, removing, dead
+ *	      "ended": true,                     it ended by itself, and its restart policy leaves it so
+ *	      "lacks": ["front"],                networks that it is not on
+ *	      "health": "", "up_ms": 1200,       of the one that serves and the one to be: good; else why not
+ *	      "since_ms": 1200,                  since it was first started, by the note
+ *	      "settled": true,                   it has been healthy since it was made
+ *	      "drained": true}},                 ... and for as long as the old one was to go on beside it
+ *	 "taken": {"web": "..."},                what stands under a name that we need and is not ours
+ *	 "networks": {"front": true},            those that are needed and there; "foreign" sentences are in "taken"
+ *	 "volumes": {"data": true},
+ *	 "in_use": "...",                        who else writes to a volume that is ours alone
+ *	 "idle_networks": ["front"],             of ours, for an application that goes: nothing else is on them
+ *	 "images": {"web:1.0": "sha256:..."},    that are needed and here; "pulled": the registry was just asked
+ *	 "environment": {"digest": "..."},       of envdir, or {"code", "message"}
+ *	 "before": {...},                        the spec that ran before what runs alone was started
+ *	 "noted_slot": true,                     a shutdown slot of ours may stand in the store
+ *	 "now": "2026-...",
+ *	 "hold", "slot", "marked", "fact", "elsewhere", "store_error": see rolling.h
+ *	 "fact_seen": {...}}                     what fact.h wants to know
+ */
+#ifndef CONTAINER_RUNNER_H
+#define CONTAINER_RUNNER_H
+
+#include <intent/agent.h>
+#include <intent/slots.h>
+#include "engine.h"
+
+#define DOCKER__NODE "platypus.node"
+#define DOCKER__APP "platypus.application"
+#define DOCKER__VERSION "platypus.version"
+#define DOCKER__DIGEST "platypus.digest"
+#define DOCKER__SPEC "platypus.spec"
+#define DOCKER__CONFIG_PATH "/etc/platypus/config.yaml"
+
+int container_runner_plan(const json_t *intent, const json_t *observed, struct intent_plan *plan,
+			  struct intent_error *err);
+
+/* ---- plan-spec.c ---- */
+
+/*
+ * All that a container of this version is made of, without a secret: it stands in a label. `environment` is the digest
+ * of envdir, or NULL. INTENT_EMALFORMED: no image is named. New.
+ */
+int docker__spec(const json_t *intent, const char *version, const char *environment, json_t **ret_new,
+		 struct intent_error *err);
+/* Twelve hexadecimal digits. */
+void docker__spec_digest(const json_t *spec, char out[13]);
+/*
+ * Must the old one go before the new one comes: it has state, or a port of the node that two cannot share? Without
+ * "stateful", a volume that it may write says so.
+ */
+bool docker__is_alone(const json_t *intent, const json_t *spec);
+bool docker__is_stateful(const json_t *intent, const json_t *spec);
+/* The name of its container: the application's is the engine's own lock for one that is to be alone. Owned. */
+char *docker__name(const json_t *intent, const json_t *spec);
+/* "host", "none", "bridge": not made by anybody. */
+bool docker__is_builtin(const char *network);
+int64_t docker__drain_ms(const json_t *intent);
+
+/* ---- create.c ---- */
+
+/* The body of /containers/create. `variables` (of envdir, may be NULL) has secrets, and so has the result. New. */
+json_t *docker__create_body(const json_t *spec, const json_t *variables);
+/* {"EndpointSettings"} of a network. New. */
+json_t *docker__endpoint(const json_t *spec);
+
+/* ---- note.c: <state-dir>/container-<app>.json ---- */
+
+/*
+ * {"containers": {id: {"since_ms": CLOCK_BOOTTIME of its first start, "settled_ms": since when it has been healthy}},
+ *  "slot": true, "before": {spec}}; times of another boot are 0. New, never NULL.
+ */
+json_t *docker__note_read(const struct intent_round *round);
+int docker__note_write(const struct intent_round *round, const json_t *note, struct intent_error *err);
+/* Set a member of the note, or with `id` of that container's; stolen. NULL removes it. */
+int docker__note_set(const struct intent_round *round, const char *id, const char *name, json_t *value,
+		     struct intent_error *err);
+int docker__note_remove(const struct intent_round *round, struct intent_error *err);
+/* <state-dir>/log-<app>: the last lines of what failed. Owned. */
+char *docker__log_path(const struct intent_round *round);
+
+/* ---- look.c: at one container, and at who is on a volume ---- */
+
+/* Ours, of this node and application? `inspected` as /containers/<id>/json has it. */
+bool docker__is_ours(const json_t *inspected, const char *node, const char *app);
+/* Health: *ret stays empty when good; -1: it is down. */
+void docker__health(const json_t *intent, const json_t *inspected, struct intent_text *ret, int64_t *ret_up_ms);
+/* Ids of this application's containers, those that run, or all. New. */
+int docker__list(struct engine *engine, const char *node, const char *app, bool all, json_t **ret_new,
+		 struct intent_error *err);
+/* Which container of somebody else runs on a volume that this one writes: a sentence, "" when there is none. */
+int docker__volume_users(struct engine *engine, const json_t *spec, char out[400], struct intent_error *err);
+
+/* ---- observe.c ---- */
+
+int docker__observe(struct intent_round *round, const json_t *intent, json_t **ret_new_observed,
+		    struct intent_error *err);
+/* The engine of this round, opened on first use. Borrowed. */
+int docker__engine(struct intent_round *round, struct engine **ret, struct intent_error *err);
+/* The variables of envdir, NULL when there is no such thing. New. INTENT_EENVIRONMENT. */
+int docker__environment(const json_t *intent, json_t **ret_new, struct intent_error *err);
+
+extern const struct intent_verb docker__verbs[];
+
+#endif

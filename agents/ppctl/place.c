@@ -1,0 +1,202 @@
+/* Where everything of a workspace is, who is at work in it, and what it was told to run. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/file.h>
+#include <intent/digest.h>
+#include <intent/file.h>
+#include "local.h"
+#include "system.h"
+
+#define RECORD_MAX (8u << 20)
+
+char *local_path(const struct local_place *place, const char *format, ...)
+{
+	intent_text_auto struct intent_text path = INTENT_TEXT_INIT;
+	char rest[1024];
+	va_list ap;
+
+	va_start(ap, format);
+	int length = vsnprintf(rest, sizeof(rest), format, ap);
+	va_end(ap);
+	intent_text_printf(&path, "%s/%s", place->state, rest);
+	return length >= 0 && (size_t)length < sizeof(rest) ? intent_text_steal(&path) : NULL;
+}
+
+static char *state_home(void)
+{
+	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+
+	if (state && *state == '/')
+		return strdup(state);
+	return home && *home == '/' ? intent_format("%s/.local/state", home) : NULL;
+}
+
+/* A name that a person knows again, and a digest that makes it the only one. */
+static char *name_of(const char *workspace)
+{
+	const char *last = strrchr(workspace, '/') ? strrchr(workspace, '/') + 1 : workspace;
+	char digest[65], name[33] = "";
+	size_t length = 0;
+
+	intent_sha256_hex(workspace, strlen(workspace), digest);
+	for (const char *p = last; *p && length < sizeof(name) - 1; p++)
+		if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-", *p) &&
+		    (length || *p != '-'))
+			name[length++] = *p;
+	name[length] = 0;
+	return intent_format("%s-%.8s", length ? name : "workspace", digest);
+}
+
+int local_place_find(struct ppctl *ctl, struct local_place *ret, struct intent_error *err)
+{
+	intent_free_auto char *home = state_home();
+	struct local_place place = {.lock = -1};
+	struct system_workspace workspace;
+
+	if (!home)
+		return intent_fail(err, INTENT_EUSAGE,
+				   "neither XDG_STATE_HOME nor HOME is set, so there is no place for what runs here");
+	if (system_workspace_find(&workspace, err))
+		return err->code;
+	place.workspace = strdup(workspace.directory);
+	system_workspace_release(&workspace);
+	if (!place.workspace)
+		return intent_fail(err, -ENOMEM, "no memory");
+	intent_free_auto char *name = name_of(place.workspace);
+	place.state = name ? intent_format("%s/platypus/local/%s", home, name) : NULL;
+	place.url = place.state ? intent_format("dir:%s/store", place.state) : NULL;
+	if (!place.url) {
+		local_place_release(&place);
+		return intent_fail(err, -ENOMEM, "no memory");
+	}
+	/* What an engine shows of two workspaces must differ. */
+	snprintf(place.node, sizeof(place.node), "%s",
+		 ppctl_option(ctl, "node") ? ppctl_option(ctl, "node") : name);
+	*ret = place;
+	return 0;
+}
+
+void local_place_release(struct local_place *place)
+{
+	free(place->workspace);
+	free(place->state);
+	free(place->url);
+	if (place->lock >= 0)
+		close(place->lock);
+	*place = (struct local_place){.lock = -1};
+}
+
+int local_place_make(const struct local_place *place, struct ppctl *ctl, struct intent_error *err)
+{
+	static const struct {
+		const char *name;
+		mode_t mode;
+	} directories[] = {
+		{"apps", 0700}, {"agents", 0755}, {"logs", 0755}, {"service", 0755},
+		{"stage", 0755}, {"srv", 0755}, {"artifacts", 0755},
+	};
+	int code = 0;
+
+	for (size_t i = 0; !code && i < sizeof(directories) / sizeof(*directories); i++) {
+		intent_free_auto char *path = local_path(place, "%s", directories[i].name);
+		code = path ? intent_directory_make(path, directories[i].mode, err) :
+			      intent_fail(err, -ENOMEM, "no memory");
+	}
+	if (code || intent_store_init(place->url, err))
+		return err->code;
+	ctl->store = intent_store_close(ctl->store);
+	free(ctl->url);
+	ctl->url = strdup(place->url);
+	ctl->store_why = "workspace";
+	snprintf(ctl->node, sizeof(ctl->node), "%s", place->node);
+	return ctl->url ? 0 : intent_fail(err, -ENOMEM, "no memory");
+}
+
+static int busy(const char *path, pid_t *ret_pid, char **ret_app, struct intent_error *err)
+{
+	intent_json_auto json_t *holder = NULL;
+	struct intent_error ignored;
+
+	/* Just after it was taken nothing stands in it yet. */
+	if (intent_file_read_json(path, 4096, &holder, &ignored))
+		holder = NULL;
+	*ret_pid = (pid_t)intent_json_integer(holder, "pid", 0);
+	const char *app = intent_json_string(holder, "app", NULL);
+	*ret_app = app ? strdup(app) : NULL;
+	return intent_fail(err, INTENT_EBUSY, "%s runs in this directory already (process %d)",
+			   app ? app : "something", (int)*ret_pid);
+}
+
+int local_place_lock(struct local_place *place, const char *app, pid_t *ret_pid, char **ret_app,
+		     struct intent_error *err)
+{
+	intent_free_auto char *path = local_path(place, "lock");
+	intent_free_auto char *words = NULL;
+	intent_json_auto json_t *holder = json_pack("{si ss}", "pid", (int)getpid(), "app", app);
+	if (!path || !(words = intent_json_canonical(holder)))
+		return intent_fail(err, -ENOMEM, "no memory");
+	if (intent_directory_make(place->state, 0755, err))
+		return err->code;
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return intent_fail_errno(err, "%s", path);
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		int code = errno == EWOULDBLOCK ? busy(path, ret_pid, ret_app, err) :
+						  intent_fail_errno(err, "%s", path);
+		close(fd);
+		return code;
+	}
+	/* In the locked file itself: whoever finds it locked reads who it is. */
+	if (ftruncate(fd, 0) || intent_write_all(fd, words, strlen(words))) {
+		intent_fail_errno(err, "%s", path);
+		close(fd);
+		return err->code;
+	}
+	place->lock = fd;
+	return 0;
+}
+
+/* ---- the model ---- */
+
+static char *record_path(const struct local_place *place, const char *app)
+{
+	return local_path(place, "apps/%s.json", app);
+}
+
+int local_model_read(const struct local_place *place, const char *app, json_t **ret_new, struct intent_error *err)
+{
+	intent_free_auto char *path = record_path(place, app);
+
+	return path ? intent_file_read_json(path, RECORD_MAX, ret_new, err) :
+		      intent_fail(err, -ENOMEM, "no memory");
+}
+
+int local_model_write(const struct local_place *place, const json_t *model, struct intent_error *err)
+{
+	intent_free_auto char *path = record_path(place, intent_json_string(model, "app", ""));
+
+	return path ? intent_file_write_json(path, model, 0600, err) : intent_fail(err, -ENOMEM, "no memory");
+}
+
+bool local_model_uses(const json_t *model, const char *target)
+{
+	json_t *service;
+	size_t index;
+
+	json_array_foreach(json_object_get(model, "services"), index, service)
+		if (!json_object_get(service, "lacks") && !strcmp(intent_json_string(service, "target", ""), target))
+			return true;
+	return false;
+}
+
+json_t *local_model_service(const json_t *model, const char *name)
+{
+	json_t *service;
+	size_t index;
+
+	json_array_foreach(json_object_get(model, "services"), index, service)
+		if (!strcmp(intent_json_string(service, "name", ""), name))
+			return service;
+	return NULL;
+}

@@ -1,0 +1,202 @@
+/*
+ * The end of `run', and `stop': through intent, as everywhere. The agents that watch end first; then, services that
+ * need others before those, documents go and each agent that takes something away makes one round, whose exit
+ * status says whether it is done.
+ */
+#include <signal.h>
+#include <sys/wait.h>
+#include <intent/child.h>
+#include "local.h"
+
+#define ENDING_MS 15000    /* for agents to end */
+#define RETIRING_MS 90000  /* for everything to be gone */
+
+static void set_phase(struct local_session *session, enum local_phase phase, int64_t ms)
+{
+	session->phase = phase;
+	session->deadline = intent_time_monotonic() + ms;
+}
+
+static void over(struct local_session *session, int status)
+{
+	session->phase = LOCAL_OVER;
+	session->status = status;
+	uv_stop(&session->loop);
+}
+
+void local_retire(struct local_session *session)
+{
+	json_t *service;
+	size_t index;
+
+	session->remaining = json_object();
+	json_array_foreach(json_object_get(session->model, "services"), index, service)
+		json_object_set_new(session->remaining, intent_json_string(service, "name", ""), json_true());
+	local_children_end(session->children, SIGTERM);
+	set_phase(session, LOCAL_ENDING, ENDING_MS);
+}
+
+static void say_left(struct local_session *session)
+{
+	intent_text_auto struct intent_text left = INTENT_TEXT_INIT;
+	const char *app = intent_json_string(session->model, "app", "");
+
+	if (!local_runsvdir_left(&session->place, &left))
+		intent_text_puts(&left, "nothing under runit");
+	local_say(session, "left as it is: %s; \"%s stop %s\" here stops the rest", intent_text_str(&left),
+		  program_invocation_short_name, app);
+}
+
+void local_abandon(struct local_session *session)
+{
+	local_children_end(session->children, SIGKILL);
+	say_left(session);
+	over(session, PPCTL_STUCK);
+}
+
+/* ---- a turn: services that nobody needs who is still there ---- */
+
+static bool is_needed(const struct local_session *session, const char *name)
+{
+	json_t *service, *need;
+	size_t index, k;
+
+	json_array_foreach(json_object_get(session->model, "services"), index, service) {
+		if (!json_object_get(session->remaining, intent_json_string(service, "name", "")))
+			continue;
+		json_array_foreach(json_object_get(service, "needs"), k, need)
+			if (!strcmp(json_string_value(need), name) &&
+			    strcmp(json_string_value(need), intent_json_string(service, "name", "")))
+				return true;
+	}
+	return false;
+}
+
+/* Those of this turn; all of them where each needs another. New: {name: true}. */
+static json_t *turn_of(const struct local_session *session)
+{
+	json_t *turn = json_object(), *ignored;
+	const char *name;
+
+	json_object_foreach(session->remaining, name, ignored)
+		if (!is_needed(session, name))
+			json_object_set_new(turn, name, json_true());
+	if (!json_object_size(turn))
+		json_object_update(turn, session->remaining);
+	return turn;
+}
+
+void local_agent_ended(const char *name, int status, void *data)
+{
+	struct local_session *session = data;
+
+	(void)name;
+	if (session->phase != LOCAL_RETIRING || (WIFEXITED(status) && !WEXITSTATUS(status)))
+		return;
+	session->unfinished++;
+	session->refused += WIFEXITED(status) && WEXITSTATUS(status) == PPCTL_BLOCKED;
+}
+
+/* Documents of the turn go (they may have gone already), agents look. */
+static int take_turn(struct local_session *session, struct intent_error *err)
+{
+	static const struct local_child_options how = {.on_end = local_agent_ended};
+	struct local_child_options options = how;
+	intent_json_auto json_t *turn = turn_of(session);
+	const char *name;
+	json_t *ignored;
+
+	json_object_foreach(turn, name, ignored)
+		if (local_intent_retire(session->ctl, &session->place, name, err))
+			return err->code;
+	session->unfinished = session->refused = 0;
+	options.data = session;
+	return local_agents_start(&session->place, json_object_get(session->model, "documents"), true,
+				  session->children, &options, err);
+}
+
+static int remove_volumes(struct local_session *session)
+{
+	intent_text_auto struct intent_text names = INTENT_TEXT_INIT;
+	struct intent_error err;
+
+	if (!ppctl_flag(session->ctl, "volumes") || !local_model_uses(session->model, "docker"))
+		return 0;
+	int code = local_volumes_remove(&session->place, session->model, &names, &err);
+	if (names.length)
+		local_say(session, "removed with all that was in them: %s", intent_text_str(&names));
+	if (code)
+		local_say(session, "volumes are left: %s", err.msg);
+	return code;
+}
+
+static void finish(struct local_session *session)
+{
+	struct intent_error err;
+
+	if (local_intent_remove(session->ctl, &session->place, session->model, &err) ||
+	    local_runsvdir_end(&session->place, &err)) {
+		local_say(session, "%s", err.msg);
+		over(session, PPCTL_REFUSED);
+		return;
+	}
+	if (remove_volumes(session)) {
+		over(session, PPCTL_REFUSED);
+		return;
+	}
+	local_say(session, "%s is stopped", intent_json_string(session->model, "app", ""));
+	over(session, 0);
+}
+
+static void give_up(struct local_session *session, const char *why)
+{
+	local_say(session, "%s", why);
+	say_left(session);
+	over(session, PPCTL_STUCK);
+}
+
+/* All agents of the turn have ended. */
+static void judge_turn(struct local_session *session)
+{
+	struct intent_error err;
+
+	if (!session->unfinished) {
+		intent_json_auto json_t *turn = turn_of(session), *ignored;
+		const char *name;
+		json_object_foreach(turn, name, ignored)
+			json_object_del(session->remaining, name);
+		local_look(session);
+		if (!json_object_size(session->remaining)) {
+			finish(session);
+			return;
+		}
+	} else if (session->refused || intent_time_monotonic() > session->deadline) {
+		intent_free_auto char *why = intent_format("an agent could not take everything away; %s/logs says why",
+							   session->place.state);
+		give_up(session, why ? why : "");
+		return;
+	}
+	if (take_turn(session, &err))
+		give_up(session, err.msg);
+}
+
+void local_retire_on(struct local_session *session)
+{
+	struct intent_error err;
+	bool late = intent_time_monotonic() > session->deadline;
+
+	if (session->phase != LOCAL_ENDING && session->phase != LOCAL_RETIRING)
+		return;
+	if (local_children_count(session->children)) {
+		if (late)
+			local_children_end(session->children, SIGKILL);
+		return;
+	}
+	if (session->phase == LOCAL_RETIRING) {
+		judge_turn(session);
+		return;
+	}
+	set_phase(session, LOCAL_RETIRING, RETIRING_MS);
+	if (take_turn(session, &err))
+		give_up(session, err.msg);
+}
