@@ -73,9 +73,11 @@ int system_job_start(struct ppctl *ctl, size_t first, struct system_job *ret, st
 		code = chosen(ctl, &ret->workspace, first, &ret->applications, err);
 	if (!code)
 		code = system_load(&ret->workspace, ret->applications, &ret->system, err);
+	size_t before = json_array_size(ret->system.faults);
 	if (!code)
 		code = system_setting_load(ctl, &ret->workspace, name ? name : "local", ret->system.faults, &ret->setting, err);
-	if (!code && ret->system.sysdef)
+	/* What a world lacks that could not be read is no fault of anybody's. */
+	if (!code && ret->system.sysdef && json_array_size(ret->system.faults) == before)
 		ret->compiled = system_compile(&ret->system, &ret->setting.world);
 	system_sort_faults(ret->system.faults);
 	return code;
