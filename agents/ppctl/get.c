@@ -41,8 +41,8 @@ static void on_signal(int signal_number)
 
 /* ---- what is to be got ---- */
 
-static int add_job(struct ppctl *ctl, const struct system_workspace *workspace, const char *source, struct getting *getting,
-		   struct intent_error *err)
+static int add_job(struct ppctl *ctl, const struct system_workspace *workspace, const char *source,
+		   struct getting *getting, struct intent_error *err)
 {
 	struct job job = {.fd = -1};
 	struct job *jobs;
@@ -129,8 +129,8 @@ static void release(struct getting *getting)
 static enum ppctl_style style_of(const struct job *job)
 {
 	static const enum ppctl_style styles[] = {
-		[REPOSITORY_CLONED] = PPCTL_GREEN, [REPOSITORY_UPDATED] = PPCTL_GREEN, [REPOSITORY_CURRENT] = PPCTL_PLAIN,
-		[REPOSITORY_LEFT] = PPCTL_YELLOW, [REPOSITORY_FAILED] = PPCTL_RED, [REPOSITORY_ASKS] = PPCTL_YELLOW,
+		[REPOSITORY_CLONED] = PPCTL_GREEN, [REPOSITORY_UPDATED] = PPCTL_GREEN,
+		[REPOSITORY_CURRENT] = PPCTL_PLAIN, [REPOSITORY_LEFT] = PPCTL_YELLOW, [REPOSITORY_FAILED] = PPCTL_RED, [REPOSITORY_ASKS] = PPCTL_YELLOW,
 	};
 
 	return job->done ? styles[job->outcome] : PPCTL_DIM;
@@ -313,8 +313,10 @@ static void print_json(const struct getting *getting)
 	for (size_t i = 0; i < getting->count; i++) {
 		const struct job *job = &getting->jobs[i];
 
-		json_array_append_new(rows, json_pack("{ss ss ss ss ss}", "name", job->name, "url", job->source.url, "directory",
-						      job->directory, "outcome", job->done ? words[job->outcome] : "failed",
+		const char *outcome = job->done ? words[job->outcome] : "failed";
+
+		json_array_append_new(rows, json_pack("{ss ss ss ss ss}", "name", job->name, "url", job->source.url,
+						      "directory", job->directory, "outcome", outcome,
 						      "message", job->words));
 	}
 	ppctl_print_json(rows, false);
@@ -378,6 +380,7 @@ int ppctl_get(struct ppctl *ctl, struct intent_error *err)
 	if (!word || !strchr(word, '/'))
 		return get_application(ctl, err);
 	if (ppctl_argument(ctl, 1))
-		return intent_fail(err, INTENT_EUSAGE, "get: one document at a time; \"%s\" is too many", ppctl_argument(ctl, 1));
+		return intent_fail(err, INTENT_EUSAGE, "get: one document at a time; \"%s\" is too many",
+				   ppctl_argument(ctl, 1));
 	return ppctl_get_document(ctl, err);
 }

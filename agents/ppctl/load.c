@@ -21,7 +21,8 @@ static char *relative_to(const char *directory, const char *path)
 }
 
 /* A directory of a person's, used where it is. *ret_name is owned. */
-static int load_directory(const char *here, const char *word, char **ret_name, char **ret_source, struct intent_error *err)
+static int load_directory(const char *here, const char *word, char **ret_name, char **ret_source,
+			  struct intent_error *err)
 {
 	intent_free_auto char *path = realpath(intent_starts_with(word, "dir:") ? word + 4 : word, NULL);
 
@@ -35,7 +36,8 @@ static int load_directory(const char *here, const char *word, char **ret_name, c
 static int load_repository(const struct ppctl *ctl, const char *here, const char *word, char **ret_name,
 			   struct intent_error *err)
 {
-	intent_free_auto char *name = system_checkout_name(word), *directory = name ? intent_format("%s/%s", here, name) : NULL;
+	intent_free_auto char *name = system_checkout_name(word);
+	intent_free_auto char *directory = name ? intent_format("%s/%s", here, name) : NULL;
 	struct intent_source source;
 	char words[REPOSITORY_WORDS];
 
@@ -44,8 +46,8 @@ static int load_repository(const struct ppctl *ctl, const char *here, const char
 	struct repository repository = {
 		.url = source.url, .ref = source.ref, .directory = directory, .foreground = isatty(STDERR_FILENO),
 	};
-	int code = name && directory ? 0 : intent_fail(err, INTENT_EUSAGE, "%s names no repository that a directory could be "
-						       "named by", word);
+	int code = name && directory ? 0 : intent_fail(err, INTENT_EUSAGE,
+						       "%s names no repository that a directory could be named by", word);
 	if (!code) {
 		enum repository_outcome outcome = repository_run(&repository, words);
 
@@ -112,8 +114,8 @@ int ppctl_load(struct ppctl *ctl, struct intent_error *err)
 		return code;
 	file = intent_format("%s/%s/" SYSTEM_FILE, here, name);
 	if (!file || access(file, R_OK))
-		return intent_fail(err, INTENT_EABSENT, "there is no " SYSTEM_FILE " in %s: that is what describes a system, see "
-				   "intent-system(5)", word);
+		return intent_fail(err, INTENT_EABSENT, "there is no " SYSTEM_FILE " in %s: that is what describes a system, "
+				   "see intent-system(5)", word);
 	code = system_workspace_note(here, source ? source : word, name, err);
 	return code ? code : describe(ctl, err);
 }

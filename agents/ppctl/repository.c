@@ -184,7 +184,8 @@ static bool is_commit(const char *ref)
 static int clone_into(struct work *work, const char *place)
 {
 	const struct repository *repository = work->repository;
-	const char *branch[] = {"git", "clone", "--progress", "--branch", repository->ref, "--", repository->url, place, NULL};
+	const char *branch[] = {"git", "clone", "--progress", "--branch", repository->ref, "--", repository->url, place,
+				NULL};
 	const char *plain[] = {"git", "clone", "--progress", "--", repository->url, place, NULL};
 	const char *commit[] = {"git", "-C", place, "checkout", "-q", "--detach", repository->ref, NULL};
 
@@ -225,14 +226,15 @@ static enum repository_outcome bring_new(struct work *work)
 /* On no branch: right only where the definition names a commit or a tag. */
 static enum repository_outcome judge_detached(struct work *work)
 {
-	intent_free_auto char *want = work->repository->ref ? intent_format("%s^{commit}", work->repository->ref) : NULL;
+	const char *ref = work->repository->ref;
+	intent_free_auto char *want = ref ? intent_format("%s^{commit}", ref) : NULL;
 	intent_free_auto char *wanted = want ? ASK("rev-parse", "-q", "--verify", "--end-of-options", want) : NULL;
 	intent_free_auto char *head = ASK("rev-parse", "HEAD");
 
 	if (wanted && head && !strcmp(wanted, head))
-		return end(work, REPOSITORY_CURRENT, "at %s", work->repository->ref);
+		return end(work, REPOSITORY_CURRENT, "at %s", ref);
 	return end(work, REPOSITORY_LEFT, "left alone: it is on no branch; git -C %s switch %s", short_name(work),
-		   work->repository->ref ? work->repository->ref : "-");
+		   ref ? ref : "-");
 }
 
 static const char *plural(long count)
@@ -248,10 +250,11 @@ static enum repository_outcome forward(struct work *work, const char *branch, lo
 			   "git -C %s pull --rebase, or --no-rebase to merge", branch, ahead, plural(ahead), behind,
 			   short_name(work));
 	if (dirty)
-		return end(work, REPOSITORY_LEFT, "left alone: %s is %ld commit%s behind, but there are changes in the tree; "
-			   "commit or stash them, then get it again", branch, behind, plural(behind));
+		return end(work, REPOSITORY_LEFT, "left alone: %s is %ld commit%s behind, but there are changes in the "
+			   "tree; commit or stash them, then get it again", branch, behind, plural(behind));
 	if (GIT("merge", "-q", "--ff-only", "@{upstream}"))
-		return end(work, REPOSITORY_LEFT, "left alone: %s", *work->said ? work->said : "git cannot fast-forward it");
+		return end(work, REPOSITORY_LEFT, "left alone: %s",
+			   *work->said ? work->said : "git cannot fast-forward it");
 	return end(work, REPOSITORY_UPDATED, "%s: %ld new commit%s", branch, behind, plural(behind));
 }
 
@@ -265,8 +268,8 @@ static enum repository_outcome bring_branch(struct work *work, const char *branc
 	long ahead, behind;
 
 	if (ref && strcmp(ref, branch))
-		return end(work, REPOSITORY_LEFT, "left alone: it is on %s, and the definition says %s; git -C %s switch %s%s",
-			   branch, ref, short_name(work), is_commit(ref) ? "--detach " : "", ref);
+		return end(work, REPOSITORY_LEFT, "left alone: it is on %s, and the definition says %s; git -C %s "
+			   "switch %s%s", branch, ref, short_name(work), is_commit(ref) ? "--detach " : "", ref);
 	if (!counts)
 		return end(work, REPOSITORY_LEFT, "left alone: %s follows no other branch; "
 			   "git -C %s branch --set-upstream-to=origin/%s", branch, short_name(work), branch);
@@ -286,8 +289,8 @@ static enum repository_outcome bring_old(struct work *work)
 	intent_free_auto char *real = realpath(work->repository->directory, NULL), *branch = NULL;
 
 	if (!top || !real || strcmp(top, real))
-		return end(work, REPOSITORY_FAILED, "%s is in the way, and is no git repository: move it aside, then get it again",
-			   work->repository->directory);
+		return end(work, REPOSITORY_FAILED, "%s is in the way, and is no git repository: move it aside, then get "
+			   "it again", work->repository->directory);
 	if (GIT("fetch", "--progress"))
 		return give_up(work, "cannot be fetched");
 	branch = ASK("symbolic-ref", "-q", "--short", "HEAD");

@@ -139,11 +139,13 @@ if have script; then
 	text=$(cat "$T/typescript")
 	like "$text" $'\033\\[\\?2026h' "on a terminal, it is drawn"
 	last=${text##*$'\033[?2026h'}
+	last=${last%%$'\033[?2026l'*}
 	plain=$(printf '%s' "$last" | sed $'s/\033\\[[0-9;?]*[A-Za-z]//g' | tr -d '\r')
 	like "$plain" 'api +cloned from' "... the last picture has every repository's end"
 	like "$plain" 'admin +up to date' "... one a line"
 	is "$(printf '%s' "$plain" | grep -c 'Receiving\|Cloning\|remote:')" 0 "... and nothing of git's own words"
-	widest=$(printf '%s' "$plain" | sed '/left alone: main is 1 commit behind, but there/d' | awk '{ if (length > w) w = length } END { print w + 0 }')
+	widest=0
+	while IFS= read -r line; do [ "${#line}" -le "$widest" ] || widest=${#line}; done <<<"$plain"
 	check "... no line of it is wider than the terminal" test "$widest" -le 60
 	like "$(tr -d '\r\n' <"$T/typescript")" 'web: left alone: main is 1 commit behind.*commit or stash them, then get it again' "... what a person has to do stands below it in full"
 else
