@@ -3,6 +3,7 @@
  * the first part of the path says. Each request is a line "METHOD PATH RANGE" in LOG.
  *
  *	/plain/F      as one would expect: ETag, Range, If-Range
+ *	/etag/F       with a tag that changes with the file, and 304 to who has it; each other answer is a line "FULL /etag/F", too
  *	/cut/F        each answer ends after 64 KiB of its body; Range works
  *	/modified/F   the same, by Last-Modified in the place of an ETag
  *	/norange/F    the first answer is cut, the next ones ignore Range
@@ -29,7 +30,7 @@ enum { CUT = 64 << 10 };
 static int log_fd;
 static unsigned *answers; /* shared: how many were given, so that the first can differ */
 
-struct request { char mode[32], file[256], path[512]; long long from; bool ranged; };
+struct request { char mode[32], file[256], path[512], known[64]; long long from; bool ranged; };
 
 static bool read_request(int fd, struct request *ret)
 {
@@ -49,6 +50,8 @@ static bool read_request(int fd, struct request *ret)
 		return false;
 	snprintf(ret->mode, sizeof(ret->mode), "%.*s", (int)(slash - ret->path), ret->path);
 	snprintf(ret->file, sizeof(ret->file), "%.*s", (int)strcspn(slash + 1, "?"), slash + 1);
+	if ((slash = strcasestr(text, "\r\nIf-None-Match: ")))
+		sscanf(slash + 17, "%63[^\r]", ret->known);
 	range = strstr(text, "\r\nRange: bytes=");
 	ret->ranged = range && sscanf(range + 15, "%lld-", &ret->from) == 1;
 	dprintf(log_fd, "GET /%s %lld\n", ret->path, ret->ranged ? ret->from : 0);
@@ -78,6 +81,24 @@ static void send_body(int fd, int file, const struct request *request, long long
 		sleep(20);
 }
 
+static void answer_tagged(int fd, const struct request *request, int file)
+{
+	struct stat st;
+	char tag[64];
+
+	if (fstat(file, &st) < 0)
+		return;
+	snprintf(tag, sizeof(tag), "\"%llx-%lx\"", (unsigned long long)st.st_ino, (unsigned long)st.st_mtim.tv_nsec);
+	if (!strcmp(tag, request->known)) {
+		dprintf(fd, "HTTP/1.1 304 Not Modified\r\nETag: %s\r\nConnection: close\r\n\r\n", tag);
+		return;
+	}
+	dprintf(log_fd, "FULL /%s\n", request->path);
+	dprintf(fd, "HTTP/1.1 200 OK\r\nETag: %s\r\nContent-Length: %lld\r\nConnection: close\r\n\r\n", tag,
+		(long long)st.st_size);
+	send_body(fd, file, request, 0, st.st_size, false);
+}
+
 static void answer(int fd, const struct request *request, int directory)
 {
 	bool beside = intent_ends_with(request->file, ".sha256") || intent_ends_with(request->file, ".minisig");
@@ -94,6 +115,8 @@ static void answer(int fd, const struct request *request, int directory)
 			request->file);
 	} else if (!beside && is(request, "page")) {
 		dprintf(fd, "HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n<html>no</html>");
+	} else if (file >= 0 && is(request, "etag")) {
+		answer_tagged(fd, request, file);
 	} else if (file < 0 || fstat(file, &st) < 0) {
 		dprintf(fd, "HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nnone\n");
 	} else {
