@@ -21,8 +21,12 @@ const char ppctl_completion_bash[] =
 	"\t\t[ \"$COMP_CWORD\" = 3 ] && words=$(timeout 2 ppctl ls clusters 2>/dev/null | cut -d/ -f2);;\n"
 	"\tstatus|prep|unprep|activate|deactivate|rollback|hold|unhold)\n"
 	"\t\t[ \"$COMP_CWORD\" = 2 ] && words=$(timeout 2 ppctl ls clusters 2>/dev/null | cut -d/ -f2);;\n"
+	"\tcompile|diff|apply|deploy|validate)\n"
+	"\t\twords=$(sed -n '/^applications:/,/^[^ #]/s/^  *\\([A-Za-z0-9_.-]*\\):$/\\1/p' sysdef.yaml */sysdef.yaml 2>/dev/null |\n"
+	"\t\t\tgrep -vxE 'services|provides');;\n"
+	"\tfmt) compopt -o filenames; words=$(compgen -f -- \"$cur\");;\n"
 	"\timport|init) compopt -o filenames; words=$(compgen -f -- \"$cur\");;\n"
 	"\tesac\n"
 	"\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\" | sort -u)\n"
 	"}\n"
-	"complete -F _ppctl_more ppctl\n";
+	"complete -F _ppctl_more ppctl pib-local\n";

@@ -135,8 +135,9 @@ static void change(struct differ *differ, const char *op, const char *key, const
 
 	json_array_append_new(differ->changes,
 			      json_pack("{ss ss sI sO* sO* ss*}", "op", op, "key", key, "revision",
-					(json_int_t)(entry ? entry->revision : 0), "before", (json_t *)(uintptr_t)before,
-					"after", (json_t *)(uintptr_t)after, "note", note));
+					(json_int_t)(entry ? entry->revision : 0), "before",
+					(json_t *)(uintptr_t)before, "after", (json_t *)(uintptr_t)after,
+					"note", note));
 }
 
 static void read_others(struct differ *differ, const char *own)
@@ -198,9 +199,9 @@ static void compare(struct differ *differ, const char *key, const json_t *compil
 		return;
 	}
 	remember(differ, "keys", key, digest_of(compiled));
+	bool by_hand = !same && before && digest && !is_as_written(key, before, digest, differ->world);
 	if (!same)
-		change(differ, before || entry ? "~" : "+", key, before, after,
-		       before && digest && !is_as_written(key, before, digest, differ->world) ? "changed by hand since" : NULL);
+		change(differ, before || entry ? "~" : "+", key, before, after, by_hand ? "changed by hand since" : NULL);
 }
 
 static bool is_instance_key(const struct differ *differ, const char *key)
@@ -465,7 +466,8 @@ void system_describe(struct intent_text *out, const char *path, const json_t *be
 		qsort(names, count, sizeof(*names), system_by_name);
 		for (size_t i = 0; i < count; i++) {
 			intent_free_auto char *inner = system_pointer(path, names[i]);
-			system_describe(out, inner ? inner : "", json_object_get(before, names[i]), json_object_get(after, names[i]));
+			system_describe(out, inner ? inner : "", json_object_get(before, names[i]),
+					json_object_get(after, names[i]));
 		}
 		return;
 	}

@@ -30,6 +30,20 @@ void system_fault(json_t *faults, const char *file, struct system_place place, c
 							place.column, "text", text));
 }
 
+void system_fault_of(json_t *faults, const json_t *row, const char *format, ...)
+{
+	const json_t *at = json_object_get(row, "at");
+	struct system_place place = {(int)json_integer_value(json_array_get(at, 0)),
+				     (int)json_integer_value(json_array_get(at, 1))};
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	system_fault(faults, intent_json_string(row, "file", ""), place, "%s", text);
+}
+
 static int by_place(const void *a, const void *b)
 {
 	const json_t *one = *(json_t *const *)a, *other = *(json_t *const *)b;
@@ -115,6 +129,7 @@ struct system_place system_place_at(const json_t *places, const char *pointer, b
 struct reader {
 	yaml_parser_t parser;
 	const char *file; /* borrowed */
+	const char *bytes; /* borrowed */
 	json_t *faults;   /* borrowed */
 	unsigned nodes;
 	bool broken; /* nothing more can be read */
@@ -143,6 +158,21 @@ static const struct {
 	{"found unknown escape", "write \\\\ for a backslash, or use single quotes"},
 };
 
+/* Bytes that are no text come without a mark, only with an offset. */
+static struct system_place offset_place(const char *bytes, size_t offset)
+{
+	struct system_place place = {1, 1};
+
+	for (size_t i = 0; i < offset; i++) {
+		place.column++;
+		if (bytes[i] == '\n') {
+			place.line++;
+			place.column = 1;
+		}
+	}
+	return place;
+}
+
 static void fault_of_parser(struct reader *reader)
 {
 	const yaml_parser_t *parser = &reader->parser;
@@ -151,9 +181,8 @@ static void fault_of_parser(struct reader *reader)
 
 	reader->broken = true;
 	if (parser->error == YAML_READER_ERROR) {
-		system_fault(reader->faults, reader->file, mark_place(parser->mark),
-			     "not UTF-8 text, or a control character (byte %zu); save the file as UTF-8",
-			     parser->problem_offset);
+		system_fault(reader->faults, reader->file, offset_place(reader->bytes, parser->problem_offset),
+			     "not UTF-8 text, or a control character; take it out, or save the file as UTF-8");
 		return;
 	}
 	for (size_t i = 0; i < sizeof(ways_out) / sizeof(*ways_out) && !instead; i++)
@@ -161,7 +190,8 @@ static void fault_of_parser(struct reader *reader)
 			instead = ways_out[i].instead;
 	if (parser->context && parser->context_mark.line + 1 != (size_t)place.line)
 		system_fault(reader->faults, reader->file, place, "%s (%s that began in line %zu)%s%s", problem,
-			     parser->context, parser->context_mark.line + 1, instead ? "; " : "", instead ? instead : "");
+			     parser->context, parser->context_mark.line + 1, instead ? "; " : "",
+			     instead ? instead : "");
 	else
 		system_fault(reader->faults, reader->file, place, "%s%s%s", problem, instead ? "; " : "",
 			     instead ? instead : "");
@@ -374,7 +404,7 @@ static json_t *read_stream(struct reader *reader, json_t **ret_new_places)
 static json_t *parse(const char *file, const char *bytes, size_t length, json_t *faults, bool *ret_broken,
 		     json_t **ret_new_places)
 {
-	struct reader reader = {.file = file, .faults = faults};
+	struct reader reader = {.file = file, .bytes = bytes, .faults = faults};
 	json_t *json = NULL;
 
 	*ret_new_places = NULL;
@@ -516,7 +546,8 @@ json_t *system_yaml(const char *file, const char *bytes, size_t length, json_t *
 
 	*ret_new_places = NULL;
 	if (length > MAX_BYTES) {
-		system_fault(faults, file, (struct system_place){0, 0}, "more than %u bytes; split the file", MAX_BYTES);
+		system_fault(faults, file, (struct system_place){0, 0}, "more than %u bytes; split the file",
+			     MAX_BYTES);
 		return NULL;
 	}
 	json = parse(file, bytes, length, own, &broken, &places);

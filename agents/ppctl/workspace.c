@@ -48,14 +48,15 @@ int system_workspace_find(struct system_workspace *ret, struct intent_error *err
 
 	if (!directory)
 		return intent_fail_errno(err, "the current directory");
-	for (char *slash = directory; slash && !found; slash = strrchr(directory, '/')) {
-		if (slash != directory)
-			*slash = '\0';
+	for (;;) {
 		int code = find_record(*directory ? directory : "/", &found, ret, err);
+		char *slash = strrchr(directory, '/');
+
 		if (code)
 			return code;
-		if (!*directory)
+		if (found || !slash || !*directory)
 			break;
+		*slash = '\0';
 	}
 	if (found)
 		return 0;
@@ -71,7 +72,9 @@ int system_workspace_note(const char *directory, const char *source, const char 
 	intent_json_auto json_t *record = json_pack("{ss* ss}", "source", source, "directory", name);
 	intent_free_auto char *path = intent_format("%s/%s", directory, SYSTEM_RECORD);
 
-	return record && path ? intent_file_write_json(path, record, 0644, err) : intent_fail(err, -ENOMEM, "no memory");
+	if (!record || !path)
+		return intent_fail(err, -ENOMEM, "no memory");
+	return intent_file_write_json(path, record, 0644, err);
 }
 
 void system_workspace_release(struct system_workspace *workspace)
@@ -136,8 +139,9 @@ static void add_service(struct loading *loading, const json_t *row, const char *
 	intent_free_auto char *directory = intent_format("%s%s%s", checkout, *path ? "/" : "", path);
 	intent_json_auto json_t *pibstack = NULL;
 	struct system_origin origin = {
-		.application = loading->application, .source = intent_json_string(row, "source", ""), .checkout = checkout,
-		.checkout_name = name, .path = path, .file = intent_json_string(loading->system->sysdef, "file", ""),
+		.application = loading->application, .source = intent_json_string(row, "source", ""),
+		.checkout = checkout, .checkout_name = name, .path = path,
+		.file = intent_json_string(loading->system->sysdef, "file", ""),
 		.place = system_at(row),
 	};
 	size_t before = json_array_size(loading->system->faults);
@@ -166,11 +170,11 @@ static void missing(struct loading *loading, const json_t *row, const char *chec
 	intent_free_auto char *label = shown(loading->workspace, checkout);
 
 	if (intent_starts_with(source, "dir:"))
-		system_fault(loading->system->faults, intent_json_string(loading->system->sysdef, "file", ""), system_at(row),
-			     "%s does not exist; correct the path, which begins at " SYSTEM_FILE, label);
+		system_fault_of(loading->system->faults, row, "%s does not exist; correct the path, which begins at " SYSTEM_FILE,
+				label);
 	else
-		system_fault(loading->system->faults, intent_json_string(loading->system->sysdef, "file", ""), system_at(row),
-			     "%s is not here: there is no directory %s; \"ppctl get %s\" fetches it", source, label, lower);
+		system_fault_of(loading->system->faults, row, "%s is not here: there is no directory %s; \"ppctl get %s\" fetches it",
+				source, label, lower);
 }
 
 /* "a//b@ref" -> "b" */
@@ -190,7 +194,8 @@ static void load_source(struct loading *loading, const json_t *row)
 {
 	const char *source = intent_json_string(row, "source", "");
 	intent_free_auto char *checkout = system_checkout(loading->workspace, source), *path = path_of(source);
-	intent_free_auto char *top = checkout && path ? intent_format("%s%s%s", checkout, *path ? "/" : "", path) : NULL;
+	intent_free_auto char *top =
+		checkout && path ? intent_format("%s%s%s", checkout, *path ? "/" : "", path) : NULL;
 	intent_free_auto char *name = system_checkout_name(source);
 	const char *slash = checkout ? strrchr(checkout, '/') : NULL;
 	intent_json_auto json_t *files = NULL;
@@ -217,7 +222,7 @@ static void load_source(struct loading *loading, const json_t *row)
 }
 
 /* Two repositories of one name cannot stand side by side. */
-static void check_checkouts(struct loading *loading, json_t *seen, const json_t *row)
+static bool check_checkouts(struct loading *loading, json_t *seen, const json_t *row)
 {
 	const char *source = intent_json_string(row, "source", "");
 	intent_free_auto char *name = system_checkout_name(source), *path = path_of(source);
@@ -225,17 +230,18 @@ static void check_checkouts(struct loading *loading, json_t *seen, const json_t 
 	const char *deeper = path && *path ? strstr(source, path) : NULL, *other;
 
 	if (!name)
-		return;
+		return true;
 	if (deeper && (size_t)(deeper - source) < length)
 		length = (size_t)(deeper - source) - 2;
 	const char *begin = intent_starts_with(source, "gh://") ? source + 5 : intent_starts_with(source, "gh:") ? source + 3 : source;
 	json_t *repository = json_stringn(begin, length - (size_t)(begin - source));
 	other = json_string_value(json_object_get(seen, name));
-	if (other && repository && strcmp(other, json_string_value(repository)))
-		system_fault(loading->system->faults, intent_json_string(loading->system->sysdef, "file", ""), system_at(row),
-			     "%s and %s would both be checked out as \"%s\"; rename one of the repositories", other,
+	bool clash = other && repository && strcmp(other, json_string_value(repository));
+	if (clash)
+		system_fault_of(loading->system->faults, row, "%s and %s would both be checked out as \"%s\"; rename one of the repositories", other,
 			     json_string_value(repository), name);
 	json_object_set_new(seen, name, repository);
+	return !clash;
 }
 
 int system_load_sysdef(const struct system_workspace *workspace, struct system *ret, struct intent_error *err)
@@ -275,8 +281,8 @@ int system_load(const struct system_workspace *workspace, const json_t *applicat
 	json_object_foreach(json_object_get(ret->sysdef, "applications"), name, application) {
 		loading.application = name;
 		json_array_foreach(json_object_get(application, "services"), index, row) {
-			check_checkouts(&loading, seen, row);
-			if (!applications || json_object_get(applications, name))
+			if (check_checkouts(&loading, seen, row) &&
+			    (!applications || json_object_get(applications, name)))
 				load_source(&loading, row);
 		}
 	}
@@ -332,7 +338,8 @@ static void read_repositories(const struct system_workspace *workspace, struct s
 		if (length <= 5 || strcmp(entry->d_name + length - 5, ".yaml"))
 			continue;
 		intent_free_auto char *name = strndup(entry->d_name, length - 5);
-		intent_free_auto char *key = name && intent_name_is_valid(name) ? intent_format("resources/%s", name) : NULL;
+		bool named = name && intent_name_is_valid(name);
+		intent_free_auto char *key = named ? intent_format("resources/%s", name) : NULL;
 		json_t *document = key ? read_beside(workspace, key, ret->files, faults) : NULL;
 		if (document)
 			json_object_set_new(ret->resources, name, document);
@@ -407,8 +414,8 @@ int system_setting_load(struct ppctl *ctl, const struct system_workspace *worksp
 		system_setting_release(&setting);
 		return code;
 	}
-	setting.world = (struct system_world){.name = name, .document = setting.document, .resources = setting.resources,
-					      .files = setting.files, .local = local};
+	setting.world = (struct system_world){.name = name, .document = setting.document,
+					      .resources = setting.resources, .files = setting.files, .local = local};
 	*ret = setting;
 	return 0;
 }

@@ -3,7 +3,6 @@
  * the first part of the path says. Each request is a line "METHOD PATH RANGE" in LOG.
  *
  *	/plain/F      as one would expect: ETag, Range, If-Range
- *	/etag/F       with a tag that changes with the file, and 304 to who has it; each other answer is a line "FULL /etag/F", too
  *	/cut/F        each answer ends after 64 KiB of its body; Range works
  *	/modified/F   the same, by Last-Modified in the place of an ETag
  *	/norange/F    the first answer is cut, the next ones ignore Range
@@ -15,6 +14,7 @@
  *	/error/F      503
  *	/moved/F      302 to /plain/F
  *	/reset/       makes the next answer the first one
+ *	/tagged/F     an ETag of its content, and 304 for whoever knows that, which is a line "304 PATH" in LOG
  *	/page/F       200 with a page of HTML, whatever was asked for
  * Files beside an artifact (.sha256, .minisig) are always served plainly.
  */
@@ -23,6 +23,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <intent/digest.h>
 #include <intent/file.h>
 
 enum { CUT = 64 << 10 };
@@ -50,10 +51,11 @@ static bool read_request(int fd, struct request *ret)
 		return false;
 	snprintf(ret->mode, sizeof(ret->mode), "%.*s", (int)(slash - ret->path), ret->path);
 	snprintf(ret->file, sizeof(ret->file), "%.*s", (int)strcspn(slash + 1, "?"), slash + 1);
-	if ((slash = strcasestr(text, "\r\nIf-None-Match: ")))
-		sscanf(slash + 17, "%63[^\r]", ret->known);
 	range = strstr(text, "\r\nRange: bytes=");
 	ret->ranged = range && sscanf(range + 15, "%lld-", &ret->from) == 1;
+	range = strstr(text, "\r\nIf-None-Match: ");
+	if (range)
+		sscanf(range + 17, "%63[^\r]", ret->known);
 	dprintf(log_fd, "GET /%s %lld\n", ret->path, ret->ranged ? ret->from : 0);
 	return true;
 }
@@ -81,22 +83,15 @@ static void send_body(int fd, int file, const struct request *request, long long
 		sleep(20);
 }
 
-static void answer_tagged(int fd, const struct request *request, int file)
+/* Of the file's content, as a header. */
+static void write_tag(int file, char out[128])
 {
-	struct stat st;
-	char tag[64];
+	static char bytes[1 << 20];
+	ssize_t count = pread(file, bytes, sizeof(bytes), 0);
+	char digest[65];
 
-	if (fstat(file, &st) < 0)
-		return;
-	snprintf(tag, sizeof(tag), "\"%llx-%lx\"", (unsigned long long)st.st_ino, (unsigned long)st.st_mtim.tv_nsec);
-	if (!strcmp(tag, request->known)) {
-		dprintf(fd, "HTTP/1.1 304 Not Modified\r\nETag: %s\r\nConnection: close\r\n\r\n", tag);
-		return;
-	}
-	dprintf(log_fd, "FULL /%s\n", request->path);
-	dprintf(fd, "HTTP/1.1 200 OK\r\nETag: %s\r\nContent-Length: %lld\r\nConnection: close\r\n\r\n", tag,
-		(long long)st.st_size);
-	send_body(fd, file, request, 0, st.st_size, false);
+	intent_sha256_hex(bytes, count > 0 ? (size_t)count : 0, digest);
+	snprintf(out, 128, "ETag: \"%.32s\"\r\n", digest);
 }
 
 static void answer(int fd, const struct request *request, int directory)
@@ -105,18 +100,22 @@ static void answer(int fd, const struct request *request, int directory)
 	bool first = beside || (*answers)++ == 0, ranged = request->ranged, cut = false;
 	const char *validator = "ETag: \"one\"\r\n";
 	int file = openat(directory, request->file, O_RDONLY | O_CLOEXEC);
+	char tag[128] = "";
 	struct stat st;
 	long long from;
 
-	if (!beside && is(request, "error")) {
+	if (is(request, "tagged") && file >= 0)
+		write_tag(file, tag), validator = tag;
+	if (*request->known && !strncmp(tag + 6, request->known, strlen(request->known)) && *tag) {
+		dprintf(log_fd, "304 /%s\n", request->path);
+		dprintf(fd, "HTTP/1.1 304 Not Modified\r\n%sContent-Length: 0\r\n\r\n", tag);
+	} else if (!beside && is(request, "error")) {
 		dprintf(fd, "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n");
 	} else if (!beside && is(request, "moved")) {
 		dprintf(fd, "HTTP/1.1 302 Found\r\nLocation: /plain/%s\r\nContent-Length: 0\r\n\r\n",
 			request->file);
 	} else if (!beside && is(request, "page")) {
 		dprintf(fd, "HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n<html>no</html>");
-	} else if (file >= 0 && is(request, "etag")) {
-		answer_tagged(fd, request, file);
 	} else if (file < 0 || fstat(file, &st) < 0) {
 		dprintf(fd, "HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nnone\n");
 	} else {
