@@ -82,7 +82,7 @@ if have consul && start_consul states; then
 	tfstate 3 kv-3 "$(head -c 3000 /dev/zero | tr '\0' x)" >"$T/large"
 	hash=$(md5sum "$T/large" | cut -d' ' -f1)
 	split -b 1000 "$T/large" "$T/part."
-	chunks= n=0
+	chunks='' n=0
 	for part in "$T"/part.*; do
 		put_bytes "tf/net/tfstate.$hash/$n" "$part"
 		chunks+="${chunks:+,}\"tf/net/tfstate.$hash/$n\"" n=$((n + 1))
