@@ -257,6 +257,9 @@ static void retire(struct differ *differ, const char *key, const char *digest)
 	} else if (is_instance_key(differ, key)) {
 		remember(differ, "orphans", key, json_string(digest));
 		keep(differ, key, "no longer required, left as it is: \"ppctl orphans\" says how it goes");
+	} else if (intent_starts_with(key, "worlds/") || intent_starts_with(key, "resources/")) {
+		/* Others live by it. */
+		keep(differ, key, "no longer beside sysdef.yaml, left in the store: \"ppctl rm\" removes it");
 	} else if (json_object_get(differ->others, key) && !intent_starts_with(key, "apps/")) {
 		return;
 	} else if (before && withdraw_rules(differ, key, before)) {
