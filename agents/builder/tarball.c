@@ -246,7 +246,8 @@ static int put(struct builder *builder, const char *url, const void *bytes, size
 }
 
 /* In a process of its own: an upload may take long, and meanwhile the lock has to be kept and a stop heard. */
-static int put_aside(struct builder *builder, const char *url, const void *bytes, size_t count, struct intent_error *err)
+static int put_aside(struct builder *builder, const char *url, const void *bytes, size_t count,
+		     struct intent_error *err)
 {
 	struct pollfd answer = {.events = POLLIN};
 	bool stopped = false;
