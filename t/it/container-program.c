@@ -30,8 +30,8 @@ static void answer(int peer)
 	if (read(peer, asked, sizeof asked - 1) <= 0)
 		return;
 	if (!strncmp(asked, "GET /env", 8))
-		for (length = 0, environ = environ; *environ && length < sizeof body; environ++)
-			length += (size_t)snprintf(body + length, sizeof body - length, "%s\n", *environ);
+		for (char **variable = environ + (length = 0); *variable && length < sizeof body; variable++)
+			length += (size_t)snprintf(body + length, sizeof body - length, "%s\n", *variable);
 	if (!strncmp(asked, "GET /config", 11) && getenv("CONFIG_PATH") && (file = fopen(getenv("CONFIG_PATH"), "r"))) {
 		length = fread(body, 1, sizeof body, file);
 		fclose(file);
@@ -51,12 +51,10 @@ static int serve(int port)
 	fflush(stdout);
 	for (;;) {
 		int peer = accept(fd, NULL, NULL);
-		char **all = environ;
 
 		if (peer < 0)
 			continue;
 		answer(peer);
-		environ = all;
 		close(peer);
 	}
 }

@@ -579,26 +579,26 @@ static int listen_at(const char *path)
 
 int main(int argc, char **argv)
 {
-	const char *world = "", *state = "", *wants = "";
-	int agents = 1, times = 1, bad = 0, most, i;
+	const char *world = "", *state = "", *wants = "", *agents_text = "1", *times_text = "1";
+	const struct { const char *name, **value; } known[] = {
+		{ "world", &world }, { "state", &state }, { "wants", &wants }, { "fault", &fault },
+		{ "agents", &agents_text }, { "times", &times_text },
+	};
+	int bad = 0, most, i;
 
 	if (argc < 4)
 		return 2;
 	int listener = listen_at(argv[1]);
 	for (i = 2; i < argc && strcmp(argv[i], "--"); i++) {
-		char *value = strchr(argv[i], '=');
+		size_t length = strcspn(argv[i], "="), k = 0;
 
-		if (!value)
+		while (k < 6 && (strlen(known[k].name) != length || strncmp(argv[i], known[k].name, length) != 0))
+			k++;
+		if (k == 6 || !argv[i][length])
 			return 2;
-		*value++ = '\0';
-		if (!strcmp(argv[i], "world")) world = value;
-		else if (!strcmp(argv[i], "state")) state = value;
-		else if (!strcmp(argv[i], "wants")) wants = value;
-		else if (!strcmp(argv[i], "fault")) fault = value;
-		else if (!strcmp(argv[i], "agents")) agents = (int)strtol(value, NULL, 10);
-		else if (!strcmp(argv[i], "times")) times = (int)strtol(value, NULL, 10);
-		else return 2;
+		*known[k].value = argv[i] + length + 1;
 	}
+	int agents = (int)strtol(agents_text, NULL, 10), times = (int)strtol(times_text, NULL, 10);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	argv += i + 1;
 	slow = agents > 1;
