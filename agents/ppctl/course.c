@@ -264,7 +264,10 @@ static const char *state_after(const struct subject *subject, struct intent_text
 	const char *health = intent_json_string(subject->fact, "state", "");
 
 	if (broken) {
-		intent_text_puts(why, intent_json_string(broken, "message", ""));
+		/* Here a change of its files is tried by itself; the store of a workspace is no place for commands. */
+		const char *message = intent_json_string(broken, "message", "");
+		const char *advice = strstr(message, "; correct it, or try again with: ppctl");
+		intent_text_add(why, message, advice ? (size_t)(advice - message) : strlen(message));
 		/* What was built last does not work, what runs does. */
 		bool built = strcmp(intent_json_string(broken, "agent", ""), "builder") != 0;
 		return subject->good && !built ? "healthy" : "failed";
