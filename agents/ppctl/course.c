@@ -1,5 +1,5 @@
 /*
- * Where each service of a model stands, and what is due: from documents alone. Nothing here looks at the
+ * Where each service of a model stands, and what is due: from documents and the time alone. Nothing here looks at the
  * world or writes; who runs it does what the rows say, and asks again.
  */
 #include <stdarg.h>
@@ -7,6 +7,7 @@
 #include "local.h"
 
 #define VERSION_LENGTH 20
+#define UNHEALTHY_MS 5000 /* of one that has just been started it is no news */
 
 struct subject {
 	const json_t *model, *service;
@@ -275,7 +276,9 @@ static const char *state_after(const struct subject *subject, struct intent_text
 	/* Who has just been started is not healthy yet, and nobody need know why; who is long done should be. */
 	intent_json_auto json_t *waiting = status_in(subject, "waiting");
 	intent_json_auto json_t *converging = status_in(subject, "converging");
-	if (!waiting && !converging && !strcmp(health, "unhealthy") && deployed(subject)) {
+	int64_t since = ppctl_time(intent_json_string(subject->fact, "since", NULL));
+	bool lasts = intent_time_now() - since > UNHEALTHY_MS;
+	if (!waiting && !converging && !strcmp(health, "unhealthy") && lasts && deployed(subject)) {
 		intent_text_puts(why, intent_json_string(subject->fact, "reason", ""));
 		return "unhealthy";
 	}
