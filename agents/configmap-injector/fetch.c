@@ -50,6 +50,8 @@ static int fetch_file(struct injector *injector, const char *path, const char *v
 	struct stat seen;
 	size_t count;
 
+	if (injector__check_below(injector, "source-dirs", path, err) < 0)
+		return err->code;
 	intent_round_watch(injector->round, path);
 	if (stat(path, &seen) < 0)
 		return errno == ENOENT || errno == ENOTDIR ? intent_fail(err, INTENT_EABSENT, "is not there") :
@@ -92,7 +94,7 @@ static int fetch_s3(struct injector *injector, const char *url, const char *vali
 	if (!bucket || !key || !bucket_length || !key_length)
 		return intent_fail(err, INTENT_EMALFORMED, "must be s3://BUCKET/KEY");
 	query(url, "region", given, sizeof(given));
-	if (injector__http(injector, &http, err) < 0 || intent_aws_region(http, *given ? given : NULL, region, err) < 0 ||
+	if (injector__http(injector, &http, err) < 0 || intent_aws_region(http, *given ? given : *endpoint ? "us-east-1" : NULL, region, err) < 0 ||
 	    injector__credentials(injector, region, &credentials, err) < 0)
 		return err->code;
 	const struct intent_s3_object object = {

@@ -10,6 +10,7 @@
  *	fetch.c            a state, from where its backend keeps it
  *	tfstate.c, raw.c   what a state says: pure
  *	clients.c          Kubernetes, AWS, HTTP: who we are there
+ *	bounds.c           where on this machine documents may make us read and write
  *	sinks.c            the table of kinds, the record of what was written
  *	sink-*.c           one kind of sink, or a few, each
  *
@@ -82,6 +83,11 @@ int injector__credentials(struct injector *injector, const char *region,
  * that nobody finds a short password by trying, and two places can still be compared.
  */
 void injector__digest(const struct injector *injector, const void *bytes, size_t count, char ret[INJECTOR_DIGEST]);
+
+/* ---- bounds.c ---- */
+
+/* May a document name this path? INTENT_EREFUSED: it is outside of what --sink-dirs or --source-dirs (`option`) has. */
+int injector__check_below(const struct injector *injector, const char *option, const char *path, struct intent_error *err);
 
 /* ---- sinks ---- */
 

@@ -14,7 +14,9 @@ static int family_of(const char *address)
 {
 	unsigned char bytes[16];
 
-	return inet_pton(AF_INET, address, bytes) == 1 ? AF_INET : inet_pton(AF_INET6, address, bytes) == 1 ? AF_INET6 : 0;
+	if (inet_pton(AF_INET, address, bytes) == 1)
+		return AF_INET;
+	return inet_pton(AF_INET6, address, bytes) == 1 ? AF_INET6 : 0;
 }
 
 /* ---- looking ---- */
@@ -45,10 +47,13 @@ static const char *difference(const json_t *service, const json_t *slice, const 
 		return is_ours(slice, sink) ? "an EndpointSlice of its former address is left" : NULL;
 	if (!slice)
 		return "its EndpointSlice is missing";
-	return json_array_size(json_object_get(slice, "endpoints")) == 1 ? NULL : "its EndpointSlice has other endpoints";
+	if (json_array_size(json_object_get(slice, "endpoints")) != 1)
+		return "its EndpointSlice has other endpoints";
+	return NULL;
 }
 
-static int observe(struct injector *injector, const struct injector_sink *sink, json_t **ret_new, struct intent_error *err)
+static int observe(struct injector *injector, const struct injector_sink *sink, json_t **ret_new,
+		   struct intent_error *err)
 {
 	intent_json_auto json_t *service = NULL, *slice = NULL, *standing = NULL;
 	const char *key = json_object_iter_key(json_object_iter((json_t *)(uintptr_t)sink->wanted));
@@ -84,17 +89,20 @@ static int check_address(const char *address, int family, struct intent_error *e
 
 	for (size_t i = 0; family && i < sizeof(never) / sizeof(*never); i++)
 		if (intent_starts_with(address, never[i]) || !strcmp(address, "::"))
-			return intent_fail(err, INTENT_EREFUSED, "the value is an address of this host or link alone, which no "
+			return intent_fail(err, INTENT_EREFUSED,
+					   "the value is an address of this host or link alone, which no "
 					   "other pod can reach: take another output");
 	if (family)
 		return 0;
 	if (!name)
 		return intent_fail(err, -ENOMEM, "out of memory");
 	if (strchr(address, ':') || strchr(address, '/'))
-		return intent_fail(err, INTENT_EREFUSED, "the value is more than a host's name (it holds \"%c\"): take an output "
+		return intent_fail(err, INTENT_EREFUSED,
+				   "the value is more than a host's name (it holds \"%c\"): take an output "
 				   "that has neither scheme nor port", strchr(address, ':') ? ':' : '/');
 	fault = injector__dns_fault(name, 253);
-	return fault ? intent_fail(err, INTENT_EREFUSED, "the value is neither an IP address nor a host's name, which %s", fault) : 0;
+	return fault ? intent_fail(err, INTENT_EREFUSED,
+				   "the value is neither an IP address nor a host's name, which %s", fault) : 0;
 }
 
 static json_t *slice_for(const struct injector_sink *sink, const char *address, int family)
@@ -102,10 +110,11 @@ static json_t *slice_for(const struct injector_sink *sink, const char *address, 
 	json_t *slice = injector__object_new(sink, SLICE_API, "EndpointSlice");
 	json_t *labels = json_object_get(json_object_get(slice, "metadata"), "labels");
 
-	json_object_set_new(labels, "kubernetes.io/service-name", json_string(intent_json_string(sink->document, "name", "")));
+	json_object_set(labels, "kubernetes.io/service-name", json_object_get(sink->document, "name"));
 	json_object_set_new(labels, "endpointslice.kubernetes.io/managed-by", json_string(INJECTOR_MANAGER));
 	json_object_set_new(slice, "addressType", json_string(family == AF_INET ? "IPv4" : "IPv6"));
-	json_object_set_new(slice, "endpoints", json_pack("[{s[s] s{sb}}]", "addresses", address, "conditions", "ready", 1));
+	json_object_set_new(slice, "endpoints",
+			    json_pack("[{s[s] s{sb}}]", "addresses", address, "conditions", "ready", 1));
 	return slice;
 }
 
@@ -135,7 +144,8 @@ static int clear_way(struct injector *injector, const struct injector_sink *sink
 	addresses = intent_json_string(slice, "addressType", NULL);
 	by_name = !strcmp(type, "ExternalName");
 	if (service && by_name == !!family && !is_ours(service, sink))
-		return intent_fail(err, INTENT_EREFUSED, "it is a Service of type %s, which cannot become another in place, and not "
+		return intent_fail(err, INTENT_EREFUSED,
+				   "it is a Service of type %s, which cannot become another in place, and not "
 				   "ours to replace: delete it", type);
 	if (service && by_name == !!family && injector__object_remove(injector, sink, "v1", "Service", err) < 0)
 		return err->code;
@@ -144,7 +154,8 @@ static int clear_way(struct injector *injector, const struct injector_sink *sink
 	return 0;
 }
 
-static int write_service(struct injector *injector, const struct injector_sink *sink, const json_t *values, struct intent_error *err)
+static int write_service(struct injector *injector, const struct injector_sink *sink, const json_t *values,
+			 struct intent_error *err)
 {
 	const char *address = json_string_value(json_object_iter_value(json_object_iter((json_t *)(uintptr_t)values)));
 	int family = address ? family_of(address) : 0;

@@ -81,24 +81,21 @@ int injector__object_check(const json_t *object, const struct injector_sink *sin
 	if (strcmp(intent_json_string(standing, "state", ""), "foreign") ||
 	    intent_json_boolean(sink->document, "adopt", false))
 		return 0;
-	return intent_fail(err, INTENT_ENOTOURS, "it is there and not ours (%s)", intent_json_string(standing, "by", ""));
+	return intent_fail(err, INTENT_ENOTOURS, "it is there and not ours (%s)",
+			   intent_json_string(standing, "by", ""));
 }
 
 /* ---- asking the server ---- */
 
 const char *injector__dns_fault(const char *name, size_t max)
 {
-	size_t length = strlen(name);
-
-	if (!length || length > max)
+	if (!*name || strlen(name) > max)
 		return max > 63 ? "is longer than 253 characters" : "is longer than 63 characters";
 	for (const char *p = name; *p; p++) {
-		bool edge = p == name || !p[1] || *p == '.' || p[1] == '.' || p[-1] == '.';
+		bool edge = p == name || !p[1] || p[-1] == '.' || p[1] == '.';
 
-		if (!islower((unsigned char)*p) && !isdigit((unsigned char)*p) && (edge ? *p != '.' : *p != '-' && *p != '.'))
-			return "holds something else than lower-case letters, digits, - and .";
-		if (*p == '.' && (p == name || !p[1] || p[1] == '.'))
-			return "has a dot too many";
+		if (!islower((unsigned char)*p) && !isdigit((unsigned char)*p) && (edge || (*p != '-' && *p != '.')))
+			return "is not made of lower-case letters and digits, with - and single dots between them";
 	}
 	return NULL;
 }
@@ -110,8 +107,9 @@ const char *injector__dns_fault(const char *name, size_t max)
 static int failed(struct injector *injector, const struct injector_sink *sink, const char *kind, int64_t again_ms,
 		  struct intent_error *err)
 {
-	intent_free_auto char *subject = intent_format("%s %s/%s: ", kind, intent_json_string(sink->document, "namespace", ""),
-						       intent_json_string(sink->document, "name", ""));
+	const char *space = intent_json_string(sink->document, "namespace", "");
+	const char *name = intent_json_string(sink->document, "name", "");
+	intent_free_auto char *subject = intent_format("%s %s/%s: ", kind, space, name);
 
 	if (subject && strcmp(kind, "EndpointSlice") && intent_starts_with(err->msg, subject))
 		memmove(err->msg, err->msg + strlen(subject), strlen(err->msg + strlen(subject)) + 1);
@@ -120,8 +118,8 @@ static int failed(struct injector *injector, const struct injector_sink *sink, c
 	return err->code;
 }
 
-int injector__object_get(struct injector *injector, const struct injector_sink *sink, const char *kind, json_t **ret_new,
-			 struct intent_error *err)
+int injector__object_get(struct injector *injector, const struct injector_sink *sink, const char *kind,
+			 json_t **ret_new, struct intent_error *err)
 {
 	const char *name = intent_json_string(sink->document, "name", "");
 	bool is_service = strcmp(kind, "ConfigMap") && strcmp(kind, "Secret");
@@ -133,11 +131,13 @@ int injector__object_get(struct injector *injector, const struct injector_sink *
 	if (is_service && !fault && (!isalpha((unsigned char)*name) || strchr(name, '.')))
 		fault = "must begin with a letter and hold no dot, as it is a host's name";
 	if (fault)
-		return intent_fail(err, INTENT_EREFUSED, "no %s may be called so: the name %s; name another in the sink", kind,
+		return intent_fail(err, INTENT_EREFUSED,
+				   "no %s may be called so: the name %s; name another in the sink", kind,
 				   fault);
 	if (injector__kube(injector, &kube, err) < 0)
 		return err->code;
-	if (intent_kube_get(kube, kind, intent_json_string(sink->document, "namespace", ""), name, ret_new, &again_ms, err) < 0)
+	if (intent_kube_get(kube, kind, intent_json_string(sink->document, "namespace", ""), name, ret_new, &again_ms,
+			    err) < 0)
 		return err->code == INTENT_EABSENT ? 0 : failed(injector, sink, kind, again_ms, err);
 	return 0;
 }
@@ -168,12 +168,13 @@ int injector__object_apply(struct injector *injector, const struct injector_sink
 	return failed(injector, sink, intent_json_string(stolen, "kind", ""), again_ms, err);
 }
 
-int injector__object_remove(struct injector *injector, const struct injector_sink *sink, const char *api, const char *kind,
-			    struct intent_error *err)
+int injector__object_remove(struct injector *injector, const struct injector_sink *sink, const char *api,
+			    const char *kind, struct intent_error *err)
 {
 	const char *space = intent_json_string(sink->document, "namespace", "");
-	const char *name = intent_json_string(sink->document, "name", ""), *holder;
+	const char *name = intent_json_string(sink->document, "name", ""), *holder, *uid;
 	intent_json_auto json_t *object = NULL, *standing = NULL;
+	json_t *given_up;
 	struct intent_kube *kube;
 	int64_t again_ms = 0;
 
@@ -184,15 +185,17 @@ int injector__object_remove(struct injector *injector, const struct injector_sin
 		return 0;
 	holder = other_holder(object);
 	if (holder) {
-		intent_round_log(injector->round, INTENT_INFO, "%s stays, without what was ours: field manager %s keeps "
+		intent_round_log(injector->round, INTENT_INFO,
+				 "%s stays, without what was ours: field manager %s keeps "
 				 "something in it", sink->id, holder);
-		return injector__object_apply(injector, sink, json_pack("{ss ss s{ss ss}}", "apiVersion", api, "kind", kind,
-					      "metadata", "name", name, "namespace", space), err);
+		given_up = json_pack("{ss ss s{ss ss}}", "apiVersion", api, "kind", kind, "metadata", "name", name,
+				     "namespace", space);
+		return injector__object_apply(injector, sink, given_up, err);
 	}
 	if (injector__kube(injector, &kube, err) < 0)
 		return err->code;
-	if (intent_kube_delete(kube, kind, space, name, intent_json_string(json_object_get(object, "metadata"), "uid", ""),
-			       &again_ms, err) < 0)
+	uid = intent_json_string(json_object_get(object, "metadata"), "uid", "");
+	if (intent_kube_delete(kube, kind, space, name, uid, &again_ms, err) < 0)
 		return failed(injector, sink, kind, again_ms, err);
 	return 0;
 }
@@ -215,7 +218,8 @@ static void digest_of(const struct injector *injector, const json_t *value, bool
 }
 
 /* What we own in it, and what stands in the place of what we want; the rest is somebody else's affair. New. */
-static json_t *keys_of(const struct injector *injector, const struct injector_sink *sink, const json_t *object, bool is_secret)
+static json_t *keys_of(const struct injector *injector, const struct injector_sink *sink, const json_t *object,
+		       bool is_secret)
 {
 	json_t *keys = json_object(), *value;
 	const char *key;
@@ -264,12 +268,13 @@ static int data_of(const json_t *values, bool is_secret, json_t **ret_new, struc
 	if (size <= DATA_MAX)
 		return 0;
 	json_decref(data);
-	return intent_fail(err, INTENT_ETOOBIG, "its values have %zu bytes, and Kubernetes takes 1 MiB: share them out to several "
+	return intent_fail(err, INTENT_ETOOBIG,
+			   "its values have %zu bytes, and Kubernetes takes 1 MiB: share them out to several "
 			   "sinks with \"keys\"", size);
 }
 
-static int write_data(struct injector *injector, const struct injector_sink *sink, const json_t *values, const char *kind,
-		      struct intent_error *err)
+static int write_data(struct injector *injector, const struct injector_sink *sink, const json_t *values,
+		      const char *kind, struct intent_error *err)
 {
 	intent_json_auto json_t *present = NULL;
 	json_t *data, *object;
@@ -317,5 +322,9 @@ static int remove_secret(struct injector *injector, const struct injector_sink *
 	return injector__object_remove(injector, sink, "v1", "Secret", err);
 }
 
-const struct injector_sink_kind injector__configmap = {"configmap", observe_configmap, write_configmap, remove_configmap};
-const struct injector_sink_kind injector__secret = {"secret", observe_secret, write_secret, remove_secret};
+const struct injector_sink_kind injector__configmap = {
+	"configmap", observe_configmap, write_configmap, remove_configmap,
+};
+const struct injector_sink_kind injector__secret = {
+	"secret", observe_secret, write_secret, remove_secret,
+};

@@ -12,12 +12,14 @@ struct target {
 	const struct intent_aws_credentials *credentials;  /* borrowed */
 };
 
-static int aim(struct injector *injector, const struct injector_sink *sink, struct target *ret, struct intent_error *err)
+static int aim(struct injector *injector, const struct injector_sink *sink, struct target *ret,
+	       struct intent_error *err)
 {
 	const char *region = intent_json_string(sink->document, "region", NULL);
 
 	*ret = (struct target){.object = {
-		.bucket = intent_json_string(sink->document, "bucket", ""), .key = intent_json_string(sink->document, "key", ""),
+		.bucket = intent_json_string(sink->document, "bucket", ""),
+		.key = intent_json_string(sink->document, "key", ""),
 		.endpoint = intent_json_string(sink->document, "endpoint", NULL), .region = ret->region,
 	}};
 	if (injector__http(injector, &ret->http, err) < 0)
@@ -31,7 +33,8 @@ static int aim(struct injector *injector, const struct injector_sink *sink, stru
 }
 
 /* What lies there: *ret_there false when there is nothing. */
-static int look(const struct target *target, struct intent_http_response *ret, bool *ret_there, struct intent_error *err)
+static int look(const struct target *target, struct intent_http_response *ret, bool *ret_there,
+		struct intent_error *err)
 {
 	*ret_there = intent_s3_get(target->http, &target->object, target->credentials, NULL, ret, err) == 0;
 	return *ret_there || err->code == INTENT_EABSENT ? 0 : err->code;
@@ -54,10 +57,12 @@ static const char *format_of(const struct injector_sink *sink)
 
 /* ---- looking ---- */
 
-static json_t *describe(struct injector *injector, const struct injector_sink *sink, const struct intent_http_response *present)
+static json_t *describe(struct injector *injector, const struct injector_sink *sink,
+			const struct intent_http_response *present)
 {
 	intent_free_auto char *whose = stranger(present, sink);
-	const char *body = intent_text_str(&present->body), *wanted = intent_json_string(sink->document, "encryption", NULL);
+	const char *body = intent_text_str(&present->body);
+	const char *wanted = intent_json_string(sink->document, "encryption", NULL);
 	json_t *keys = injector__parse(injector, format_of(sink), body, present->body.length);
 	json_t *seen = json_pack("{ss so*}", "state", whose ? "foreign" : "ours", "keys", keys);
 	char sealed[64] = "none";
@@ -72,7 +77,8 @@ static json_t *describe(struct injector *injector, const struct injector_sink *s
 	return seen;
 }
 
-static int observe(struct injector *injector, const struct injector_sink *sink, json_t **ret_new, struct intent_error *err)
+static int observe(struct injector *injector, const struct injector_sink *sink, json_t **ret_new,
+		   struct intent_error *err)
 {
 	struct intent_http_response present = {0};
 	struct target target;

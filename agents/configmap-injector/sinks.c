@@ -85,8 +85,12 @@ static json_t *observe_one(struct injector *injector, const struct injector_sink
 	struct intent_error err;
 	json_t *seen = NULL;
 
+	const char *path = intent_json_string(sink->document, "path", NULL);
+
 	if (!kind)
 		intent_fail(&err, INTENT_EMALFORMED, "there is no such type of sink");
+	else if (path && injector__check_below(injector, "sink-dirs", path, &err) < 0)
+		; /* said */
 	else if (kind->observe(injector, sink, &seen, &err) == 0)
 		return seen;
 	return json_pack("{s{si ss}}", "error", "code", err.code, "message", err.msg);

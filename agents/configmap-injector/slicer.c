@@ -161,6 +161,18 @@ static json_t *failure(const struct intent_error *err)
 	return json_pack("{s{si ss}}", "error", "code", err->code, "message", err->msg);
 }
 
+/* The sink as it is on this node: %n in its path is the node's name. New. */
+static json_t *placed(const json_t *sink, const json_t *options)
+{
+	intent_json_auto json_t *named = json_pack("{sO*}", "envdir", json_object_get(sink, "path"));
+	intent_free_auto char *path = intent_deploy_envdir(named, intent_json_string(options, "node", ""));
+	json_t *copy = json_copy((json_t *)(uintptr_t)sink);
+
+	if (path)
+		json_object_set_new(copy, "path", json_string(path));
+	return copy;
+}
+
 /* {ID: sink} of those that are ours to do. New; NULL: two of them are one object. */
 static json_t *sinks_of(const json_t *document, const json_t *options, struct intent_error *err)
 {
@@ -169,16 +181,17 @@ static json_t *sinks_of(const json_t *document, const json_t *options, struct in
 	size_t i;
 
 	json_array_foreach(json_object_get(document, "sinks"), i, sink) {
+		intent_json_auto json_t *here = placed(sink, options);
 		char id[INJECTOR_ID_MAX];
 
 		if (!is_ours(sink, options))
 			continue;
-		injector__sink_id(sink, id);
+		injector__sink_id(here, id);
 		if (json_object_get(sinks, id)) {
 			intent_fail(err, INTENT_ECLASH, "two of its sinks are %s: make them one", id);
 			return NULL;
 		}
-		json_object_set(sinks, id, sink);
+		json_object_set(sinks, id, here);
 	}
 	return json_incref(sinks);
 }

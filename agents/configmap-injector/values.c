@@ -61,6 +61,8 @@ static int from_file(struct resolving *resolving, const char *path, struct value
 {
 	size_t count;
 
+	if (injector__check_below(resolving->injector, "source-dirs", path, err) < 0)
+		return err->code;
 	intent_round_watch(resolving->injector->round, path);
 	if (intent_file_read(AT_FDCWD, path, FILE_MAX, &ret->text, &count, err) < 0)
 		return err->code;

@@ -73,9 +73,11 @@ int system_job_start(struct ppctl *ctl, size_t first, struct system_job *ret, st
 		code = chosen(ctl, &ret->workspace, first, &ret->applications, err);
 	if (!code)
 		code = system_load(&ret->workspace, ret->applications, &ret->system, err);
+	size_t before = json_array_size(ret->system.faults);
 	if (!code)
 		code = system_setting_load(ctl, &ret->workspace, name ? name : "local", ret->system.faults, &ret->setting, err);
-	if (!code && ret->system.sysdef)
+	/* What a world lacks that could not be read is no fault of anybody's. */
+	if (!code && ret->system.sysdef && json_array_size(ret->system.faults) == before)
 		ret->compiled = system_compile(&ret->system, &ret->setting.world);
 	system_sort_faults(ret->system.faults);
 	return code;
@@ -92,6 +94,27 @@ int system_refuse(struct ppctl *ctl, const struct system_job *job, const char *w
 	return PPCTL_REFUSED;
 }
 
+/* One document a line, in the order of their keys: the same definition is the same bytes, and a diff of two reads well. */
+static void print_documents(const json_t *documents)
+{
+	size_t count = json_object_size(documents), at = 0;
+	const char **keys = calloc(count + 1, sizeof(*keys)), *key;
+	json_t *document;
+
+	if (!keys)
+		return;
+	json_object_foreach((json_t *)(uintptr_t)documents, key, document)
+		keys[at++] = key;
+	qsort(keys, count, sizeof(*keys), system_by_name);
+	puts("{");
+	for (at = 0; at < count; at++) {
+		intent_free_auto char *bytes = intent_json_canonical(json_object_get(documents, keys[at]));
+		printf("\"%s\": %s%s\n", keys[at], bytes ? bytes : "null", at + 1 < count ? "," : "");
+	}
+	puts("}");
+	free(keys);
+}
+
 int ppctl_compile(struct ppctl *ctl, struct intent_error *err)
 {
 	struct system_job job = {0};
@@ -100,7 +123,7 @@ int ppctl_compile(struct ppctl *ctl, struct intent_error *err)
 	if (!code && json_array_size(job.system.faults))
 		code = system_refuse(ctl, &job, "Nothing was compiled.");
 	else if (!code)
-		ppctl_print_json(json_object_get(job.compiled, "documents"), false);
+		print_documents(json_object_get(job.compiled, "documents"));
 	system_job_release(&job);
 	return code;
 }

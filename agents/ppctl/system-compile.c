@@ -233,7 +233,9 @@ static void add_unit(struct compiler *compiler, json_t *service)
 	if (!nodes)
 		nodes = json_object_get(compiler->world->document, "nodes");
 	if (!json_array_size(nodes) && strcmp(target, "kubernetes"))
-		cannot(compiler, service, "nodes", ", because it names no nodes");
+		system_fault(compiler->system->faults, intent_json_string(service, "file", ""), system_at(service),
+			     "world \"%s\" names no nodes, so there is nothing to run \"%s\" on; add \"nodes: [NAME]\" to "
+			     "worlds/%s", compiler->world->name, name, compiler->world->name);
 	keep_published(compiler, service, says);
 	unit = json_pack("{sO so ss so s{}}", "service", service, "says", says, "target", target, "nodes",
 			 nodes ? json_incref(nodes) : json_array(), "needs");

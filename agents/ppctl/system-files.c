@@ -202,7 +202,8 @@ static const char *way_out(const char *pointer, const char *what)
 	for (size_t i = 0; member && i < sizeof(ways_out) / sizeof(*ways_out); i++)
 		if (!strcmp(member + 1, ways_out[i].member))
 			return ways_out[i].instead;
-	return !member || !*pointer ? "write NAME: VALUE lines" : NULL;
+	return intent_starts_with(what, "must be an object") ?
+		"write NAME: VALUE lines, each name with a colon and a blank behind it" : NULL;
 }
 
 /* "/a/b~1c" as people read it: "a/b/c: ", nothing for the whole. */
@@ -436,7 +437,7 @@ static void read_services(const char *file, const json_t *list, const json_t *pl
 		if (intent_starts_with(source, "dir:") && source[4] != '/') {
 			const char *rest = source + 4;
 
-			while (intent_starts_with(rest, "./") || intent_starts_with(rest, "../"))
+			while ((intent_starts_with(rest, "./") && rest[2] != '/') || intent_starts_with(rest, "../"))
 				rest = strchr(rest, '/') + 1;
 			absolute = intent_format("dir:/%s", *rest && strcmp(rest, ".") ? rest : "here");
 		}
@@ -599,7 +600,7 @@ static void add_requirements(json_t *service, const json_t *file, json_t *faults
 			bool named = !strcmp(intent_json_string(old, "name", ""), intent_json_string(row, "name", ""));
 			bool one = !strcasecmp(intent_json_string(old, "component", ""),
 					       intent_json_string(row, "component", ""));
-			same = same || (named && one);
+			same = same || named;
 			if (named && !one)
 				system_fault(faults, intent_json_string(row, "file", ""), system_at(row),
 					     "\"%s\" is required as \"%s\" already, in %s; name one of them: "

@@ -115,6 +115,7 @@ struct system_place system_place_at(const json_t *places, const char *pointer, b
 struct reader {
 	yaml_parser_t parser;
 	const char *file; /* borrowed */
+	const char *bytes; /* borrowed */
 	json_t *faults;   /* borrowed */
 	unsigned nodes;
 	bool broken; /* nothing more can be read */
@@ -143,6 +144,21 @@ static const struct {
 	{"found unknown escape", "write \\\\ for a backslash, or use single quotes"},
 };
 
+/* Bytes that are no text come without a mark, only with an offset. */
+static struct system_place offset_place(const char *bytes, size_t offset)
+{
+	struct system_place place = {1, 1};
+
+	for (size_t i = 0; i < offset; i++) {
+		place.column++;
+		if (bytes[i] == '\n') {
+			place.line++;
+			place.column = 1;
+		}
+	}
+	return place;
+}
+
 static void fault_of_parser(struct reader *reader)
 {
 	const yaml_parser_t *parser = &reader->parser;
@@ -151,9 +167,8 @@ static void fault_of_parser(struct reader *reader)
 
 	reader->broken = true;
 	if (parser->error == YAML_READER_ERROR) {
-		system_fault(reader->faults, reader->file, mark_place(parser->mark),
-			     "not UTF-8 text, or a control character (byte %zu); save the file as UTF-8",
-			     parser->problem_offset);
+		system_fault(reader->faults, reader->file, offset_place(reader->bytes, parser->problem_offset),
+			     "not UTF-8 text, or a control character; take it out, or save the file as UTF-8");
 		return;
 	}
 	for (size_t i = 0; i < sizeof(ways_out) / sizeof(*ways_out) && !instead; i++)
@@ -374,7 +389,7 @@ static json_t *read_stream(struct reader *reader, json_t **ret_new_places)
 static json_t *parse(const char *file, const char *bytes, size_t length, json_t *faults, bool *ret_broken,
 		     json_t **ret_new_places)
 {
-	struct reader reader = {.file = file, .faults = faults};
+	struct reader reader = {.file = file, .bytes = bytes, .faults = faults};
 	json_t *json = NULL;
 
 	*ret_new_places = NULL;

@@ -48,14 +48,15 @@ int system_workspace_find(struct system_workspace *ret, struct intent_error *err
 
 	if (!directory)
 		return intent_fail_errno(err, "the current directory");
-	for (char *slash = directory; slash && !found; slash = strrchr(directory, '/')) {
-		if (slash != directory)
-			*slash = '\0';
+	for (;;) {
 		int code = find_record(*directory ? directory : "/", &found, ret, err);
+		char *slash = strrchr(directory, '/');
+
 		if (code)
 			return code;
-		if (!*directory)
+		if (found || !slash || !*directory)
 			break;
+		*slash = '\0';
 	}
 	if (found)
 		return 0;
@@ -217,7 +218,7 @@ static void load_source(struct loading *loading, const json_t *row)
 }
 
 /* Two repositories of one name cannot stand side by side. */
-static void check_checkouts(struct loading *loading, json_t *seen, const json_t *row)
+static bool check_checkouts(struct loading *loading, json_t *seen, const json_t *row)
 {
 	const char *source = intent_json_string(row, "source", "");
 	intent_free_auto char *name = system_checkout_name(source), *path = path_of(source);
@@ -225,17 +226,19 @@ static void check_checkouts(struct loading *loading, json_t *seen, const json_t 
 	const char *deeper = path && *path ? strstr(source, path) : NULL, *other;
 
 	if (!name)
-		return;
+		return true;
 	if (deeper && (size_t)(deeper - source) < length)
 		length = (size_t)(deeper - source) - 2;
 	const char *begin = intent_starts_with(source, "gh://") ? source + 5 : intent_starts_with(source, "gh:") ? source + 3 : source;
 	json_t *repository = json_stringn(begin, length - (size_t)(begin - source));
 	other = json_string_value(json_object_get(seen, name));
-	if (other && repository && strcmp(other, json_string_value(repository)))
+	bool clash = other && repository && strcmp(other, json_string_value(repository));
+	if (clash)
 		system_fault(loading->system->faults, intent_json_string(loading->system->sysdef, "file", ""), system_at(row),
 			     "%s and %s would both be checked out as \"%s\"; rename one of the repositories", other,
 			     json_string_value(repository), name);
 	json_object_set_new(seen, name, repository);
+	return !clash;
 }
 
 int system_load_sysdef(const struct system_workspace *workspace, struct system *ret, struct intent_error *err)
@@ -275,8 +278,8 @@ int system_load(const struct system_workspace *workspace, const json_t *applicat
 	json_object_foreach(json_object_get(ret->sysdef, "applications"), name, application) {
 		loading.application = name;
 		json_array_foreach(json_object_get(application, "services"), index, row) {
-			check_checkouts(&loading, seen, row);
-			if (!applications || json_object_get(applications, name))
+			if (check_checkouts(&loading, seen, row) &&
+			    (!applications || json_object_get(applications, name)))
 				load_source(&loading, row);
 		}
 	}

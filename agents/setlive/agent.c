@@ -41,7 +41,10 @@ static const struct intent_agent agent = {
 	.plan = setlive_plan,
 	.verbs = setlive__verbs,
 	.discover = setlive_discover,
-	/* Files of any owner, ownership, the service's user for bin/check and hooks, and the end of what hangs. */
+	/*
+	 * Files of any owner, ownership; for children (not in a unit of systemd, which runs them itself) the service's
+	 * user for bin/check and hooks, and the end of what hangs.
+	 */
 	.capabilities = 1ull << CAP_CHOWN | 1ull << CAP_DAC_OVERRIDE | 1ull << CAP_FOWNER | 1ull << CAP_SETUID |
 		1ull << CAP_SETGID | 1ull << CAP_KILL,
 };

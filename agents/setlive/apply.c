@@ -226,7 +226,7 @@ static int run_hook(struct intent_round *round, const struct intent_site *site, 
 		options.uid = site->uid;
 		options.gid = site->gid;
 	}
-	return intent_child_check(&options, err);
+	return intent_service_run(site, service ? service : site->app, &options, err);
 }
 
 /* Noted first: from here on it may be out of service, whatever becomes of us. A hook that fails stops nothing. */

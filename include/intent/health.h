@@ -14,6 +14,7 @@
 #define INTENT_HEALTH_H
 
 #include <sys/types.h>
+#include <intent/child.h>
 #include <intent/json.h>
 
 extern const struct intent_json_field intent_health_fields[]; /* a table for intent_json_check() */
@@ -25,6 +26,9 @@ struct intent_health_subject {
 	const char *address;       /* of tcp, and of http without a host; NULL: 127.0.0.1 */
 	int64_t up_ms;             /* how long the process has been up; < 0: it is down */
 	int exits;                 /* ends in the last ten minutes that nobody asked for */
+	/* How bin/check is run; NULL: intent_child_check(). */
+	int (*run)(const struct intent_child_options *options, void *data, struct intent_error *err);
+	void *data;
 };
 
 /*

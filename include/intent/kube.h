@@ -3,7 +3,9 @@
  *
  * Who we are: the pod's service account (KUBERNETES_SERVICE_HOST and its token, read anew for each request, since it is
  * renewed in place), or a kubeconfig: token, token file, client certificate, user and password, or an exec plug-in
- * (client.authentication.k8s.io/v1 and v1beta1). A 401 is answered once with credentials read anew.
+ * (client.authentication.k8s.io/v1 and v1beta1). A 401 is answered once with credentials read anew. A plug-in gets the
+ * variables that its kubeconfig gives it, and of ours only what such plug-ins need: PATH, HOME, locale, proxies, and those of
+ * the clouds (AWS_*, AZURE_*, GOOGLE_*, ...).
  */
 #ifndef INTENT_KUBE_H
 #define INTENT_KUBE_H

@@ -27,6 +27,7 @@
 #define INTENT_SERVICE_H
 
 #include <sys/types.h>
+#include <intent/child.h>
 #include <intent/option.h>
 
 #define INTENT_LAUNCH_MAX 64 /* programs in bin/launch/ */
@@ -160,6 +161,13 @@ int intent_service_note(const struct intent_site *site, const char *service, con
 			struct intent_error *err);
 /* Stop it, take it from the supervisor and remove all of it but its logs. */
 int intent_service_remove(const struct intent_service_order *order, struct intent_error *err);
+
+/*
+ * As intent_child_check(), for what an application brings along: bin/check and hooks. Where a unit of systemd confines us,
+ * it runs as a unit of its own, of that systemd, beside us: what we do without is no matter of its.
+ */
+int intent_service_run(const struct intent_site *site, const char *service,
+		       const struct intent_child_options *options, struct intent_error *err);
 
 /*
  * What stands for the content of its envdir: digest "" when deploy_config names none. INTENT_EENVIRONMENT and what else

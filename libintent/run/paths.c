@@ -79,14 +79,33 @@ static void look_again(struct watched *watched)
 	}
 }
 
+/*
+ * Of what happens in a directory that is watched for something in it, only that something counts: others may have their
+ * files beside it, by the hundred.
+ */
+static bool concerns(const struct watched *watched, const char *name)
+{
+	size_t directory = watched->directory ? strlen(watched->directory) : 0;
+	const char *next, *own;
+
+	if (!name || !directory || strncmp(watched->path, watched->directory, directory))
+		return true;
+	/* What happens to the directory itself bears its own name. */
+	own = strrchr(watched->directory, '/');
+	if (own && !strcmp(own + 1, name))
+		return true;
+	next = watched->path + directory;
+	next += strspn(next, "/");
+	return !*next || (strcspn(next, "/") == strlen(name) && !strncmp(next, name, strlen(name)));
+}
+
 static void on_event(uv_fs_event_t *event, const char *name, int events, int status)
 {
 	struct watched *watched = event->data;
 
-	(void)name;
 	(void)events;
 	(void)status;
-	if (!watched->slice)
+	if (!watched->slice || !concerns(watched, name))
 		return;
 	intent__slice_wake(watched->runner, watched->slice);
 	look_again(watched);

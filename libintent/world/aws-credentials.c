@@ -177,6 +177,8 @@ static int from_web_identity(struct intent_http *http, const char *region, struc
 	intent_url_escape(&form, session ? session : "platypus", "");
 	intent_text_puts(&form, "&WebIdentityToken=");
 	intent_url_escape(&form, token, "");
+	if (!endpoint)
+		endpoint = variable("AWS_ENDPOINT_URL");
 	url = endpoint ? strdup(endpoint) : intent_format("https://sts.%s.amazonaws.com/", region);
 	if (form.failed || !url)
 		return intent_fail(err, -ENOMEM, "AWS credentials: out of memory");

@@ -311,7 +311,7 @@ static int check_program(const json_t *wanted, const struct intent_health_subjec
 		.deadline_ms = timeout_ms, .grace_ms = 500, .output_max = 4096,
 		.uid = subject->uid, .gid = subject->gid,
 	};
-	if (!intent_child_check(&options, err))
+	if (!(subject->run ? subject->run(&options, subject->data, err) : intent_child_check(&options, err)))
 		return 0;
 	err->code = INTENT_EUNHEALTHY;
 	return err->code;

@@ -11,6 +11,8 @@
 #define TOKEN_MAX (64u << 10)
 #define EXEC_DEADLINE_MS 60000
 #define TIMEOUT_MS 30000
+/* What a plug-in gets of our environment, beside PATH and the like: there may be secrets in the rest. */
+#define EXEC_ENVIRONMENT "HOME USER LOGNAME SHELL XDG_* AWS_* AZURE_* AAD_* ARM_* GOOGLE_* CLOUDSDK_* OCI_* KUBE*"
 
 static void wipe(char **secret)
 {
@@ -134,7 +136,8 @@ static int open_in_cluster(struct intent_kube *kube, struct intent_error *err)
 				   "there is no Kubernetes cluster: neither KUBECONFIG, ~/.kube/config nor "
 				   "KUBERNETES_SERVICE_HOST says where it is");
 	/* The certificate is good for this address, not for the service's name. */
-	kube->server = intent_format(strchr(host, ':') ? "https://[%s]:%s" : "https://%s:%s", host, port ? port : "443");
+	kube->server = intent_format(strchr(host, ':') ? "https://[%s]:%s" : "https://%s:%s", host,
+				     port ? port : "443");
 	kube->token_file = strdup(ACCOUNT "token");
 	kube->paths[0] = strdup(ACCOUNT "ca.crt");
 	kube->namespace = read_word(ACCOUNT "namespace", &ignored);
@@ -189,7 +192,8 @@ static int take_cluster(struct intent_kube *kube, const json_t *cluster, bool *r
 
 	*ret_insecure = intent_json_boolean(cluster, "insecure-skip-tls-verify", false);
 	if (!intent_starts_with(server, "https://") && !intent_starts_with(server, "http://"))
-		return intent_fail(err, INTENT_EMALFORMED, "kubeconfig: a cluster's server must be a URL, not \"%.100s\"",
+		return intent_fail(err, INTENT_EMALFORMED,
+				   "kubeconfig: a cluster's server must be a URL, not \"%.100s\"",
 				   server);
 	kube->server = strndup(server, strlen(server) - intent_ends_with(server, "/"));
 	kube->server_name = name ? strdup(name) : NULL;
@@ -200,7 +204,8 @@ static int take_cluster(struct intent_kube *kube, const json_t *cluster, bool *r
 
 static int take_user(struct intent_kube *kube, const json_t *user, struct intent_error *err)
 {
-	const char *token = intent_json_string(user, "token", NULL), *file = intent_json_string(user, "tokenFile", NULL);
+	const char *token = intent_json_string(user, "token", NULL);
+	const char *file = intent_json_string(user, "tokenFile", NULL);
 	const char *name = intent_json_string(user, "username", NULL);
 
 	if (take_file(kube, user, "client-certificate", 1, err) || take_file(kube, user, "client-key", 2, err))
@@ -236,7 +241,8 @@ static int open_config(struct intent_kube *kube, const json_t *config, const cha
 	cluster = named(config, "clusters", cluster_name, "cluster");
 	user = named(config, "users", user_name, "user");
 	if (!cluster || (*user_name && !user))
-		return intent_fail(err, INTENT_EREFUSED, "kubeconfig: context %.100s names the %s %.100s, which is not there",
+		return intent_fail(err, INTENT_EREFUSED,
+				   "kubeconfig: context %.100s names the %s %.100s, which is not there",
 				   name, cluster ? "user" : "cluster", cluster ? user_name : cluster_name);
 	kube->namespace = space ? strdup(space) : NULL;
 	if (take_cluster(kube, cluster, &insecure, err) || take_user(kube, user, err))
@@ -266,35 +272,47 @@ int intent_kube_open(const json_t *config, const char *directory, const char *co
 
 /* ---- who we are ---- */
 
-/* argv, and the environment with the plug-in's own variables and KUBERNETES_EXEC_INFO. */
-static int run_plugin(struct intent_kube *kube, struct intent_text *ret, struct intent_error *err)
+/* The plug-in's own variables and KUBERNETES_EXEC_INFO: an owned array, its items borrowed from `made`. */
+static const char **own_variables(const struct intent_kube *kube, json_t *made)
 {
-	const char *argv[66] = {intent_json_string(kube->exec, "command", "")}, *env[1026];
-	intent_json_auto json_t *made = json_array();
-	struct intent_child_result result = {0};
-	size_t count = 1, i, variables = 0;
+	const char **own;
+	size_t i;
 	json_t *item;
 
-	json_array_foreach(json_object_get(kube->exec, "args"), i, item)
-		if (json_is_string(item) && count < 65)
-			argv[count++] = json_string_value(item);
-	for (char **own = environ; *own && variables < 900; own++)
-		if (!intent_starts_with(*own, "KUBERNETES_EXEC_INFO="))
-			env[variables++] = *own;
 	json_array_foreach(json_object_get(kube->exec, "env"), i, item)
 		json_array_append_new(made, json_sprintf("%s=%s", intent_json_string(item, "name", ""),
 							 intent_json_string(item, "value", "")));
-	json_array_append_new(made, json_sprintf("KUBERNETES_EXEC_INFO={\"apiVersion\":\"%s\",\"kind\":\"ExecCredential\","
+	json_array_append_new(made,
+			      json_sprintf("KUBERNETES_EXEC_INFO={\"apiVersion\":\"%s\",\"kind\":\"ExecCredential\","
 						 "\"spec\":{\"interactive\":false}}",
 						 intent_json_string(kube->exec, "apiVersion",
 								    "client.authentication.k8s.io/v1")));
+	own = calloc(json_array_size(made) + 1, sizeof(*own));
 	json_array_foreach(made, i, item)
-		if (variables < 1025)
-			env[variables++] = json_string_value(item);
-	env[variables] = NULL;
+		if (own)
+			own[i] = json_string_value(item);
+	return own;
+}
+
+static int run_plugin(struct intent_kube *kube, struct intent_text *ret, struct intent_error *err)
+{
+	const char *argv[66] = {intent_json_string(kube->exec, "command", "")};
+	intent_json_auto json_t *made = json_array();
+	const char **own = own_variables(kube, made);
+	char **env = own ? intent_child_environment(EXEC_ENVIRONMENT, own) : NULL;
+	struct intent_child_result result = {0};
+	size_t count = 1, i;
+	json_t *item;
+
+	free(own);
+	if (!env)
+		return intent_fail(err, -ENOMEM, "kubeconfig: out of memory");
+	json_array_foreach(json_object_get(kube->exec, "args"), i, item)
+		if (json_is_string(item) && count < 65)
+			argv[count++] = json_string_value(item);
 	struct intent_child_options options = {
-		.argv = argv, .env = env, .directory = kube->directory, .deadline_ms = EXEC_DEADLINE_MS,
-		.output_max = TOKEN_MAX,
+		.argv = argv, .env = (const char *const *)env, .directory = kube->directory,
+		.deadline_ms = EXEC_DEADLINE_MS, .output_max = TOKEN_MAX,
 	};
 	int code = intent_child_run(&options, &result, err);
 	if (!code && result.status)
@@ -302,6 +320,7 @@ static int run_plugin(struct intent_kube *kube, struct intent_text *ret, struct 
 	if (!code)
 		intent_text_add(ret, intent_text_str(&result.out), result.out.length);
 	intent_child_result_release(&result);
+	intent_child_environment_free(env);
 	return code ? intent_wrap(err, "kubeconfig: exec plug-in %.100s", argv[0]) : 0;
 }
 

@@ -46,7 +46,8 @@ static int send_once(struct intent_kube *kube, const struct call *call, const ch
 		return err->code;
 	struct intent_http_request request = {
 		.method = call->method, .url = url, .headers = headers, .body = call->body,
-		.body_length = call->body ? strlen(call->body) : 0, .timeout_ms = kube->timeout_ms, .body_max = ANSWER_MAX,
+		.body_length = call->body ? strlen(call->body) : 0, .timeout_ms = kube->timeout_ms,
+		.body_max = ANSWER_MAX,
 	};
 	int code = intent_http_perform(kube->http, &request, ret, NULL, err);
 	if (authorization)

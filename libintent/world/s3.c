@@ -144,8 +144,8 @@ static int explain(const struct call *call, const struct intent_http_response *a
 				   "such key and they may not list the bucket (s3:ListBucket tells the two apart)",
 				   object->bucket, object->key, code, call->credentials->source);
 	if (status == 409 || status == 412)
-		return intent_fail(err, INTENT_ECONFLICT, "s3://%s/%s: somebody wrote it in between (%d %s)", object->bucket,
-				   object->key, status, code);
+		return intent_fail(err, INTENT_ECONFLICT, "s3://%s/%s: somebody wrote it in between (%d %s)",
+				   object->bucket, object->key, status, code);
 	if (status == 400 || status == 401 || status == 411 || status == 301)
 		return intent_fail(err, INTENT_EREFUSED, "s3://%s/%s: %d %s: %s", object->bucket, object->key,
 				   status, code, message);

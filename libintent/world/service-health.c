@@ -228,6 +228,15 @@ static const char *find_worst(const struct intent_site *site, const json_t *name
 	return worst;
 }
 
+struct beside { const struct intent_site *site; const char *service; };
+
+static int run_check(const struct intent_child_options *options, void *data, struct intent_error *err)
+{
+	const struct beside *beside = data;
+
+	return intent_service_run(beside->site, beside->service, options, err);
+}
+
 void intent_services_health(const struct intent_site *site, const json_t *intent, const char *version,
 			    const json_t *names, struct intent_text *ret)
 {
@@ -235,7 +244,9 @@ void intent_services_health(const struct intent_site *site, const json_t *intent
 	intent_json_auto json_t *list = intent_service_environment(site, intent, first ? first : site->app);
 	intent_free_auto char *install = intent_install_path(site, version);
 	const char *env[1024] = { NULL };
-	struct intent_health_subject subject = { .install = install, .env = env, .up_ms = -1 };
+	struct beside beside = { site, first ? first : site->app };
+	struct intent_health_subject subject = { .install = install, .env = env, .up_ms = -1,
+						 .run = run_check, .data = &beside };
 	struct intent_error err;
 	size_t i;
 	json_t *item;

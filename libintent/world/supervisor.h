@@ -7,6 +7,7 @@
  *	service-files.c   the files of its directory: what differs, making them so
  *	service-order.c   stop, start, remove
  *	service-health.c  is it well?
+ *	service-run.c     what an application brings along: bin/check, hooks
  *	runit.c           runsv's own interface
  *	runit-service.c   the table for runit
  *	systemd.c         unit files and what systemctl says

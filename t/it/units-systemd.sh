@@ -46,13 +46,24 @@ eventually() {
 }
 
 printf '#!/bin/sh\necho up\nexec sleep 1000\n' >"$T/tree/bin/launch"
-printf '#!/bin/sh\n[ "$(id -un)" = "%s" ] || exit 1\n' daemon >"$T/tree/bin/check"
-chmod 755 "$T/tree/bin/launch" "$T/tree/bin/check"
-tar -czf "$T/srv/repo/hello/hello_1.0.tar.gz" -C "$T/tree" .
-(cd "$T/srv/repo/hello" && sha256sum hello_1.0.tar.gz >hello_1.0.tar.gz.sha256)
+# What an application brings is confined by none of the units: it sees processes, may gain privileges, and writes in /tmp.
+chmod 711 "$T"
+mkdir -m 777 "$T/free"
+free='[ "$(id -un)" = daemon ] && [ -r /proc/1/stat ] && grep -q "NoNewPrivs:.0" /proc/self/status && touch "'$T'/free/x"'
+printf '#!/bin/sh\n%s || { echo confined; exit 1; }\n' "$free" >"$T/tree/bin/check"
+for hook in enable disable; do
+	printf '#!/bin/sh\n%s && echo "%s $PP_VERSION" >>"%s/free/hooks"\n' "$free" $hook "$T" >"$T/tree/bin/$hook"
+done
+chmod 755 "$T"/tree/bin/*
+# pack VERSION
+pack() {
+	tar -czf "$T/srv/repo/hello/hello_$1.tar.gz" -C "$T/tree" .
+	(cd "$T/srv/repo/hello" && sha256sum "hello_$1.tar.gz" >"hello_$1.tar.gz.sha256")
+}
+pack 1.0
 check "a store" ppctl init "$store"
 check "intent: deploy_config" ppctl put clusters/hello/live/deploy_config \
-	'{"basedir": "/srv/hello", "runas": "daemon", "health": {"up": "100ms", "check": true}}'
+	'{"basedir": "/srv/hello", "runas": "daemon", "health": {"up": "100ms", "check": true, "deadline": "5s"}}'
 check "intent: config" ppctl put clusters/hello/live/config '{"versions": {"1.0": "active"}}'
 check "intent: node" ppctl node add hello live
 
@@ -69,6 +80,16 @@ eventually 20 "... and is converged" converged
 # shellcheck disable=SC2016 # for the shell inside
 is "$(inside sh -c 'stat -c %U "/proc/$(systemctl show --property=MainPID --value platypus-hello)"')" daemon "... as its user"
 
+is "$(cat "$T/free/hooks")" "enable 1.0" "... bin/enable has run, with what a hook may expect"
+
+pack 1.1
+rm "$T/tree/bin/enable" "$T/tree/bin/disable"
+printf '#!/bin/sh\necho no database >&2\nexit 3\n' >"$T/tree/bin/check"
+pack 1.2
+check "intent: another version" ppctl put clusters/hello/live/config '{"versions": {"1.1": "active", "1.2": "prep"}}'
+hooks() { [ "$(paste -sd, "$T/free/hooks")" = "enable 1.0,disable 1.0,enable 1.1" ]; }
+eventually 20 "an update runs bin/disable of the old and bin/enable of the new version" hooks
+eventually 20 "... and is converged" converged
 if have pp-health-reporter; then
 	unit pp-health-reporter --supervisor systemd
 	starts
@@ -77,6 +98,27 @@ if have pp-health-reporter; then
 	starts
 	fact() { ppctl --json get reality/health/hello/live/n1 | grep -q '"state": *"healthy"'; }
 	eventually 20 "pp-health-reporter, with what runit and this store take, publishes a fact" fact
+fi
+check "intent: a version that is not well" ppctl put clusters/hello/live/config '{"versions": {"1.1": "prep", "1.2": "active"}}'
+unwell() { ppctl --json get reality/status/setlive/n1/hello | grep -q 'bin/check: exit status 3: no database'; }
+eventually 40 "what bin/check says in vain is told" unwell
+is "$(inside sh -c 'ls -A /run/platypus | grep -v sock; systemctl list-units --all --plain --no-legend "*hook*" | grep -v activ')" "" \
+	"nothing is left of hooks"
+
+# The same unit, and runit: ProtectProc= hides from root's group nothing of how long a process has been up.
+if have runsvdir && have chpst; then
+	inside systemctl stop pp-setlive
+	mkdir -p "$T/srv/service"
+	inside systemd-run --quiet --unit=runsvdir --property=DefaultDependencies=no runsvdir -P /srv/service
+	ppctl put clusters/hello/live/config '{"versions": {"1.1": "active"}}' >/dev/null 2>&1
+	ppctl rm reality/status/setlive/n1/hello >/dev/null 2>&1
+	unit pp-setlive --supervisor runit --runit /srv/service --runit-stage /srv/stage --log-user daemon
+	starts
+	eventually 20 "pp-setlive lets runit run it, and is converged" converged
+	is "$(tail -n 1 "$T/free/hooks")" "enable 1.1" "... bin/enable has run there, too"
+	inside systemctl stop runsvdir
+else
+	skip "the unit and runit" "runsvdir is not on PATH"
 fi
 is "$(inside journalctl -o cat --no-pager -n 500 | grep -iE 'read-only file system|operation not permitted|permission denied' | grep -v 'by user')" "" \
 	"no sandbox got into the way"
