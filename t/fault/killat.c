@@ -361,20 +361,21 @@ static uint64_t look_at_world(void)
 /* ---- noting ---- */
 
 static const char *const kinds[] = {"look", "change", "space", "edge"};
-static char held[64];            /* the call before, if it looks: what it is shows now; "%s" for its kind */
-static enum kind held_kind;      /* what it is if this one is in another row */
+/* The call before, if it looks: whether its row ends with it is only seen now. */
+static char held[64];            /* NUMBER and ORDINAL, "" for none */
+static enum kind held_kind;      /* what it is unless its row ends with it */
 static uint64_t held_state;
 
-static void note_held(bool is_inside)
+static void note_held(bool row_goes_on)
 {
 	if (*held)
-		fprintf(record, "%s %s 0\n", held, kinds[is_inside ? held_kind : EDGE]);
+		fprintf(record, "%s %s 0\n", held, kinds[row_goes_on ? held_kind : EDGE]);
 	*held = '\0';
 }
 
 static void note(int number, enum kind kind)
 {
-	bool is_same = false;
+	bool row_goes_on;
 	uint64_t now = world ? look_at_world() : 0;
 
 	if (!world || kind != LOOK) {
@@ -382,10 +383,10 @@ static void note(int number, enum kind kind)
 		fprintf(record, "%d %ld %s %ld\n", number, counts[number], kinds[kind], space_counts[number]);
 		return;
 	}
-	is_same = *held && held_state == now;
-	note_held(is_same);
+	row_goes_on = *held && held_state == now;
+	note_held(row_goes_on);
 	snprintf(held, sizeof(held), "%d %ld", number, counts[number]);
-	held_kind = is_same ? LOOK : EDGE;
+	held_kind = row_goes_on ? LOOK : EDGE;
 	held_state = now;
 }
 
