@@ -1,6 +1,6 @@
 # Platypus: agents that deploy software by intent.
 #
-#	make demo      see it work (installs what is missing)
+#	make demo      see it work (installs what is missing); make demo-infra: with Terraform
 #	make check     run the tests (installs what is missing)
 #	make           build only
 #	make install   PREFIX=/usr/local DESTDIR=
@@ -62,7 +62,7 @@ planners := $(wildcard agents/*/plan.c agents/*/plan-*.c)
 compiler := $(wildcard agents/ppctl/system-*.c)
 all_obj := $(call obj,$(lib_src) $(agent_src) $(ppctl_src) $(unit_src) $(tool_src))
 
-.PHONY: all check demo install bench fuzz lint fault clean tests dependencies pure
+.PHONY: all check demo demo-infra install bench fuzz lint fault clean tests dependencies pure
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -149,9 +149,9 @@ check: dependencies
 	@$(MAKE) --no-print-directory $(side_by_side) tests
 	@BUILD_DIR=$(abspath $(O)) t/run
 
-demo: dependencies
+demo demo-infra: dependencies
 	@$(MAKE) --no-print-directory $(side_by_side) all
-	@BUILD_DIR=$(abspath $(O)) contrib/demo
+	@BUILD_DIR=$(abspath $(O)) contrib/$@
 
 bench fault fuzz: dependencies
 	@$(MAKE) --no-print-directory $(side_by_side) tests

@@ -1,5 +1,8 @@
 # For tests of pp-configmap-injector, after lib.sh: a store, injections of the world prod, an API server. bash.
 export PP_STORE=dir:$T/store PP_NODE=n1 KUBECONFIG=$T/missing:$T/kubeconfig:$T/second
+# Not in /run, when root runs this: nothing of it may stay.
+export RUNTIME_DIRECTORY=$T/run
+mkdir -p "$T/run"
 unset KUBERNETES_SERVICE_HOST "${!AWS_@}"
 check "a store" ppctl init "$PP_STORE"
 

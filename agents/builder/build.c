@@ -107,7 +107,7 @@ static void note(struct builder *builder, const struct builder_target *target, s
 	/* The round ends here: what it saw before was not yet so. */
 	intent_round_detail(builder->round, "failed",
 			    json_pack("{s{ss ss ss}}", target->name, "revision", target->revision,
-								"log", builder__log_path(log), "tail", tail ? tail : ""));
+				      "log", builder__log_path(log), "tail", tail ? tail : ""));
 }
 
 static int make(struct builder *builder, const struct builder_target *target, struct intent_error *err)

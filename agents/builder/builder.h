@@ -78,7 +78,8 @@ bool builder__cancelled(void *data);
 /* ---- source.c ---- */
 
 /* The target of this name in intent, without revision. INTENT_ESTALE: it is wanted no more. */
-int builder__target(const struct builder *builder, const char *name, struct builder_target *ret, struct intent_error *err);
+int builder__target(const struct builder *builder, const char *name, struct builder_target *ret,
+		    struct intent_error *err);
 /* Where its ref is now: target->revision. */
 int builder__resolve(struct builder *builder, struct builder_target *target, struct intent_error *err);
 /* target->tree and ->input, once there is a revision. */

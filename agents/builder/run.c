@@ -14,8 +14,8 @@
 #define GRACE_MS 10000        /* for an engine's client to take its build back */
 
 /* What the engines' clients are told by: where the engine is, and a person's own logins. */
-static const char engine_variables[] = "HOME DOCKER_* BUILDKIT_* BUILDX_* CONTAINER_HOST CONTAINERS_* REGISTRY_AUTH_FILE "
-				       "XDG_RUNTIME_DIR XDG_CONFIG_HOME";
+static const char engine_variables[] = "HOME DOCKER_* BUILDKIT_* BUILDX_* CONTAINER_HOST CONTAINERS_* "
+				       "REGISTRY_AUTH_FILE XDG_RUNTIME_DIR XDG_CONFIG_HOME";
 
 /* ---- logs ---- */
 

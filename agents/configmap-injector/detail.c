@@ -6,12 +6,13 @@
 /* Owned. */
 static char *origin(const json_t *value)
 {
-	const char *from = intent_json_string(value, "from", "literal");
+	const char *from = intent_json_string(value, "from", "literal"), *mark = strchr(from, '#');
+	intent_free_auto char *source = strndup(from, strcspn(from, "#")), *shown = NULL;
 
-	if (!intent_starts_with(from, "tfstate:http"))
+	if (!source || !intent_starts_with(from, "tfstate:"))
 		return strdup(from);
-	/* Without what may be a token. */
-	return intent_format("%.*s%s", (int)strcspn(from, "?#"), from, strchr(from, '#') ? strchr(from, '#') : "");
+	shown = injector__shown(source + strlen("tfstate:"));
+	return shown ? intent_format("tfstate:%s%s", shown, mark ? mark : "") : NULL;
 }
 
 static json_t *values_for_people(const struct injector *injector, const json_t *values)

@@ -31,8 +31,15 @@ struct state {
 
 char *injector__shown(const char *url)
 {
-	/* Not of ours: somebody may have put a token there. */
-	return intent_starts_with(url, "http") ? strndup(url, strcspn(url, "?")) : strdup(url);
+	const char *host = strstr(url, "://"), *at;
+
+	if (!host)
+		return strdup(url);
+	host += 3;
+	at = memrchr(host, '@', strcspn(host, "/?"));
+	/* Whatever somebody put there: a password, a token. */
+	return intent_format("%.*s%.*s", (int)(host - url), url,
+			     (int)strcspn(at ? at + 1 : host, intent_starts_with(url, "http") ? "?" : ""), at ? at + 1 : host);
 }
 
 /* Where values may be for a while: memory, if there is such a directory. Owned. */

@@ -20,7 +20,8 @@ static int read_all(struct ppctl *ctl, struct intent_snapshot **ret_owned, struc
 		code = ppctl_list(ctl, read_prefixes[p], &part, err);
 		for (size_t i = 0; !code && i < part->count; i++) {
 			const struct intent_entry *e = &part->entries[i];
-			if (intent_snapshot_add(all, e->key, e->value, e->length, e->revision, e->session, e->untrusted))
+			if (intent_snapshot_add(all, e->key, e->value, e->length, e->revision, e->session,
+						e->untrusted))
 				code = intent_fail(err, -ENOMEM, "no memory");
 		}
 		/* The oldest: what is newer than this may have been missed. */
@@ -319,7 +320,8 @@ int ppctl_diff(struct ppctl *ctl, struct intent_error *err)
 	return code;
 }
 
-static int write_it(struct ppctl *ctl, struct system_job *job, struct system_applying *applying, struct intent_error *err)
+static int write_it(struct ppctl *ctl, struct system_job *job, struct system_applying *applying,
+		    struct intent_error *err)
 {
 	intent_json_auto json_t *diff = NULL;
 	int code = system_apply(ctl, applying, &diff, err);

@@ -130,6 +130,14 @@ static const struct intent_option deploy_options[] = {
 	{0}
 };
 
+#define GITHUB_OPTION {"github", INTENT_OPTION_STRING, "URL", "https://github.com/", NULL, 0, 0, \
+	"What gh:// stands for"}
+static const struct intent_option load_options[] = {DIRECTORY_OPTION, GITHUB_OPTION, {0}};
+static const struct intent_option get_options[] = {
+	{"all", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, "Every application of the system definition"},
+	DIRECTORY_OPTION, GITHUB_OPTION, {0}
+};
+
 #define KEY_WORDS "Keys and documents: intent-documents(5)."
 #define SYSTEM_WORDS "sysdef.yaml, Pibstack and deployd.yaml: intent-system(5)."
 #define CAS_WORDS "Written with compare-and-set: two people who change the same " \
@@ -181,6 +189,9 @@ const struct ppctl_command ppctl_commands[] = {
 	 "Exit status: 0 nothing to do, 2 some agent has work, 100 something is blocked, "
 	 "111 an agent waits or fails.",
 	 plan_options, 0, 0, ppctl_plan},
+	{"load", "SOURCE", "use a system definition in this directory",
+	 "SOURCE is gh://ORG/REPO, a git URL or a directory that has a sysdef.yaml. Private ones by your own git's "
+	 "credentials. " SYSTEM_WORDS, load_options, 1, 1, ppctl_load},
 	{"validate", "[APP...]", "every fault of a system definition, with its line",
 	 "Exit status 1 if there are any. With --world also what only shows there. " SYSTEM_WORDS, compile_options, 0, 64,
 	 ppctl_validate},
@@ -206,7 +217,9 @@ const struct ppctl_command ppctl_commands[] = {
 	{"slugs", "", "the components that a world knows", SYSTEM_WORDS, compile_options, 0, 0, ppctl_slugs_of},
 	{"orphans", "", "what is no longer required and was left as it is",
 	 "Stacks, and images with their volumes, of definitions that were applied.", compile_options, 0, 0, ppctl_orphans},
-	{"get", "KEY", "show a document", KEY_WORDS, NULL, 1, 1, ppctl_get},
+	{"get", "APP...|KEY", "fetch an application's repositories; show a document",
+	 "APP (or --all): each repository is cloned into the working directory, or fast-forwarded, several at once. What "
+	 "you changed is never touched. KEY: a name with a slash. " KEY_WORDS, get_options, 0, 64, ppctl_get},
 	{"ls", "[PREFIX]", "list keys", KEY_WORDS, ls_options, 0, 1, ppctl_ls},
 	{"put", "KEY JSON|-|@FILE", "write a document, checked",
 	 "- reads standard input, @FILE a file. " KEY_WORDS, put_options, 2, 2, ppctl_put},

@@ -75,7 +75,8 @@ int system_job_start(struct ppctl *ctl, size_t first, struct system_job *ret, st
 		code = system_load(&ret->workspace, ret->applications, &ret->system, err);
 	size_t before = json_array_size(ret->system.faults);
 	if (!code)
-		code = system_setting_load(ctl, &ret->workspace, name ? name : "local", ret->system.faults, &ret->setting, err);
+		code = system_setting_load(ctl, &ret->workspace, name ? name : "local", ret->system.faults,
+					   &ret->setting, err);
 	/* What a world lacks that could not be read is no fault of anybody's. */
 	if (!code && ret->system.sysdef && json_array_size(ret->system.faults) == before)
 		ret->compiled = system_compile(&ret->system, &ret->setting.world);
@@ -94,7 +95,7 @@ int system_refuse(struct ppctl *ctl, const struct system_job *job, const char *w
 	return PPCTL_REFUSED;
 }
 
-/* One document a line, in the order of their keys: the same definition is the same bytes, and a diff of two reads well. */
+/* One document a line, in the order of keys: the same definition is the same bytes, and a diff of two reads well. */
 static void print_documents(const json_t *documents)
 {
 	size_t count = json_object_size(documents), at = 0;
@@ -160,11 +161,13 @@ static void add_slugs(json_t *rows, const json_t *slugs, const char *environment
 
 	json_object_foreach((json_t *)(uintptr_t)slugs, name, slug) {
 		const json_t *line = json_object_get(json_object_get(slug, "resolve"), environment);
-		const char *resolver = json_is_string(line) ? json_string_value(line) : intent_json_string(line, "resolver", NULL);
+		const char *resolver = json_is_string(line) ? json_string_value(line) :
+							      intent_json_string(line, "resolver", NULL);
 		const char *repository = intent_json_string(slug, "repository", NULL);
 
-		json_array_append_new(rows, json_pack("{ss ss ss* sO*}", "slug", name, "from", repository ? repository : from,
-						      "resolver", resolver, "exports", json_object_get(slug, "exports")));
+		json_array_append_new(rows, json_pack("{ss ss ss* sO*}", "slug", name, "from",
+						      repository ? repository : from, "resolver", resolver, "exports",
+						      json_object_get(slug, "exports")));
 	}
 }
 
@@ -192,7 +195,8 @@ static void show_slugs(const json_t *rows)
 		lines[index].cell[0] = strdup(intent_json_string(row, "slug", ""));
 		lines[index].cell[1] = strdup(intent_json_string(row, "from", ""));
 		lines[index].cell[2] = intent_text_steal(&exports);
-		lines[index].cell[3] = strdup(intent_json_string(row, "resolver", "nothing in this world's environment"));
+		lines[index].cell[3] =
+			strdup(intent_json_string(row, "resolver", "nothing in this world's environment"));
 	}
 	ppctl_grid(&out, &grid, lines, count, (size_t)ppctl_columns());
 	fputs(intent_text_str(&out), stdout);

@@ -29,4 +29,4 @@ const char ppctl_completion_bash[] =
 	"\tesac\n"
 	"\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\" | sort -u)\n"
 	"}\n"
-	"complete -F _ppctl_more ppctl\n";
+	"complete -F _ppctl_more ppctl pib-local\n";

@@ -37,6 +37,20 @@ static json_t *read_intent(struct subject *subject, const struct intent_entry *e
 	return entry ? ppctl_document(entry) : NULL;
 }
 
+/*
+ * A container without a fact of its own: its agent has converged on what is intended now only when it
+ * found the container healthy.
+ */
+static bool container_is_good(const struct subject *subject)
+{
+	const struct intent_entry *entry =
+		entry_at(subject->snapshot, "reality/status/container-runner/%s/%s", subject->node, subject->name);
+	intent_json_auto json_t *status = entry && entry->session ? ppctl_document(entry) : NULL;
+
+	return status && json_object_get(subject->deploy, "docker") &&
+		entry->revision >= subject->intended && !strcmp(intent_json_string(status, "state", ""), "converged");
+}
+
 static void subject_init(struct subject *subject, const json_t *model, const json_t *service,
 			 const struct intent_snapshot *snapshot, const char *node)
 {
@@ -51,8 +65,9 @@ static void subject_init(struct subject *subject, const json_t *model, const jso
 	const struct intent_entry *fact = entry_at(snapshot, "reality/health/%s/" LOCAL_WORLD "/%s", name, node);
 	subject->fact = fact ? ppctl_document(fact) : NULL;
 	const char *version = intent_json_string(subject->fact, "version", subject->active);
-	subject->good = fact && fact->session && subject->active && intent_fact_is_good(subject->fact) &&
-		!strcmp(version, subject->active);
+	bool good = fact && fact->session && intent_fact_is_good(subject->fact);
+	subject->good = subject->active &&
+		(fact ? good && !strcmp(version, subject->active) : container_is_good(subject));
 }
 
 static void subject_release(struct subject *subject)
@@ -178,6 +193,21 @@ static void join(struct intent_text *text, const json_t *names)
 
 /* ---- the row ---- */
 
+/* Where the engine has published its first port; owned, NULL when that is not known. */
+static char *address_of_container(const struct subject *subject)
+{
+	const struct intent_entry *entry =
+		entry_at(subject->snapshot, "reality/status/container-runner/%s/%s", subject->node, subject->name);
+	intent_json_auto json_t *status = entry ? ppctl_document(entry) : NULL;
+	const char *name, *port, *where = NULL;
+	json_t *container, *published;
+
+	json_object_foreach(intent_json_at(status, "/detail/containers"), name, container)
+		json_object_foreach(json_object_get(container, "ports"), port, published)
+			where = where ? where : json_string_value(published);
+	return where && strrchr(where, ':') ? intent_format("localhost%s", strrchr(where, ':')) : NULL;
+}
+
 static char *address_of(const struct subject *subject)
 {
 	const json_t *port = intent_json_at(subject->deploy, "/ports/0");
@@ -186,6 +216,8 @@ static char *address_of(const struct subject *subject)
 
 	if (docker)
 		number = intent_json_integer(docker, "host", 0);
+	if (docker && !number)
+		return address_of_container(subject);
 	return number ? intent_format("localhost:%lld", (long long)number) : NULL;
 }
 
@@ -218,7 +250,8 @@ static bool deployed(const struct subject *subject)
 		const struct intent_entry *entry =
 			entry_at(subject->snapshot, "reality/status/%s/%s/%s", agents[i], subject->node, subject->name);
 		intent_json_auto json_t *status = entry ? ppctl_document(entry) : NULL;
-		is = is || !strcmp(intent_json_string(status, "state", ""), "converged");
+		is = is || (status && entry->revision >= subject->intended &&
+			    !strcmp(intent_json_string(status, "state", ""), "converged"));
 	}
 	return is;
 }

@@ -56,7 +56,7 @@ static json_t *describe(const struct intent_entry *entry)
 	return row;
 }
 
-int ppctl_get(struct ppctl *ctl, struct intent_error *err)
+int ppctl_get_document(struct ppctl *ctl, struct intent_error *err)
 {
 	const char *key = ppctl_argument(ctl, 0);
 	struct intent_store *store;

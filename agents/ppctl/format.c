@@ -102,7 +102,8 @@ int ppctl_fmt(struct ppctl *ctl, struct intent_error *err)
 			names[count++] = path;
 	qsort(names, count, sizeof(*names), system_by_name);
 	for (size_t i = 0; !code && i < count; i++)
-		code = format_file(&formatting, names[i], json_string_value(json_object_get(formatting.files, names[i])), err);
+		code = format_file(&formatting, names[i],
+				   json_string_value(json_object_get(formatting.files, names[i])), err);
 	if (!code)
 		code = system_say_faults(formatting.faults);
 	if (!code && formatting.check && formatting.changed)

@@ -15,7 +15,7 @@ struct machine {
 
 static void look_at_machine(struct machine *machine)
 {
-	static const char *const programs[] = {"runsvdir", "runsv", "svlogd", "chpst"};
+	static const char *const programs[] = {"runsv", "svlogd", "chpst"};
 
 	*machine = (struct machine){0};
 	local_engine_find(&machine->containers);

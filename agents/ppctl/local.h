@@ -8,11 +8,11 @@
  *		store/          the store
  *		apps/<app>.json what `run' was told to run: the model below
  *		agents/<agent>/ their state directories; logs/<agent>.log what they say
- *		service/        what runsvdir watches; stage/ the service directories
+ *		service/        links to the services' directories in stage/
  *		srv/<service>/  basedir of a service
  *		artifacts/      archives that were built here
  *
- * Services outlive us: runsvdir and the container engine hold them. Agents do not: they get SIGTERM when we
+ * Services outlive us: a runsv each and the container engine hold them. Agents do not: they get SIGTERM when we
  * die, and are started anew, since a service is not touched by that.
  */
 #ifndef PPCTL_LOCAL_H
@@ -134,16 +134,12 @@ int local_engine_find(struct intent_error *err);
 /* docker or podman; owned. INTENT_EABSENT. */
 int local_engine_client(char **ret_owned, struct intent_error *err);
 
-/* ---- runsvdir.c ---- */
+/* ---- runsv.c ---- */
 
-/* The runsvdir of this place, whoever started it; 0: none. */
-pid_t local_runsvdir_find(const struct local_place *place);
-/* There is one, now: *ret_adopted tells whether there was. */
-int local_runsvdir_start(const struct local_place *place, bool *ret_adopted, struct intent_error *err);
-/* End it, if nothing is left below it. */
-int local_runsvdir_end(const struct local_place *place, struct intent_error *err);
-/* "wickedcool-api (process 123)" for each service that it holds, appended. */
-size_t local_runsvdir_left(const struct local_place *place, struct intent_text *text);
+/* A runsv for each service that is linked and has none; tried: {name: when} of the caller. */
+int local_runsv_start(const struct local_place *place, json_t *tried, struct intent_error *err);
+/* How many services are held; "wickedcool-api (process 123)" for each, appended (text may be NULL). */
+size_t local_runsv_held(const struct local_place *place, struct intent_text *text);
 
 /* ---- logs.c ---- */
 
@@ -233,8 +229,10 @@ struct local_session {
 	struct local_live *live;
 	enum local_phase phase;
 	int64_t deadline;                   /* of ENDING and RETIRING */
+	json_t *tried;                      /* services for which a runsv was started: owned */
 	json_t *remaining;                  /* RETIRING: {service: still to go} */
 	int refused, unfinished;            /* agents of this turn that were not done */
+	char failed[64];                    /* one of them */
 	int status;                         /* of ppctl */
 };
 

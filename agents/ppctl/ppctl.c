@@ -55,7 +55,7 @@ static void overview(struct intent_text *out)
 		const char *first, *title;
 	} sections[] = {
 		{"init", "Set up"},   {"prep", "Deploy"},   {"status", "Look"},
-		{"validate", "Systems"}, {"get", "Documents"}, {"stack show", "Infrastructure"}, {"lock ls", "Locks"}, {"help", NULL},
+		{"load", "Systems"}, {"get", "Documents"}, {"stack show", "Infrastructure"}, {"lock ls", "Locks"}, {"help", NULL},
 	};
 	size_t next = 0;
 
@@ -118,7 +118,8 @@ int ppctl_help(struct ppctl *ctl, struct intent_error *err)
 
 	if (!first) {
 		overview(&out);
-		fputs(intent_text_str(&out), stdout);
+		intent_free_auto char *text = ppctl_as_called(intent_text_str(&out));
+		fputs(text ? text : intent_text_str(&out), stdout);
 		return 0;
 	}
 	const struct ppctl_command *row = find_command(first, second);
@@ -132,7 +133,7 @@ int ppctl_help(struct ppctl *ctl, struct intent_error *err)
 	const struct intent_option *const tables[] = {row->options ? row->options : none,
 						      ppctl_common, NULL};
 	struct intent_option_program program = {
-		.name = "ppctl",
+		.name = ppctl_program,
 		.usage = usage,
 		.summary = summary,
 		.section = "ppctl",
@@ -321,6 +322,8 @@ int main(int argc, char **argv)
 	int at = command_index(argc, argv), code;
 
 	signal(SIGPIPE, SIG_IGN);
+	if (argc > 0 && intent_ends_with(argv[0], "pib-local"))
+		ppctl_program = "pib-local";
 	if (!at)
 		code = without_command(argc, argv, &err);
 	else if (!(code = parse(&ctl, argc, argv, at, &done, &err)) && !done)

@@ -66,6 +66,11 @@ int ppctl_store(struct ppctl *ctl, struct intent_store **ret_borrowed, struct in
 
 /* ---- screen.c ---- */
 
+/* The name that it was called by: "ppctl", or "pib-local". */
+extern const char *ppctl_program;
+/* The text, with that name where "ppctl" would be typed. New. */
+char *ppctl_as_called(const char *text) intent_owned(free);
+
 /* One line of words on standard error; control characters become '?'. */
 void ppctl_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same to standard output, as it is, with a newline. */
@@ -146,7 +151,9 @@ bool ppctl_again(struct ppctl_patience *patience, const struct intent_error *err
 
 int ppctl_init(struct ppctl *ctl, struct intent_error *err);
 int ppctl_put(struct ppctl *ctl, struct intent_error *err);
+int ppctl_load(struct ppctl *ctl, struct intent_error *err);
 int ppctl_get(struct ppctl *ctl, struct intent_error *err);
+int ppctl_get_document(struct ppctl *ctl, struct intent_error *err); /* of a key */
 int ppctl_ls(struct ppctl *ctl, struct intent_error *err);
 int ppctl_rm(struct ppctl *ctl, struct intent_error *err);
 int ppctl_edit(struct ppctl *ctl, struct intent_error *err);

@@ -3,13 +3,16 @@
  * need others before those, documents go and each agent that takes something away makes one round, whose exit
  * status says whether it is done.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
-#include <intent/child.h>
+#include <intent/file.h>
 #include "local.h"
 
 #define ENDING_MS 15000    /* for agents to end */
 #define RETIRING_MS 90000  /* for everything to be gone */
+#define LOG_MAX (8u << 20)
 
 static void set_phase(struct local_session *session, enum local_phase phase, int64_t ms)
 {
@@ -41,7 +44,7 @@ static void say_left(struct local_session *session)
 	intent_text_auto struct intent_text left = INTENT_TEXT_INIT;
 	const char *app = intent_json_string(session->model, "app", "");
 
-	if (!local_runsvdir_left(&session->place, &left))
+	if (!local_runsv_held(&session->place, &left))
 		intent_text_puts(&left, "nothing under runit");
 	local_say(session, "left as it is: %s; \"%s stop %s\" here stops the rest", intent_text_str(&left),
 		  program_invocation_short_name, app);
@@ -90,10 +93,10 @@ void local_agent_ended(const char *name, int status, void *data)
 {
 	struct local_session *session = data;
 
-	(void)name;
 	if (session->phase != LOCAL_RETIRING || (WIFEXITED(status) && !WEXITSTATUS(status)))
 		return;
 	session->unfinished++;
+	snprintf(session->failed, sizeof(session->failed), "%s", name);
 	session->refused += WIFEXITED(status) && WEXITSTATUS(status) == PPCTL_BLOCKED;
 }
 
@@ -134,8 +137,7 @@ static void finish(struct local_session *session)
 {
 	struct intent_error err;
 
-	if (local_intent_remove(session->ctl, &session->place, session->model, &err) ||
-	    local_runsvdir_end(&session->place, &err)) {
+	if (local_intent_remove(session->ctl, &session->place, session->model, &err)) {
 		local_say(session, "%s", err.msg);
 		over(session, PPCTL_REFUSED);
 		return;
@@ -144,7 +146,8 @@ static void finish(struct local_session *session)
 		over(session, PPCTL_REFUSED);
 		return;
 	}
-	local_say(session, "%s is stopped", intent_json_string(session->model, "app", ""));
+	intent_free_auto char *words = intent_format("%s is stopped", intent_json_string(session->model, "app", ""));
+	local_live_foot(session->live, words ? words : "");
 	over(session, 0);
 }
 
@@ -153,6 +156,21 @@ static void give_up(struct local_session *session, const char *why)
 	local_say(session, "%s", why);
 	say_left(session);
 	over(session, PPCTL_STUCK);
+}
+
+/* The last line of what an agent said; owned. */
+static char *last_words(const struct local_session *session)
+{
+	intent_free_auto char *path = local_path(&session->place, "logs/%s.log", session->failed);
+	intent_free_auto char *text = NULL;
+	struct intent_error ignored;
+	size_t length;
+
+	if (!path || intent_file_read(AT_FDCWD, path, LOG_MAX, &text, &length, &ignored))
+		return NULL;
+	while (length && text[length - 1] == '\n')
+		text[--length] = 0;
+	return strdup(strrchr(text, '\n') ? strrchr(text, '\n') + 1 : text);
 }
 
 /* All agents of the turn have ended. */
@@ -171,8 +189,9 @@ static void judge_turn(struct local_session *session)
 			return;
 		}
 	} else if (session->refused || intent_time_monotonic() > session->deadline) {
-		intent_free_auto char *why = intent_format("an agent could not take everything away; %s/logs says why",
-							   session->place.state);
+		intent_free_auto char *words = last_words(session);
+		intent_free_auto char *why = intent_format("%s could not take everything away: %s", session->failed,
+							   words ? words : "");
 		give_up(session, why ? why : "");
 		return;
 	}

@@ -10,13 +10,10 @@ static int begin(struct local_session *session, struct intent_error *err)
 {
 	static const struct local_child_options how = {0};
 	const json_t *documents = json_object_get(session->model, "documents");
-	bool adopted = false;
 
 	if (local_intent_write(session->ctl, &session->place, session->model, err))
 		return err->code;
-	if (local_model_uses(session->model, "runit") && local_runsvdir_start(&session->place, &adopted, err))
-		return err->code;
-	if (adopted)
+	if (local_runsv_held(&session->place, NULL))
 		local_say(session, "what runs already is taken over as it is");
 	return local_agents_start(&session->place, documents, false, session->children, &how, err);
 }

@@ -22,16 +22,40 @@ static size_t harmless(const char *p, char out[8])
 	return length;
 }
 
+const char *ppctl_program = "ppctl";
+
+/* A line that a person can type bears the name he knows it by; a manual's or a file's name stays. */
+char *ppctl_as_called(const char *text)
+{
+	intent_text_auto struct intent_text out = INTENT_TEXT_INIT;
+	const char *from = text, *found = strcmp(ppctl_program, "ppctl") ? text : NULL;
+
+	while (found && (found = strstr(found, "ppctl"))) {
+		bool begins = found == text || strchr(" \"'`(\n", found[-1]), ends = strchr(" :\"'", found[5]);
+
+		if (begins && ends) {
+			intent_text_add(&out, from, (size_t)(found - from));
+			intent_text_puts(&out, ppctl_program);
+			from = found + 5;
+		}
+		found += 5;
+	}
+	intent_text_puts(&out, from);
+	return out.length ? intent_text_steal(&out) : strdup("");
+}
+
 void ppctl_say(const char *format, ...)
 {
-	char line[2048], one[8];
+	char given[2048], one[8];
 	intent_text_auto struct intent_text out = INTENT_TEXT_INIT;
+	intent_free_auto char *line = NULL;
 	va_list ap;
 
 	va_start(ap, format);
-	vsnprintf(line, sizeof(line), format, ap);
+	vsnprintf(given, sizeof(given), format, ap);
 	va_end(ap);
-	for (const char *p = line; *p;) {
+	line = ppctl_as_called(given);
+	for (const char *p = line ? line : given; *p;) {
 		p += harmless(p, one);
 		intent_text_puts(&out, one);
 	}

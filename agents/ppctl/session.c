@@ -86,8 +86,11 @@ static void on_trouble(struct intent_watch *watch, const struct intent_error *er
 static void on_tick(uv_timer_t *handle)
 {
 	struct local_session *session = handle->data;
+	struct intent_error err;
 
 	local_logs_poll(session->logs);
+	if (session->phase == LOCAL_RUNNING && local_runsv_start(&session->place, session->tried, &err))
+		local_say(session, "%s", err.msg);
 	local_retire_on(session);
 	local_live_draw(session->live);
 }
@@ -192,7 +195,8 @@ static int start_watch(struct local_session *session, struct intent_error *err)
 int local_session_open(struct local_session *session, struct ppctl *ctl, struct local_place *place, json_t *model,
 		       struct intent_error *err)
 {
-	*session = (struct local_session){.ctl = ctl, .place = *place, .model = model, .names = names_of(model)};
+	*session = (struct local_session){.ctl = ctl, .place = *place, .model = model, .names = names_of(model),
+					  .tried = json_object()};
 	*place = (struct local_place){.lock = -1};
 	if (uv_loop_init(&session->loop))
 		return intent_fail(err, -ENOMEM, "no memory");
@@ -240,5 +244,6 @@ void local_session_close(struct local_session *session)
 	json_decref(session->model);
 	json_decref(session->names);
 	json_decref(session->remaining);
+	json_decref(session->tried);
 	local_place_release(&session->place);
 }

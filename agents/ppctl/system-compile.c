@@ -30,10 +30,10 @@ static void cannot(struct compiler *compiler, const json_t *service, const char 
 	intent_text_auto struct intent_text can = INTENT_TEXT_INIT;
 
 	capabilities(&can, compiler->world);
-	system_fault(compiler->system->faults, intent_json_string(service, "file", ""), system_at(service),
-		     "world \"%s\" cannot run \"%s\"%s: that needs %s, and its capabilities are %s; add it to the "
+	system_fault_of(compiler->system->faults, service, "world \"%s\" cannot run \"%s\"%s: that needs %s, and its capabilities are %s; add it to the "
 		     "capabilities of worlds/%s, or take another world", compiler->world->name,
-		     intent_json_string(service, "name", ""), why, wanted, intent_text_str(&can), compiler->world->name);
+		     intent_json_string(service, "name", ""), why, wanted, intent_text_str(&can),
+		     compiler->world->name);
 }
 
 /* What deployd.yaml wants, else what fits what there is to run. NULL: said why. */
@@ -91,8 +91,7 @@ static bool world_can_have(struct compiler *compiler, const json_t *requirement,
 	if (able)
 		return true;
 	capabilities(&can, world);
-	system_fault(compiler->system->faults, intent_json_string(requirement, "file", ""), system_at(requirement),
-		     "\"%s\" is %s%s in world \"%s\": that needs %s, and its capabilities are %s; add it to the "
+	system_fault_of(compiler->system->faults, requirement, "\"%s\" is %s%s in world \"%s\": that needs %s, and its capabilities are %s; add it to the "
 		     "capabilities of worlds/%s, or let the component be something else in environment \"%s\"",
 		     intent_json_string(requirement, "component", ""),
 		     found->kind == SYSTEM_IMAGE ? "docker://" : "terraform:", found->where, world->name, needs,
@@ -141,16 +140,14 @@ static void need(struct compiler *compiler, json_t *unit, const json_t *requirem
 	if (!json_is_object(instance))
 		return;
 	if (strcmp(intent_json_string(instance, "owner", ""), owner)) {
-		system_fault(compiler->system->faults, intent_json_string(requirement, "file", ""), system_at(requirement),
-			     "\"%s\" would be the instance of %s and of %s; name one of the requirements: "
+		system_fault_of(compiler->system->faults, requirement, "\"%s\" would be the instance of %s and of %s; name one of the requirements: "
 			     "{component: \"%s\", as: NAME}", name, intent_json_string(instance, "owner", ""), owner,
 			     intent_json_string(requirement, "component", ""));
 		return;
 	}
 	others = json_object_get(unit, "needs");
 	if (json_object_get(others, prefix)) {
-		system_fault(compiler->system->faults, intent_json_string(requirement, "file", ""), system_at(requirement),
-			     "%s and another requirement of \"%s\" are both called \"%s\"; name this one: "
+		system_fault_of(compiler->system->faults, requirement, "%s and another requirement of \"%s\" are both called \"%s\"; name this one: "
 			     "{component: \"%s\", as: NAME}", intent_json_string(requirement, "component", ""),
 			     intent_json_string(service, "name", ""), short_name,
 			     intent_json_string(requirement, "component", ""));
@@ -205,8 +202,8 @@ static void keep_published(struct compiler *compiler, const json_t *service, con
 		const char *other = port ? system_keep_port(compiler, port, name) : NULL;
 
 		if (other)
-			system_fault(compiler->system->faults, intent_json_string(service, "file", ""), system_at(service),
-				     "\"%s\" and \"%s\" both publish port %lld; give one of them another", other, name,
+			system_fault_of(compiler->system->faults, service, "\"%s\" and \"%s\" both publish port %lld; give one of them another",
+					other, name,
 				     (long long)port);
 	}
 }
@@ -220,8 +217,7 @@ static void add_unit(struct compiler *compiler, json_t *service)
 	const char *target = choose_target(compiler, service, says);
 
 	if (taken)
-		system_fault(compiler->system->faults, intent_json_string(service, "file", ""), system_at(service),
-			     "%s is a second service \"%s\", beside %s; write another name as \"service:\" into one "
+		system_fault_of(compiler->system->faults, service, "%s is a second service \"%s\", beside %s; write another name as \"service:\" into one "
 			     "deployd.yaml", intent_json_string(service, "source", ""), name, json_string_value(taken));
 	else if (lower)
 		json_object_set_new(compiler->names, lower, json_string(intent_json_string(service, "source", "")));
@@ -233,8 +229,7 @@ static void add_unit(struct compiler *compiler, json_t *service)
 	if (!nodes)
 		nodes = json_object_get(compiler->world->document, "nodes");
 	if (!json_array_size(nodes) && strcmp(target, "kubernetes"))
-		system_fault(compiler->system->faults, intent_json_string(service, "file", ""), system_at(service),
-			     "world \"%s\" names no nodes, so there is nothing to run \"%s\" on; add \"nodes: [NAME]\" to "
+		system_fault_of(compiler->system->faults, service, "world \"%s\" names no nodes, so there is nothing to run \"%s\" on; add \"nodes: [NAME]\" to "
 			     "worlds/%s", compiler->world->name, name, compiler->world->name);
 	keep_published(compiler, service, says);
 	unit = json_pack("{sO so ss so s{}}", "service", service, "says", says, "target", target, "nodes",
@@ -270,12 +265,14 @@ static void check_documents(struct compiler *compiler)
 		}
 		/* A fault of the key itself, or of what is too big, has no pointer. */
 		if (service && json_object_get(service, "deployd") && *intent_text_str(&lines) == '/')
-			system_place_faults(intent_json_string(service, "deployd", ""), json_object_get(service, "places"),
-					    intent_text_str(&lines), "", compiler->system->faults);
+			system_place_faults(intent_json_string(service, "deployd", ""),
+					    json_object_get(service, "places"), intent_text_str(&lines), "",
+					    compiler->system->faults);
 		else
 			system_fault(compiler->system->faults,
 				     intent_json_string(service ? service : compiler->system->sysdef, "file", ""),
-				     service ? system_at(service) : (struct system_place){0, 0}, "%s: %s", key, err.msg);
+				     service ? system_at(service) : (struct system_place){0, 0}, "%s: %s", key,
+				     err.msg);
 	}
 }
 
@@ -291,8 +288,7 @@ static void emit_instances(struct compiler *compiler)
 		if (!json_is_object(instance))
 			continue;
 		if (lower && json_object_get(compiler->names, lower))
-			system_fault(compiler->system->faults, intent_json_string(instance, "file", ""),
-				     system_at(instance), "the instance of %s would be called \"%s\", as a service is; "
+			system_fault_of(compiler->system->faults, instance, "the instance of %s would be called \"%s\", as a service is; "
 				     "name it: {component: \"%s\", as: NAME}", intent_json_string(instance, "component", ""),
 				     name, intent_json_string(instance, "component", ""));
 		system_emit_instance(compiler, instance);
@@ -315,14 +311,15 @@ static json_t *result_of(struct compiler *compiler)
 		json_array_append_new(services, json_pack("{ss ss ss so ss* ss*}", "name",
 							  intent_json_string(service, "name", ""), "application",
 							  intent_json_string(service, "application", ""), "target",
-							  intent_json_string(row, "target", ""), "needs", needs, "recipe",
-							  intent_json_string(row, "recipe", NULL), "image",
+							  intent_json_string(row, "target", ""), "needs", needs,
+							  "recipe", intent_json_string(row, "recipe", NULL), "image",
 							  intent_json_string(service, "image", NULL)));
 	}
 	json_object_foreach(compiler->instances, name, row)
 		if (json_is_object(row))
 			json_array_append_new(instances, json_pack("{ss ss ss ss ss*}", "name", name, "application",
-								   intent_json_string(row, "application", ""), "component",
+								   intent_json_string(row, "application", ""),
+								   "component",
 								   intent_json_string(row, "component", ""), "kind",
 								   intent_json_string(row, "kind", ""), "key",
 								   intent_json_string(row, "key", NULL)));

@@ -279,8 +279,9 @@ static void cannot_extend(struct lookup *lookup, const char *repository, const c
 	const json_t *order = order_of(lookup, repository);
 
 	for (size_t i = 0; i < json_array_size(order); i++)
-		json_object_update_missing(known, json_object_get(repository_of(lookup, json_string_value(json_array_get(
-						  order, i))), "components"));
+		json_object_update_missing(
+			known, json_object_get(repository_of(lookup, json_string_value(json_array_get(order, i))),
+					       "components"));
 	json_object_del(known, slug);
 	system_known(&names, base, known);
 	system_key_fault(lookup->world, key ? key : "", pointer ? pointer : "", lookup->faults,
@@ -402,7 +403,8 @@ static void merge_params(json_t *params, const json_t *more)
 /* line: of one environment. */
 static int take_line(const json_t *line, struct system_found *ret)
 {
-	const char *resolver = json_is_string(line) ? json_string_value(line) : intent_json_string(line, "resolver", "");
+	const char *resolver =
+		json_is_string(line) ? json_string_value(line) : intent_json_string(line, "resolver", "");
 
 	ret->port = intent_json_integer(line, "port", 0);
 	ret->volume = intent_json_string(line, "volume", NULL);
@@ -419,8 +421,7 @@ static int not_here(const struct system_world *world, const json_t *requirement,
 	intent_text_auto struct intent_text known = INTENT_TEXT_INIT;
 
 	system_known(&known, system_environment(world), resolve);
-	system_fault(faults, intent_json_string(requirement, "file", ""), system_at(requirement),
-		     "%s \"%s\" says nothing about the environment \"%s\" of world \"%s\", only about: %s; add a line "
+	system_fault_of(faults, requirement, "%s \"%s\" says nothing about the environment \"%s\" of world \"%s\", only about: %s; add a line "
 		     "\"%s: ...\" to it in %s", what, name, system_environment(world), world->name,
 		     intent_text_str(&known), system_environment(world), where);
 	return 1;
@@ -436,8 +437,7 @@ static int unknown(const struct system *system, const struct system_world *world
 	json_object_update(all, json_object_get(system->sysdef, "components"));
 	json_object_update(all, (json_t *)(uintptr_t)slugs);
 	system_known(&known, wanted, all);
-	system_fault(faults, intent_json_string(requirement, "file", ""), system_at(requirement),
-		     "\"%s\" is no component of %s and no slug of world \"%s\"%s; known are: %s", wanted,
+	system_fault_of(faults, requirement, "\"%s\" is no component of %s and no slug of world \"%s\"%s; known are: %s", wanted,
 		     intent_json_string(system->sysdef, "file", SYSTEM_FILE), world->name,
 		     system_can(world, "deploy:docker") || system_can(world, "deploy:kubernetes") ?
 			     ", and its environment does not take plain images" : "",

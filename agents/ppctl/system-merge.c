@@ -135,8 +135,9 @@ static void change(struct differ *differ, const char *op, const char *key, const
 
 	json_array_append_new(differ->changes,
 			      json_pack("{ss ss sI sO* sO* ss*}", "op", op, "key", key, "revision",
-					(json_int_t)(entry ? entry->revision : 0), "before", (json_t *)(uintptr_t)before,
-					"after", (json_t *)(uintptr_t)after, "note", note));
+					(json_int_t)(entry ? entry->revision : 0), "before",
+					(json_t *)(uintptr_t)before, "after", (json_t *)(uintptr_t)after,
+					"note", note));
 }
 
 static void read_others(struct differ *differ, const char *own)
@@ -198,9 +199,9 @@ static void compare(struct differ *differ, const char *key, const json_t *compil
 		return;
 	}
 	remember(differ, "keys", key, digest_of(compiled));
+	bool by_hand = !same && before && digest && !is_as_written(key, before, digest, differ->world);
 	if (!same)
-		change(differ, before || entry ? "~" : "+", key, before, after,
-		       before && digest && !is_as_written(key, before, digest, differ->world) ? "changed by hand since" : NULL);
+		change(differ, before || entry ? "~" : "+", key, before, after, by_hand ? "changed by hand since" : NULL);
 }
 
 static bool is_instance_key(const struct differ *differ, const char *key)
@@ -256,6 +257,9 @@ static void retire(struct differ *differ, const char *key, const char *digest)
 	} else if (is_instance_key(differ, key)) {
 		remember(differ, "orphans", key, json_string(digest));
 		keep(differ, key, "no longer required, left as it is: \"ppctl orphans\" says how it goes");
+	} else if (intent_starts_with(key, "worlds/") || intent_starts_with(key, "resources/")) {
+		/* Others live by it. */
+		keep(differ, key, "no longer beside sysdef.yaml, left in the store: \"ppctl rm\" removes it");
 	} else if (json_object_get(differ->others, key) && !intent_starts_with(key, "apps/")) {
 		return;
 	} else if (before && withdraw_rules(differ, key, before)) {
@@ -465,7 +469,8 @@ void system_describe(struct intent_text *out, const char *path, const json_t *be
 		qsort(names, count, sizeof(*names), system_by_name);
 		for (size_t i = 0; i < count; i++) {
 			intent_free_auto char *inner = system_pointer(path, names[i]);
-			system_describe(out, inner ? inner : "", json_object_get(before, names[i]), json_object_get(after, names[i]));
+			system_describe(out, inner ? inner : "", json_object_get(before, names[i]),
+					json_object_get(after, names[i]));
 		}
 		return;
 	}

@@ -4,6 +4,16 @@
 
 #include "system.h"
 
+/* ---- system-shapes.c ---- */
+
+extern const struct intent_json_field system_sysdef_schema[], system_pibstack_schema[], system_deployd_schema[],
+	system_several_schema[];
+/* Does it have that shape? Its faults are appended with their places. */
+bool system_check(const char *file, const json_t *json, const json_t *places, const struct intent_json_field *schema,
+		  json_t *faults);
+/* Faults of intent_json_check(), one a line, with their places; `below`: a pointer that begins theirs. */
+void system_place_faults(const char *file, const json_t *places, const char *lines, const char *below, json_t *faults);
+
 /* ---- system-files.c ---- */
 
 /* The model of sysdef.yaml; new; NULL when it could not be read at all. */
@@ -36,8 +46,6 @@ int system_by_name(const void *a, const void *b);
 struct system_place system_at(const json_t *row);
 /* `before` and one more part of a JSON pointer. New. */
 char *system_pointer(const char *before, const char *name) intent_owned(free);
-/* Faults of intent_json_check(), one a line, with their places; `below`: a pointer that begins theirs. */
-void system_place_faults(const char *file, const json_t *places, const char *lines, const char *below, json_t *faults);
 const char *system_check_repository(const char *string);
 
 /* ---- system-lookup.c ---- */
@@ -71,7 +79,7 @@ void system_found_release(struct system_found *found);
 const char *system_environment(const struct system_world *world);
 bool system_can(const struct system_world *world, const char *capability);
 
-/* ---- system-compile.c and system-emit.c ---- */
+/* ---- system-compile.c, system-instance.c and system-emit.c ---- */
 
 struct compiler {
 	const struct system *system;
@@ -86,6 +94,12 @@ struct compiler {
 };
 /* Somebody else who has it already; borrowed. NULL: it is theirs now. */
 const char *system_keep_port(struct compiler *compiler, int64_t port, const char *who);
+/* The document is stolen. */
+void system_put(struct compiler *compiler, json_t *document, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* A value, or every member of an object, as a string, as the environment has it. New. */
+json_t *system_text(const json_t *value);
+json_t *system_texts(const json_t *object);
 /* Where well-known images listen and keep their data. */
 void system_know_image(json_t *instance);
 void system_emit_instance(struct compiler *compiler, json_t *instance);

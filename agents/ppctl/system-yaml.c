@@ -30,6 +30,20 @@ void system_fault(json_t *faults, const char *file, struct system_place place, c
 							place.column, "text", text));
 }
 
+void system_fault_of(json_t *faults, const json_t *row, const char *format, ...)
+{
+	const json_t *at = json_object_get(row, "at");
+	struct system_place place = {(int)json_integer_value(json_array_get(at, 0)),
+				     (int)json_integer_value(json_array_get(at, 1))};
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	system_fault(faults, intent_json_string(row, "file", ""), place, "%s", text);
+}
+
 static int by_place(const void *a, const void *b)
 {
 	const json_t *one = *(json_t *const *)a, *other = *(json_t *const *)b;
@@ -176,7 +190,8 @@ static void fault_of_parser(struct reader *reader)
 			instead = ways_out[i].instead;
 	if (parser->context && parser->context_mark.line + 1 != (size_t)place.line)
 		system_fault(reader->faults, reader->file, place, "%s (%s that began in line %zu)%s%s", problem,
-			     parser->context, parser->context_mark.line + 1, instead ? "; " : "", instead ? instead : "");
+			     parser->context, parser->context_mark.line + 1, instead ? "; " : "",
+			     instead ? instead : "");
 	else
 		system_fault(reader->faults, reader->file, place, "%s%s%s", problem, instead ? "; " : "",
 			     instead ? instead : "");
@@ -531,7 +546,8 @@ json_t *system_yaml(const char *file, const char *bytes, size_t length, json_t *
 
 	*ret_new_places = NULL;
 	if (length > MAX_BYTES) {
-		system_fault(faults, file, (struct system_place){0, 0}, "more than %u bytes; split the file", MAX_BYTES);
+		system_fault(faults, file, (struct system_place){0, 0}, "more than %u bytes; split the file",
+			     MAX_BYTES);
 		return NULL;
 	}
 	json = parse(file, bytes, length, own, &broken, &places);

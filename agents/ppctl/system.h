@@ -159,6 +159,9 @@ struct system_place {
 
 void system_fault(json_t *faults, const char *file, struct system_place place, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
+/* At a row with "file" and "at". */
+void system_fault_of(json_t *faults, const json_t *row, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 void system_sort_faults(json_t *faults);
 
 /*

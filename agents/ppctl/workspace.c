@@ -72,7 +72,9 @@ int system_workspace_note(const char *directory, const char *source, const char 
 	intent_json_auto json_t *record = json_pack("{ss* ss}", "source", source, "directory", name);
 	intent_free_auto char *path = intent_format("%s/%s", directory, SYSTEM_RECORD);
 
-	return record && path ? intent_file_write_json(path, record, 0644, err) : intent_fail(err, -ENOMEM, "no memory");
+	if (!record || !path)
+		return intent_fail(err, -ENOMEM, "no memory");
+	return intent_file_write_json(path, record, 0644, err);
 }
 
 void system_workspace_release(struct system_workspace *workspace)
@@ -137,8 +139,9 @@ static void add_service(struct loading *loading, const json_t *row, const char *
 	intent_free_auto char *directory = intent_format("%s%s%s", checkout, *path ? "/" : "", path);
 	intent_json_auto json_t *pibstack = NULL;
 	struct system_origin origin = {
-		.application = loading->application, .source = intent_json_string(row, "source", ""), .checkout = checkout,
-		.checkout_name = name, .path = path, .file = intent_json_string(loading->system->sysdef, "file", ""),
+		.application = loading->application, .source = intent_json_string(row, "source", ""),
+		.checkout = checkout, .checkout_name = name, .path = path,
+		.file = intent_json_string(loading->system->sysdef, "file", ""),
 		.place = system_at(row),
 	};
 	size_t before = json_array_size(loading->system->faults);
@@ -167,11 +170,11 @@ static void missing(struct loading *loading, const json_t *row, const char *chec
 	intent_free_auto char *label = shown(loading->workspace, checkout);
 
 	if (intent_starts_with(source, "dir:"))
-		system_fault(loading->system->faults, intent_json_string(loading->system->sysdef, "file", ""), system_at(row),
-			     "%s does not exist; correct the path, which begins at " SYSTEM_FILE, label);
+		system_fault_of(loading->system->faults, row, "%s does not exist; correct the path, which begins at " SYSTEM_FILE,
+				label);
 	else
-		system_fault(loading->system->faults, intent_json_string(loading->system->sysdef, "file", ""), system_at(row),
-			     "%s is not here: there is no directory %s; \"ppctl get %s\" fetches it", source, label, lower);
+		system_fault_of(loading->system->faults, row, "%s is not here: there is no directory %s; \"ppctl get %s\" fetches it",
+				source, label, lower);
 }
 
 /* "a//b@ref" -> "b" */
@@ -191,7 +194,8 @@ static void load_source(struct loading *loading, const json_t *row)
 {
 	const char *source = intent_json_string(row, "source", "");
 	intent_free_auto char *checkout = system_checkout(loading->workspace, source), *path = path_of(source);
-	intent_free_auto char *top = checkout && path ? intent_format("%s%s%s", checkout, *path ? "/" : "", path) : NULL;
+	intent_free_auto char *top =
+		checkout && path ? intent_format("%s%s%s", checkout, *path ? "/" : "", path) : NULL;
 	intent_free_auto char *name = system_checkout_name(source);
 	const char *slash = checkout ? strrchr(checkout, '/') : NULL;
 	intent_json_auto json_t *files = NULL;
@@ -234,8 +238,7 @@ static bool check_checkouts(struct loading *loading, json_t *seen, const json_t 
 	other = json_string_value(json_object_get(seen, name));
 	bool clash = other && repository && strcmp(other, json_string_value(repository));
 	if (clash)
-		system_fault(loading->system->faults, intent_json_string(loading->system->sysdef, "file", ""), system_at(row),
-			     "%s and %s would both be checked out as \"%s\"; rename one of the repositories", other,
+		system_fault_of(loading->system->faults, row, "%s and %s would both be checked out as \"%s\"; rename one of the repositories", other,
 			     json_string_value(repository), name);
 	json_object_set_new(seen, name, repository);
 	return !clash;
@@ -335,7 +338,8 @@ static void read_repositories(const struct system_workspace *workspace, struct s
 		if (length <= 5 || strcmp(entry->d_name + length - 5, ".yaml"))
 			continue;
 		intent_free_auto char *name = strndup(entry->d_name, length - 5);
-		intent_free_auto char *key = name && intent_name_is_valid(name) ? intent_format("resources/%s", name) : NULL;
+		bool named = name && intent_name_is_valid(name);
+		intent_free_auto char *key = named ? intent_format("resources/%s", name) : NULL;
 		json_t *document = key ? read_beside(workspace, key, ret->files, faults) : NULL;
 		if (document)
 			json_object_set_new(ret->resources, name, document);
@@ -410,8 +414,8 @@ int system_setting_load(struct ppctl *ctl, const struct system_workspace *worksp
 		system_setting_release(&setting);
 		return code;
 	}
-	setting.world = (struct system_world){.name = name, .document = setting.document, .resources = setting.resources,
-					      .files = setting.files, .local = local};
+	setting.world = (struct system_world){.name = name, .document = setting.document,
+					      .resources = setting.resources, .files = setting.files, .local = local};
 	*ret = setting;
 	return 0;
 }

@@ -8,9 +8,18 @@
  *		only until they answer
  *	stopwatch render STORE KEY VALUE FILE TEXT
  *		until FILE holds TEXT
+ *
+ * and from a source that changed:
+ *
+ *	stopwatch injected NEW SOURCE LOG TEXT FILE...
+ *		NEW takes the place of SOURCE; from the moment that LOG says that it was asked for, until each FILE
+ *		holds TEXT
+ *	stopwatch fetched URL TEXT FILE...
+ *		how long it takes to fetch it once and write those files
  */
 #include <arpa/inet.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <intent.h>
 
 #define PATIENCE_MS 60000
@@ -112,6 +121,62 @@ static int render(struct intent_store *store, char **argv)
 	return 1;
 }
 
+static bool holds(const char *path, const char *text)
+{
+	intent_free_auto char *found = NULL;
+	struct intent_error err;
+	size_t length;
+
+	return !intent_file_read(AT_FDCWD, path, 1000, &found, &length, &err) && strstr(found, text);
+}
+
+static int64_t size_of(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) < 0 ? -1 : st.st_size;
+}
+
+static int injected(const char *new, const char *source, const char *log, const char *text, char **files)
+{
+	int64_t size = size_of(log);
+	double begun = now(), since;
+
+	if (rename(new, source) < 0)
+		return 1;
+	while (size_of(log) == size && now() - begun < PATIENCE_MS)
+		usleep(200);
+	for (since = now(); *files && now() - begun < PATIENCE_MS; usleep(1000))
+		while (*files && holds(*files, text))
+			files++;
+	if (*files) {
+		fprintf(stderr, "stopwatch: %s never said %s\n", *files, text);
+		return 1;
+	}
+	printf("%.3f\n", now() - since);
+	return 0;
+}
+
+static int fetched(const char *url, const char *text, char **files)
+{
+	const struct intent_http_settings plain = {0};
+	struct intent_http_request request = {.url = url};
+	struct intent_http_response response = {0};
+	struct intent_http *http = NULL;
+	struct intent_error err;
+	double since = now();
+	int code = intent_http_new(&plain, &http, &err);
+
+	if (!code)
+		code = intent_http_perform(http, &request, &response, NULL, &err);
+	for (; !code && *files; files++)
+		code = intent_file_write(*files, text, strlen(text), 0600, &err);
+	printf("%.3f\n", now() - since);
+	intent_http_response_release(&response);
+	intent_http_free(http);
+	return code ? fail(&err) : 0;
+}
+
 static int number(const char *text, int max)
 {
 	int64_t value;
@@ -131,6 +196,10 @@ int main(int argc, char **argv)
 
 	if (argc == 5 && !strcmp(argv[1], "answers"))
 		return await_answers(number(argv[2], COUNT_MAX), (unsigned)number(argv[3], 65535), argv[4], now());
+	if (argc > 6 && !strcmp(argv[1], "injected"))
+		return injected(argv[2], argv[3], argv[4], argv[5], argv + 6);
+	if (argc > 4 && !strcmp(argv[1], "fetched"))
+		return fetched(argv[2], argv[3], argv + 4);
 	if (argc < 3 || intent_store_open(argv[2], NULL, &store, &err) < 0)
 		return argc < 3 ? 2 : fail(&err);
 	if (argc == 8 && !strcmp(argv[1], "activate"))

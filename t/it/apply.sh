@@ -92,7 +92,7 @@ wait
 both=$(ppctl get clusters/wickedcool-analytics/prod/config | tr -d ' \n' | sed 's/.*"min_nodes":\([0-9]*\).*/\1/')
 like "$(ppctl get clusters/wickedcool-analytics/prod/deploy_config | tr -d ' \n')" "\"WHO\":\"(work|other)$both\"" "nobody's half is written"
 is "$(grep -h '^exit' "$T"/{work,other}.out | sort -u | tr -d '\n')" "$(grep -qh '^exit' "$T"/{work,other}.out && echo 'exit 1')" "who came second is refused, and nothing worse"
-[ -z "$(grep -h '^exit' "$T"/{work,other}.out)" ] ||
+! grep -qh '^exit' "$T"/{work,other}.out ||
 	like "$(cat "$T"/{work,other}.out)" "(was changed meanwhile|applied this definition meanwhile)" "and told what changed"
 rm -f wickedcool-analytics/deployd.yaml
 sed -i '/^name:/d' sysdef.yaml; sed -i '/^environment/d; /^min_nodes/d' wickedcool-admin/deployd.yaml
@@ -125,6 +125,11 @@ is "$(ppctl ls apps/wickedcool-analytics)" "apps/wickedcool-analytics" "another 
 printf 'requires: [redis/redis:4]\n' >>wickedcool-api/Pibstack
 check "required again" ppctl apply --world prod
 is "$(ppctl orphans --world prod 2>/dev/null)" "" "it is no orphan any more"
+
+mv worlds/prod.yaml "$T/prod.yaml"
+check "the world's file is gone" ppctl apply --world prod
+check "the world is not" ppctl get worlds/prod
+mv "$T/prod.yaml" worlds/prod.yaml
 
 # ---- more than one transaction ----
 

@@ -14,8 +14,7 @@ canary=canary$RANDOM$RANDOM$RANDOM
 canary=${canary:0:18} # so that its base64 is a prefix of that of what begins with it
 printf '%s\n' "$canary" "$(printf %s "$canary" | base64)" >"$T/patterns"
 found_in() { grep -rlsaFf "$T/patterns" "$@"; }
-export RUNTIME_DIRECTORY=$T/run
-mkdir -p "$T/stub" "$T/module" "$T/cores" "$T/run"
+mkdir -p "$T/stub" "$T/module" "$T/cores"
 echo '# nothing' >"$T/module/main.tf"
 echo "$canary-file" >"$T/password"
 echo "$canary:5432" >"$T/address"

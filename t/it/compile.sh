@@ -49,6 +49,6 @@ for file in "$ROOT"/test-data/systems/*.txt; do
 		not_ok "$name" "exit status $status" "$(head -n 20 "$T/diff")"
 	fi
 done
-[ "$tests_run" -ge 50 ] && ok "there are $tests_run cases" || not_ok "there are only $tests_run cases"
+if [ "$tests_run" -ge 50 ]; then ok "there are $tests_run cases"; else not_ok "there are only $tests_run cases"; fi
 
 done_testing

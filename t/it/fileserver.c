@@ -14,6 +14,7 @@
  *	/error/F      503
  *	/moved/F      302 to /plain/F
  *	/reset/       makes the next answer the first one
+ *	/tagged/F     an ETag of its content, and 304 for whoever knows that, which is a line "304 PATH" in LOG
  *	/page/F       200 with a page of HTML, whatever was asked for
  * Files beside an artifact (.sha256, .minisig) are always served plainly.
  */
@@ -22,6 +23,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <intent/digest.h>
 #include <intent/file.h>
 
 enum { CUT = 64 << 10 };
@@ -29,7 +31,7 @@ enum { CUT = 64 << 10 };
 static int log_fd;
 static unsigned *answers; /* shared: how many were given, so that the first can differ */
 
-struct request { char mode[32], file[256], path[512]; long long from; bool ranged; };
+struct request { char mode[32], file[256], path[512], known[64]; long long from; bool ranged; };
 
 static bool read_request(int fd, struct request *ret)
 {
@@ -51,6 +53,9 @@ static bool read_request(int fd, struct request *ret)
 	snprintf(ret->file, sizeof(ret->file), "%.*s", (int)strcspn(slash + 1, "?"), slash + 1);
 	range = strstr(text, "\r\nRange: bytes=");
 	ret->ranged = range && sscanf(range + 15, "%lld-", &ret->from) == 1;
+	range = strstr(text, "\r\nIf-None-Match: ");
+	if (range)
+		sscanf(range + 17, "%63[^\r]", ret->known);
 	dprintf(log_fd, "GET /%s %lld\n", ret->path, ret->ranged ? ret->from : 0);
 	return true;
 }
@@ -78,16 +83,33 @@ static void send_body(int fd, int file, const struct request *request, long long
 		sleep(20);
 }
 
+/* Of the file's content, as a header. */
+static void write_tag(int file, char out[128])
+{
+	static char bytes[1 << 20];
+	ssize_t count = pread(file, bytes, sizeof(bytes), 0);
+	char digest[65];
+
+	intent_sha256_hex(bytes, count > 0 ? (size_t)count : 0, digest);
+	snprintf(out, 128, "ETag: \"%.32s\"\r\n", digest);
+}
+
 static void answer(int fd, const struct request *request, int directory)
 {
 	bool beside = intent_ends_with(request->file, ".sha256") || intent_ends_with(request->file, ".minisig");
 	bool first = beside || (*answers)++ == 0, ranged = request->ranged, cut = false;
 	const char *validator = "ETag: \"one\"\r\n";
 	int file = openat(directory, request->file, O_RDONLY | O_CLOEXEC);
+	char tag[128] = "";
 	struct stat st;
 	long long from;
 
-	if (!beside && is(request, "error")) {
+	if (is(request, "tagged") && file >= 0)
+		write_tag(file, tag), validator = tag;
+	if (*request->known && !strncmp(tag + 6, request->known, strlen(request->known)) && *tag) {
+		dprintf(log_fd, "304 /%s\n", request->path);
+		dprintf(fd, "HTTP/1.1 304 Not Modified\r\n%sContent-Length: 0\r\n\r\n", tag);
+	} else if (!beside && is(request, "error")) {
 		dprintf(fd, "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n");
 	} else if (!beside && is(request, "moved")) {
 		dprintf(fd, "HTTP/1.1 302 Found\r\nLocation: /plain/%s\r\nContent-Length: 0\r\n\r\n",
