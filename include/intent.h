@@ -5,6 +5,7 @@
 #include <intent/digest.h>
 #include <intent/documents.h>
 #include <intent/envdir.h>
+#include <intent/fact.h>
 #include <intent/file.h>
 #include <intent/health.h>
 #include <intent/http.h>

@@ -4,7 +4,7 @@
 #	end_docker            before done_testing: a running engine holds mounts below $T
 #	scratch_image NAME PROGRAM   an image of nothing but that static program
 #
-# shellcheck disable=SC2154 # $T and start are t/lib.sh's
+# shellcheck shell=bash disable=SC2154,SC2034 # $T and start are t/lib.sh's, the variables the tests'
 
 docker_why='' docker_pid=''
 

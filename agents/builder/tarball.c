@@ -1,7 +1,10 @@
 /* Archives of the source, and the repository that they go to: a directory, or a server that takes PUT. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <intent/archive.h>
 #include <intent/digest.h>
 #include <intent/fetch.h>
@@ -242,6 +245,38 @@ static int put(struct builder *builder, const char *url, const void *bytes, size
 	return status >= 200 && status < 300 ? 0 : refuse_status(url, status, err);
 }
 
+/* In a process of its own: an upload may take long, and meanwhile the lock has to be kept and a stop heard. */
+static int put_aside(struct builder *builder, const char *url, const void *bytes, size_t count,
+		     struct intent_error *err)
+{
+	struct pollfd answer = {.events = POLLIN};
+	bool stopped = false;
+	int ends[2];
+	pid_t pid;
+
+	if (pipe2(ends, O_CLOEXEC) < 0 || (pid = fork()) < 0)
+		return intent_fail_errno(err, "no process for an upload");
+	if (pid == 0) {
+		struct intent_error result = {0};
+
+		if (put(builder, url, bytes, count, &result) == 0)
+			result.code = 0;
+		_exit(intent_write_all(ends[1], &result, sizeof(result)) < 0);
+	}
+	close(ends[1]);
+	answer.fd = ends[0];
+	while (!stopped && poll(&answer, 1, 100) <= 0)
+		stopped = builder__cancel(builder);
+	if (stopped)
+		kill(pid, SIGKILL);
+	if (read(ends[0], err, sizeof(*err)) != (ssize_t)sizeof(*err))
+		intent_fail(err, stopped ? INTENT_ESTALE : INTENT_EUNAVAILABLE, "the upload was ended");
+	close(ends[0]);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	return err->code;
+}
+
 static int put_file(struct builder *builder, const char *url, int fd, struct intent_error *err)
 {
 	struct stat st;
@@ -253,7 +288,7 @@ static int put_file(struct builder *builder, const char *url, int fd, struct int
 	bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (bytes == MAP_FAILED)
 		return intent_fail_errno(err, "the packed archive");
-	code = put(builder, url, bytes, (size_t)st.st_size, err);
+	code = put_aside(builder, url, bytes, (size_t)st.st_size, err);
 	munmap(bytes, (size_t)st.st_size);
 	return code;
 }

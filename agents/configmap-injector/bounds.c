@@ -37,7 +37,8 @@ static bool is_below(const char *list, const char *path)
 	return false;
 }
 
-int injector__check_below(const struct injector *injector, const char *option, const char *path, struct intent_error *err)
+int injector__check_below(const struct injector *injector, const char *option, const char *path,
+			  struct intent_error *err)
 {
 	const char *list = intent_json_string(intent_round_options(injector->round), option, NULL);
 	intent_free_auto char *where = list ? resolved(path) : NULL;

@@ -58,10 +58,11 @@ static int read_configs(const char *list, json_t **ret_new, char **ret_directory
 	return 0;
 }
 
-/* What says where the API server is: --kubeconfig, KUBECONFIG, the pod's own account, ~/.kube/config. Owned; NULL: the pod. */
+/* Where the API server is: --kubeconfig, KUBECONFIG, the pod's own account, ~/.kube/config. Owned; NULL: the pod. */
 static char *which_config(const struct injector *injector)
 {
-	const char *given = intent_json_string(intent_round_options(injector->round), "kubeconfig", getenv("KUBECONFIG"));
+	const json_t *options = intent_round_options(injector->round);
+	const char *given = intent_json_string(options, "kubeconfig", getenv("KUBECONFIG"));
 	const char *home = getenv("HOME");
 
 	if (given && *given)
@@ -81,8 +82,9 @@ int injector__kube(struct injector *injector, struct intent_kube **ret_borrowed,
 				     intent_json_string(intent_round_options(injector->round), "context", NULL),
 				     &injector->kube, err) < 0)
 			return config || !which ? err->code : intent_wrap(err, "no kubeconfig %s", which);
-		intent_kube_limit(injector->kube, intent_json_integer(intent_round_options(injector->round), "kube-timeout",
-								      KUBE_TIMEOUT_MS));
+		const json_t *options = intent_round_options(injector->round);
+
+		intent_kube_limit(injector->kube, intent_json_integer(options, "kube-timeout", KUBE_TIMEOUT_MS));
 	}
 	*ret_borrowed = injector->kube;
 	return 0;

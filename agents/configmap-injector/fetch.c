@@ -8,6 +8,7 @@
 #define TIMEOUT_MS 60000
 #define STALL_MS 15000
 #define CHUNKS_MAX 1000
+#define INDEX_MAX (1u << 20)
 /* The kernel's clock of files ticks so often: what changed since may have the same times. */
 #define TICK_NS 20000000
 
@@ -57,10 +58,12 @@ static int fetch_file(struct injector *injector, const char *path, const char *v
 		return errno == ENOENT || errno == ENOTDIR ? intent_fail(err, INTENT_EABSENT, "is not there") :
 			intent_fail_errno(err, "cannot read");
 	clock_gettime(CLOCK_REALTIME, &now);
-	snprintf(ret->validator, sizeof(ret->validator), "%llu %lld %lld.%09ld %lld.%09ld", (unsigned long long)seen.st_ino,
-		 (long long)seen.st_size, (long long)seen.st_mtim.tv_sec, seen.st_mtim.tv_nsec,
+	snprintf(ret->validator, sizeof(ret->validator), "%llu %lld %lld.%09ld %lld.%09ld",
+		 (unsigned long long)seen.st_ino, (long long)seen.st_size,
+		 (long long)seen.st_mtim.tv_sec, seen.st_mtim.tv_nsec,
 		 (long long)seen.st_ctim.tv_sec, seen.st_ctim.tv_nsec);
-	ret->is_settling = (now.tv_sec - seen.st_ctim.tv_sec) * 1000000000ll + now.tv_nsec - seen.st_ctim.tv_nsec < TICK_NS;
+	ret->is_settling = (now.tv_sec - seen.st_ctim.tv_sec) * 1000000000LL + now.tv_nsec - seen.st_ctim.tv_nsec <
+		TICK_NS;
 	ret->is_unchanged = validator && !strcmp(validator, ret->validator);
 	if (ret->is_unchanged)
 		return 0;
@@ -94,7 +97,10 @@ static int fetch_s3(struct injector *injector, const char *url, const char *vali
 	if (!bucket || !key || !bucket_length || !key_length)
 		return intent_fail(err, INTENT_EMALFORMED, "must be s3://BUCKET/KEY");
 	query(url, "region", given, sizeof(given));
-	if (injector__http(injector, &http, err) < 0 || intent_aws_region(http, *given ? given : *endpoint ? "us-east-1" : NULL, region, err) < 0 ||
+	if (!*given && *endpoint) /* a server of one's own has no regions */
+		snprintf(given, sizeof(given), "us-east-1");
+	if (injector__http(injector, &http, err) < 0 ||
+	    intent_aws_region(http, *given ? given : NULL, region, err) < 0 ||
 	    injector__credentials(injector, region, &credentials, err) < 0)
 		return err->code;
 	const struct intent_s3_object object = {
@@ -156,7 +162,8 @@ static int fetch_http(struct injector *injector, const char *url, const char *va
 	if (condition && *validator)
 		headers[count++] = condition;
 	const struct intent_http_request request = {
-		.url = url, .headers = headers, .timeout_ms = TIMEOUT_MS, .stall_ms = STALL_MS, .body_max = INJECTOR_STATE_MAX,
+		.url = url, .headers = headers, .timeout_ms = TIMEOUT_MS, .stall_ms = STALL_MS,
+		.body_max = INJECTOR_STATE_MAX,
 	};
 	if (injector__http(injector, &http, err) < 0)
 		return err->code;
@@ -224,7 +231,8 @@ static int join_parts(struct intent_store *store, struct injector_answer *ret, s
 	size_t i;
 	json_t *chunk;
 
-	if (ret->body.length > (1u << 20) || intent_json_parse(intent_text_str(&ret->body), ret->body.length, 0, &index, &ignored) < 0)
+	if (ret->body.length > INDEX_MAX ||
+	    intent_json_parse(intent_text_str(&ret->body), ret->body.length, 0, &index, &ignored) < 0)
 		return 0; /* compressed, or the state itself with numbers that we do not take */
 	chunks = json_object_get(index, "chunks");
 	if (!json_object_get(index, "current-hash") || !json_is_array(chunks))
@@ -232,11 +240,17 @@ static int join_parts(struct intent_store *store, struct injector_answer *ret, s
 	if (json_array_size(chunks) > CHUNKS_MAX)
 		return intent_fail(err, INTENT_ETOOBIG, "has more than %d parts", CHUNKS_MAX);
 	intent_text_clear(&ret->body);
-	json_array_foreach((json_t *)(uintptr_t)chunks, i, chunk)
-		if (get_key(store, json_is_string(chunk) ? json_string_value(chunk) : "?", &ret->body, &revision, err) < 0)
-			/* Parts of an old state go as soon as there is a new one. */
-			return err->code == INTENT_EABSENT ?
-				intent_fail(err, INTENT_ESOURCE, "a part of it is gone: it may be being written") : err->code;
+	json_array_foreach((json_t *)(uintptr_t)chunks, i, chunk) {
+		const char *key = json_is_string(chunk) ? json_string_value(chunk) : "?";
+
+		int code = get_key(store, key, &ret->body, &revision, err);
+
+		/* Parts of an old state go as soon as there is a new one. */
+		if (code == INTENT_EABSENT)
+			return intent_fail(err, INTENT_ESOURCE, "a part of it is gone: it may be being written");
+		if (code)
+			return code;
+	}
 	snprintf(ret->md5, sizeof(ret->md5), "%s", intent_json_string(index, "current-hash", ""));
 	return 0;
 }
@@ -271,7 +285,8 @@ static int fetch_consul(struct injector *injector, const char *url, const char *
 
 /* ---- Kubernetes ---- */
 
-static int fetch_kubernetes(struct injector *injector, const char *url, const char *validator, struct injector_answer *ret,
+static int fetch_kubernetes(struct injector *injector, const char *url, const char *validator,
+			    struct injector_answer *ret,
 			    struct intent_error *err)
 {
 	const char *rest = url + strlen("kubernetes://");

@@ -69,7 +69,8 @@ static json_t *digests(const struct injector *injector, const json_t *variables)
 	return keys;
 }
 
-static void compare_rights(int directory, const struct injector_rights *rights, const json_t *variables, json_t *observed)
+static void compare_rights(int directory, const struct injector_rights *rights, const json_t *variables,
+			   json_t *observed)
 {
 	const char *name;
 	json_t *ignored;
@@ -114,7 +115,8 @@ static int look(struct injector *injector, const struct injector_sink *sink, jso
 	return 0;
 }
 
-static int observe(struct injector *injector, const struct injector_sink *sink, json_t **ret_new, struct intent_error *err)
+static int observe(struct injector *injector, const struct injector_sink *sink, json_t **ret_new,
+		   struct intent_error *err)
 {
 	const char *name;
 	intent_close_auto int parent = injector__open_parent(path_of(sink), false, &name, err);
@@ -167,7 +169,8 @@ static int write_variable(int directory, const char *name, const json_t *value, 
 	return code;
 }
 
-static int fill(int directory, const struct injector_sink *sink, const json_t *values, const struct injector_rights *rights,
+static int fill(int directory, const struct injector_sink *sink, const json_t *values,
+		const struct injector_rights *rights,
 		struct intent_error *err)
 {
 	intent_json_auto json_t *mark = json_pack("{ss ss}", "agent", "configmap-injector", "injection", sink->owner);

@@ -40,7 +40,8 @@ int injector__rights(const struct injector_sink *sink, struct injector_rights *r
 	return 0;
 }
 
-void injector__compare_rights(const struct stat *seen, const struct injector_rights *rights, mode_t mode, json_t *observed)
+void injector__compare_rights(const struct stat *seen, const struct injector_rights *rights, mode_t mode,
+			      json_t *observed)
 {
 	if ((seen->st_mode & 07777) != mode)
 		json_object_set_new(observed, "differs", json_sprintf("its mode is %04o, not %04o", seen->st_mode & 07777, mode));
@@ -65,7 +66,8 @@ int injector__open_parent(const char *path, bool create, const char **ret_name, 
 		return err->code;
 	fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return errno == ENOENT || errno == ENOTDIR ? intent_fail(err, INTENT_EABSENT, "%s: is not there", parent) :
+		return errno == ENOENT || errno == ENOTDIR ?
+			intent_fail(err, INTENT_EABSENT, "%s: is not there", parent) :
 			intent_fail_errno(err, "%s: cannot open", parent);
 	return fd;
 }
@@ -134,7 +136,8 @@ static json_t *describe(struct injector *injector, const struct injector_sink *s
 	return observed;
 }
 
-static int look(struct injector *injector, const struct injector_sink *sink, int dirfd, const char *name, json_t **ret_new,
+static int look(struct injector *injector, const struct injector_sink *sink, int dirfd, const char *name,
+		json_t **ret_new,
 		struct intent_error *err)
 {
 	intent_free_auto char *bytes = NULL;
@@ -152,7 +155,8 @@ static int look(struct injector *injector, const struct injector_sink *sink, int
 		*ret_new = json_pack("{ss ss}", "state", "foreign", "by", "it is no regular file");
 		return 0;
 	}
-	if (injector__rights(sink, &rights, err) < 0 || intent_file_read(dirfd, name, FILE_MAX, &bytes, &count, err) < 0)
+	if (injector__rights(sink, &rights, err) < 0 ||
+	    intent_file_read(dirfd, name, FILE_MAX, &bytes, &count, err) < 0)
 		return err->code;
 	*ret_new = describe(injector, sink, bytes, count);
 	injector__compare_rights(&seen, &rights, rights.mode, *ret_new);
@@ -160,7 +164,8 @@ static int look(struct injector *injector, const struct injector_sink *sink, int
 	return 0;
 }
 
-static int observe(struct injector *injector, const struct injector_sink *sink, json_t **ret_new, struct intent_error *err)
+static int observe(struct injector *injector, const struct injector_sink *sink, json_t **ret_new,
+		   struct intent_error *err)
 {
 	const char *name;
 	intent_close_auto int dirfd = injector__open_parent(path_of(sink), false, &name, err);

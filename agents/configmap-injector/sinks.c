@@ -96,7 +96,8 @@ static json_t *observe_one(struct injector *injector, const struct injector_sink
 	return json_pack("{s{si ss}}", "error", "code", err.code, "message", err.msg);
 }
 
-static void observe_each(struct injector *injector, const json_t *documents, const json_t *recorded, const json_t *values,
+static void observe_each(struct injector *injector, const json_t *documents, const json_t *recorded,
+			 const json_t *values,
 			 json_t *seen)
 {
 	intent_free_auto char *owner = intent_format("%s/%s", injector->world, injector->name);
@@ -108,7 +109,8 @@ static void observe_each(struct injector *injector, const json_t *documents, con
 		intent_json_auto json_t *wanted = NULL;
 		struct intent_error ignored;
 		struct injector_sink sink = {
-			.document = document, .id = id, .owner = owner, .recorded = json_object_get(recorded, id) != NULL,
+			.document = document, .id = id, .owner = owner,
+			.recorded = json_object_get(recorded, id) != NULL,
 		};
 
 		if (!owner || json_object_get(seen, id))

@@ -47,7 +47,8 @@ static json_t *values_of(const struct intent_snapshot *snapshot, const char *nam
 	intent_json_auto json_t *document = NULL;
 	struct intent_error ignored;
 
-	if (!entry || intent_document_check(entry->key, entry->value, entry->length, true, &document, NULL, &ignored) < 0)
+	if (!entry ||
+	    intent_document_check(entry->key, entry->value, entry->length, true, &document, NULL, &ignored) < 0)
 		return NULL;
 	return json_incref(json_object_get(document, "values"));
 }
@@ -232,7 +233,7 @@ static void refuse_clashes(json_t *slices)
 
 	json_object_foreach_safe(slices, next, name, slice) {
 		/* One that is refused already is still looked at as it was when this began. */
-		intent_json_auto json_t *sinks = json_incref(json_object_get(json_object_get(slice, "intent"), "sinks"));
+		intent_json_auto json_t *sinks = json_incref(intent_json_at(slice, "/intent/sinks"));
 
 		if (!strcmp(intent_json_string(intent_json_at(slice, "/intent/injection"), "ensure", ""), "absent"))
 			continue;

@@ -38,8 +38,9 @@ char *injector__shown(const char *url)
 	host += 3;
 	at = memrchr(host, '@', strcspn(host, "/?"));
 	/* Whatever somebody put there: a password, a token. */
+	at = at ? at + 1 : host;
 	return intent_format("%.*s%.*s", (int)(host - url), url,
-			     (int)strcspn(at ? at + 1 : host, intent_starts_with(url, "http") ? "?" : ""), at ? at + 1 : host);
+			     (int)strcspn(at, intent_starts_with(url, "http") ? "?" : ""), at);
 }
 
 /* Where values may be for a while: memory, if there is such a directory. Owned. */
@@ -59,7 +60,8 @@ static char *runtime_directory(const struct injector *injector)
 static int open_state(struct state *state, struct injector *injector, const char *url, struct intent_error *err)
 {
 	*state = (struct state){
-		.injector = injector, .url = url, .is_local = *url == '/', .is_dry = intent_round_is_dry(injector->round),
+		.injector = injector, .url = url, .is_local = *url == '/',
+		.is_dry = intent_round_is_dry(injector->round),
 		.interval = intent_json_integer(intent_round_options(injector->round), "source-interval", 30000),
 		.runtime = runtime_directory(injector),
 	};
@@ -67,7 +69,8 @@ static int open_state(struct state *state, struct injector *injector, const char
 	state->hash[HASH_DIGITS] = '\0';
 	state->answer_path = intent_format("%s/answers/%s", state->runtime ? state->runtime : "", state->hash);
 	state->seen_path = intent_format("%s/sources/%s", intent_round_state_dir(injector->round), state->hash);
-	return state->runtime && state->answer_path && state->seen_path ? 0 : intent_fail(err, -ENOMEM, "out of memory");
+	return state->runtime && state->answer_path && state->seen_path ? 0 :
+		intent_fail(err, -ENOMEM, "out of memory");
 }
 
 static void close_state(struct state *state)
@@ -95,7 +98,8 @@ static int check_seen(const struct state *state, const struct injector_tfstate *
 				   "meant, remove %s", now->lineage, lineage, state->seen_path);
 	if (now->serial < serial)
 		return intent_fail(err, INTENT_EREFUSED, "is older than what was there before (serial %lld, not %lld or more); "
-				   "if that is meant, remove %s", (long long)now->serial, (long long)serial, state->seen_path);
+				   "if that is meant, remove %s", (long long)now->serial, (long long)serial,
+				   state->seen_path);
 	return 0;
 }
 
@@ -143,7 +147,8 @@ static bool is_of_this_run(const struct state *state)
 /* A file is always looked at: that costs nothing. */
 static bool is_fresh(const struct state *state)
 {
-	int64_t limit = json_object_get(state->answer, "error") && state->interval > ERROR_MS ? ERROR_MS : state->interval;
+	bool failed = json_object_get(state->answer, "error");
+	int64_t limit = failed && state->interval > ERROR_MS ? ERROR_MS : state->interval;
 
 	return state->answer && !state->is_local && age(state) >= 0 && age(state) < limit && is_of_this_run(state);
 }

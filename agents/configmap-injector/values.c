@@ -33,7 +33,8 @@ static int from_tfstate(struct resolving *resolving, const char *rest, struct va
 		return intent_fail(err, INTENT_EMALFORMED, "names no output");
 	if (injector__state(resolving->injector, url, &outputs, err) < 0)
 		return err->code;
-	return injector__output(outputs, mark + 1, &ret->text, &ret->sensitive, err) < 0 ? intent_wrap(err, "%s", shown) : 0;
+	return injector__output(outputs, mark + 1, &ret->text, &ret->sensitive, err) < 0 ?
+		intent_wrap(err, "%s", shown) : 0;
 }
 
 /* What this agent needs for itself is nobody's value. */
@@ -79,15 +80,17 @@ static int name_circle(const struct resolving *resolving, const char *again, str
 
 	for (int i = 0; i < resolving->depth; i++)
 		intent_text_printf(&words, "%s, ", resolving->chain[i]);
-	return intent_fail(err, INTENT_EMALFORMED, "injections refer to each other in a circle: %s%s", intent_text_str(&words),
-			   again);
+	return intent_fail(err, INTENT_EMALFORMED, "injections refer to each other in a circle: %s%s",
+			   intent_text_str(&words), again);
 }
 
-static int from_injection(struct resolving *resolving, const char *reference, struct value *ret, struct intent_error *err)
+static int from_injection(struct resolving *resolving, const char *reference, struct value *ret,
+			  struct intent_error *err)
 {
 	const char *mark = strchr(reference, '#');
 	intent_free_auto char *name = strndup(reference, strcspn(reference, "#"));
-	const json_t *values = name ? json_object_get(json_object_get(resolving->injector->intent, "others"), name) : NULL;
+	const json_t *others = json_object_get(resolving->injector->intent, "others");
+	const json_t *values = name ? json_object_get(others, name) : NULL;
 	const json_t *value = mark ? json_object_get(values, mark + 1) : NULL;
 
 	for (int i = 0; i < resolving->depth; i++)
@@ -122,7 +125,8 @@ static int resolve(struct resolving *resolving, const json_t *value, struct valu
 
 	if (literal) {
 		/* As software reads it: a string is itself, anything else its JSON. */
-		ret->text = json_is_string(literal) ? strdup(json_string_value(literal)) : intent_json_canonical(literal);
+		ret->text = json_is_string(literal) ? strdup(json_string_value(literal)) :
+			intent_json_canonical(literal);
 		code = ret->text ? 0 : intent_fail(err, -ENOMEM, "out of memory");
 	}
 	for (size_t i = 0; !literal && i < sizeof(schemes) / sizeof(*schemes); i++)

@@ -11,6 +11,9 @@ static int docker__discover(const json_t *options, json_t **ret_new_names, struc
 	intent_text_auto struct intent_text path = INTENT_TEXT_INIT;
 	intent_json_auto json_t *labels = json_pack("[o]", json_sprintf("%s=%s", DOCKER__NODE,
 						    intent_json_string(options, "node", ""))), *found = NULL;
+	const struct docker__owner owner = {
+		.node = intent_json_string(options, "node", ""), .store = intent_json_string(options, "store", ""),
+	};
 	json_t *names, *item;
 	struct engine engine;
 	size_t i;
@@ -27,7 +30,7 @@ static int docker__discover(const json_t *options, json_t **ret_new_names, struc
 	json_array_foreach(found, i, item) {
 		const char *app = intent_json_string(json_object_get(item, "Labels"), DOCKER__APP, "");
 
-		if (intent_name_is_valid(app))
+		if (intent_name_is_valid(app) && docker__is_ours(json_object_get(item, "Labels"), &owner))
 			json_array_append_new(names, json_string(app));
 	}
 	*ret_new_names = names;

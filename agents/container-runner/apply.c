@@ -1,12 +1,12 @@
 /* What the verbs do; each is safe to repeat, and to be cut short at any of its calls. */
 #include <errno.h>
 #include <time.h>
+#include <intent/fact.h>
 #include <intent/file.h>
 #include <intent/health.h>
 #include <intent/rolling.h>
 #include "runner.h"
 
-#define STOP_S 10              /* from SIGTERM to SIGKILL, the engine's own default */
 #define LOG_LINES 200
 #define LOG_MAX (1u << 20)
 #define AWAIT_MS 2000          /* waited for in one round, so that what is published keeps up; --once waits longer */
@@ -43,22 +43,15 @@ static int inspect_ours(struct intent_round *round, struct engine *engine, const
 {
 	intent_json_auto json_t *found = NULL;
 
+	const struct docker__owner owner = docker__owner_of(round);
+
 	if (inspect(engine, name, &found, err))
 		return err->code;
 	const char *is = intent_json_string(found, "Name", "");
-	if (strcmp(is + (*is == '/'), name) || !docker__is_ours(found, member(round, "node"), member(round, "app")))
+	if (strcmp(is + (*is == '/'), name) || !docker__is_ours(intent_json_at(found, "/Config/Labels"), &owner))
 		return intent_fail(err, INTENT_ECONFLICT, "container %s was replaced by one that is not ours", name);
 	*ret_new = json_incref(found);
 	return 0;
-}
-
-/* With --once nobody comes back soon. */
-static bool is_once(struct intent_round *round)
-{
-	const char *session;
-	struct intent_error ignored;
-
-	return !intent_round_session(round, &session, &ignored) && !session;
 }
 
 static void nap(int64_t ms)
@@ -86,12 +79,13 @@ static struct intent_slots_claim claim_of(struct intent_round *round, const json
 static int count_running(struct intent_round *round, struct engine *engine, size_t *ret_running, size_t *ret_well,
 			 struct intent_error *err)
 {
+	const struct docker__owner owner = docker__owner_of(round);
 	intent_json_auto json_t *ids = NULL;
 	json_t *item;
 	size_t i;
 
 	*ret_running = *ret_well = 0;
-	if (docker__list(engine, member(round, "node"), member(round, "app"), false, &ids, err))
+	if (docker__list(engine, &owner, false, &ids, err))
 		return err->code;
 	json_array_foreach(ids, i, item) {
 		intent_text_auto struct intent_text health = INTENT_TEXT_INIT;
@@ -184,17 +178,13 @@ static int apply_pull(struct intent_round *round, const json_t *action, struct i
 	return engine__pull(engine, subject_of(action), on_pull, round, err);
 }
 
-static json_t *own_labels(struct intent_round *round)
-{
-	return json_pack("{ss ss}", DOCKER__NODE, member(round, "node"), DOCKER__APP, member(round, "app"));
-}
-
 /* One that somebody made meanwhile is looked at in the next pass. */
 static int apply_network(struct intent_round *round, const json_t *action, struct intent_error *err)
 {
+	const struct docker__owner owner = docker__owner_of(round);
 	intent_json_auto json_t *body = json_pack("{ss sb ss so}", "Name", subject_of(action), "CheckDuplicate",
 						  1, "Driver",
-						  "bridge", "Labels", own_labels(round));
+						  "bridge", "Labels", docker__owner_labels(&owner));
 	struct engine *engine;
 	int code = docker__engine(round, &engine, err);
 
@@ -206,14 +196,17 @@ static int apply_network(struct intent_round *round, const json_t *action, struc
 /* The engine is content with one that is there already, whoever's. */
 static int apply_volume(struct intent_round *round, const json_t *action, struct intent_error *err)
 {
-	intent_json_auto json_t *body = json_pack("{ss so}", "Name", subject_of(action), "Labels", own_labels(round));
+	const struct docker__owner owner = docker__owner_of(round), any = { .node = owner.node,
+		.store = owner.store };
+	intent_json_auto json_t *body = json_pack("{ss so}", "Name", subject_of(action), "Labels",
+						  docker__owner_labels(&owner));
 	intent_json_auto json_t *made = NULL;
 	struct engine *engine;
 
 	if (docker__engine(round, &engine, err) || engine__change(engine, "POST", "/volumes/create", body, 0,
 								  &made, err))
 		return intent_wrap(err, "volume %s", subject_of(action));
-	if (strcmp(intent_json_string(json_object_get(made, "Labels"), DOCKER__NODE, ""), member(round, "node")))
+	if (!docker__is_ours(json_object_get(made, "Labels"), &any))
 		return intent_fail(err, INTENT_ENOTOURS, "volume %s has just been made by somebody else",
 				   subject_of(action));
 	return 0;
@@ -262,6 +255,7 @@ static int apply_disuse(struct intent_round *round, const json_t *action, struct
 
 static int apply_create(struct intent_round *round, const json_t *action, struct intent_error *err)
 {
+	const struct docker__owner owner = docker__owner_of(round);
 	const json_t *spec = intent_json_at(action, "/args/spec");
 	intent_json_auto json_t *variables = NULL, *body = NULL;
 	intent_free_auto char *path = intent_format("/containers/create?name=%s", subject_of(action));
@@ -272,7 +266,7 @@ static int apply_create(struct intent_round *round, const json_t *action, struct
 	if (ask(round, action, err) || docker__engine(round, &engine, err) ||
 	    docker__environment(intent_round_intent(round), &variables, err))
 		return err->code;
-	body = docker__create_body(spec, variables);
+	body = docker__create_body(spec, &owner, variables);
 	int code = engine__change(engine, "POST", path, body, 0, NULL, err);
 	if (code == INTENT_EREFUSED && strstr(err->msg, "bind source path does not exist"))
 		err->code = INTENT_EWAITING;
@@ -283,12 +277,13 @@ static int apply_create(struct intent_round *round, const json_t *action, struct
 static int check_alone(struct intent_round *round, struct engine *engine, const char *id, const json_t *spec,
 		       struct intent_error *err)
 {
+	const struct docker__owner owner = docker__owner_of(round);
 	intent_json_auto json_t *ids = NULL;
 	char users[400];
 	json_t *item;
 	size_t i;
 
-	if (docker__list(engine, member(round, "node"), member(round, "app"), false, &ids, err))
+	if (docker__list(engine, &owner, false, &ids, err))
 		return err->code;
 	json_array_foreach(ids, i, item)
 		if (strcmp(json_string_value(item), id) != 0)
@@ -297,7 +292,7 @@ static int check_alone(struct intent_round *round, struct engine *engine, const 
 					   member(round, "app"));
 	if (!docker__is_stateful(intent_round_intent(round), spec))
 		return 0;
-	if (docker__volume_users(engine, spec, users, err))
+	if (docker__volume_users(engine, &owner, spec, users, err))
 		return err->code;
 	return *users ? intent_fail(err, INTENT_ECLASH, "%s", users) : 0;
 }
@@ -349,6 +344,12 @@ static int apply_start(struct intent_round *round, const json_t *action, struct 
 
 /* ---- await and drain ---- */
 
+static int apply_suspend(struct intent_round *round, const json_t *action, struct intent_error *err)
+{
+	(void)action;
+	return docker__note_suspend(round, err);
+}
+
 /* 0: healthy; INTENT_EUNHEALTHY: not now. */
 static int look(struct intent_round *round, struct engine *engine, const char *name, char id[80],
 		struct intent_error *err)
@@ -390,7 +391,7 @@ static int begin_time(struct intent_round *round, const char *id, struct intent_
 
 static int apply_await(struct intent_round *round, const json_t *action, struct intent_error *err)
 {
-	bool once = is_once(round);
+	bool once = intent_round_is_once(round);
 	int64_t within = intent_json_integer(json_object_get(action, "args"), "within_ms", 0);
 	int64_t until = intent_time_monotonic() + (once || within < AWAIT_MS ? within : AWAIT_MS);
 	struct engine *engine;
@@ -427,7 +428,7 @@ static int apply_drain(struct intent_round *round, const json_t *action, struct 
 	const json_t *noted = json_object_get(json_object_get(note, "containers"), intent_json_string(found,
 												      "Id", ""));
 	int64_t until = intent_json_integer(noted, "settled_ms", now) + drain;
-	while (is_once(round) && may_wait(round, until))
+	while (intent_round_is_once(round) && may_wait(round, until))
 		nap(LOOK_MS);
 	now = intent_time_monotonic();
 	if (now >= until)
@@ -460,10 +461,10 @@ static int keep_log(struct intent_round *round, struct engine *engine, const cha
 	return intent_file_write(path, intent_text_str(&text), text.length, 0600, err);
 }
 
-static int stop(struct intent_round *round, struct engine *engine, const char *id, struct intent_error *err)
+/* `seconds`: from SIGTERM to SIGKILL. */
+static int stop(struct intent_round *round, struct engine *engine, const char *id, int64_t seconds,
+		struct intent_error *err)
 {
-	int64_t seconds = (intent_json_duration(json_object_get(intent_round_intent(round), "deploy"), "stop_timeout",
-						STOP_S * 1000) + 999) / 1000;
 	intent_free_auto char *path = intent_format("/containers/%s/stop?t=%lld", id, (long long)seconds);
 	intent_free_auto char *unpause = intent_format("/containers/%s/unpause", id);
 	struct intent_error ignored;
@@ -493,7 +494,7 @@ static int apply_retire(struct intent_round *round, const json_t *action, struct
 	if (intent_json_boolean(args, "keep", false) && spec &&
 	    docker__note_set(round, NULL, "before", json_incref((json_t *)(uintptr_t)spec), err))
 		return err->code;
-	if (stop(round, engine, id, err) ||
+	if (stop(round, engine, id, intent_json_integer(args, "stop_s", 0), err) ||
 	    (intent_json_boolean(args, "logs", false) && keep_log(round, engine, id, err)))
 		return intent_wrap(err, "container %s", subject_of(action));
 	int code = tell(engine, "DELETE", path, 0, err);
@@ -508,6 +509,7 @@ static int apply_remove(struct intent_round *round, const json_t *action, struct
 }
 
 const struct intent_verb docker__verbs[] = {
+	INTENT_FACT_VERBS,
 	{ "pull", 0, apply_pull },
 	{ "network", 0, apply_network },
 	{ "volume", 0, apply_volume },
@@ -515,6 +517,7 @@ const struct intent_verb docker__verbs[] = {
 	{ "create", 0, apply_create },
 	{ "start", 0, apply_start },
 	{ "connect", 0, apply_connect },
+	{ "suspend", 0, apply_suspend },
 	{ "await", 0, apply_await },
 	{ "drain", 0, apply_drain },
 	{ "retire", 0, apply_retire },

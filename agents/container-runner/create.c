@@ -91,7 +91,13 @@ static json_t *log_config(const json_t *log)
 	return json_pack("{ss so}", "Type", "json-file", "Config", options);
 }
 
-static json_t *labels(const json_t *spec)
+json_t *docker__owner_labels(const struct docker__owner *owner)
+{
+	return json_pack("{ss ss ss*}", DOCKER__NODE, owner->node, DOCKER__APP, owner->app, DOCKER__STORE,
+			 intent_starts_with(owner->store, "dir:") ? owner->store : NULL);
+}
+
+static json_t *labels(const json_t *spec, const struct docker__owner *owner)
 {
 	json_t *labels = json_copy(json_object_get(spec, "labels"));
 	intent_free_auto char *whole = intent_json_canonical(spec);
@@ -99,10 +105,9 @@ static json_t *labels(const json_t *spec)
 
 	docker__spec_digest(spec, digest);
 	labels = labels ? labels : json_object();
-	json_object_update_new(labels, json_pack("{sO sO sO ss ss}", DOCKER__APP, json_object_get(spec, "app"),
-		DOCKER__NODE, json_object_get(spec, "node"),
-		DOCKER__VERSION, json_object_get(spec, "version"), DOCKER__DIGEST, digest, DOCKER__SPEC,
-		whole ? whole : ""));
+	json_object_update_new(labels, docker__owner_labels(owner));
+	json_object_update_new(labels, json_pack("{sO ss ss}", DOCKER__VERSION, json_object_get(spec, "version"),
+						 DOCKER__DIGEST, digest, DOCKER__SPEC, whole ? whole : ""));
 	return labels;
 }
 
@@ -132,11 +137,11 @@ static json_t *host_config(const json_t *spec, json_t *body)
 	return host;
 }
 
-json_t *docker__create_body(const json_t *spec, const json_t *variables)
+json_t *docker__create_body(const json_t *spec, const struct docker__owner *owner, const json_t *variables)
 {
 	const char *network = json_string_value(json_array_get(json_object_get(spec, "networks"), 0));
 	json_t *body = json_pack("{sO so so}", "Image", json_object_get(spec, "image"), "Env",
-				 environment(spec, variables), "Labels", labels(spec));
+				 environment(spec, variables), "Labels", labels(spec, owner));
 
 	json_object_set_new(body, "HostConfig", host_config(spec, body));
 	if (json_object_get(spec, "entrypoint"))

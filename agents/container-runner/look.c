@@ -3,19 +3,34 @@
 #include <stdlib.h>
 #include "runner.h"
 
-bool docker__is_ours(const json_t *inspected, const char *node, const char *app)
+struct docker__owner docker__owner_of(const struct intent_round *round)
 {
-	const json_t *labels = intent_json_at(inspected, "/Config/Labels");
+	const json_t *intent = intent_round_intent(round);
 
-	return !strcmp(intent_json_string(labels, DOCKER__NODE, ""), node) &&
-		!strcmp(intent_json_string(labels, DOCKER__APP, ""), app);
+	return (struct docker__owner){
+		.node = intent_json_string(intent, "node", ""), .app = intent_json_string(intent, "app", ""),
+		.store = intent_round_store_url(round),
+	};
 }
 
-int docker__list(struct engine *engine, const char *node, const char *app, bool all, json_t **ret_new,
+/*
+ * One machine may have several directory stores, and in each the same node: what was made from another one is not
+ * ours. A server is one for all, however it is spelled.
+ */
+bool docker__is_ours(const json_t *labels, const struct docker__owner *owner)
+{
+	const char *store = intent_json_string(labels, DOCKER__STORE, owner->store);
+
+	return !strcmp(intent_json_string(labels, DOCKER__NODE, ""), owner->node) &&
+		(!owner->app || !strcmp(intent_json_string(labels, DOCKER__APP, ""), owner->app)) &&
+		(!intent_starts_with(owner->store, "dir:") || !strcmp(store, owner->store));
+}
+
+int docker__list(struct engine *engine, const struct docker__owner *owner, bool all, json_t **ret_new,
 		 struct intent_error *err)
 {
-	intent_json_auto json_t *labels = json_pack("[oo]", json_sprintf("%s=%s", DOCKER__NODE, node),
-						    json_sprintf("%s=%s", DOCKER__APP, app)), *found = NULL;
+	intent_json_auto json_t *labels = json_pack("[oo]", json_sprintf("%s=%s", DOCKER__NODE, owner->node),
+						    json_sprintf("%s=%s", DOCKER__APP, owner->app)), *found = NULL;
 	intent_text_auto struct intent_text path = INTENT_TEXT_INIT;
 	json_t *ids = json_array(), *item;
 	size_t i;
@@ -27,14 +42,15 @@ int docker__list(struct engine *engine, const char *node, const char *app, bool 
 		return err->code;
 	}
 	json_array_foreach(found, i, item)
-		json_array_append(ids, json_object_get(item, "Id"));
+		if (docker__is_ours(json_object_get(item, "Labels"), owner))
+			json_array_append(ids, json_object_get(item, "Id"));
 	*ret_new = ids;
 	return 0;
 }
 
 /* ---- volumes ---- */
 
-static int users_of(struct engine *engine, const json_t *spec, const char *volume, char out[400],
+static int users_of(struct engine *engine, const struct docker__owner *owner, const char *volume, char out[400],
 		    struct intent_error *err)
 {
 	intent_json_auto json_t *names = json_pack("[s]", volume), *found = NULL;
@@ -47,21 +63,18 @@ static int users_of(struct engine *engine, const json_t *spec, const char *volum
 	if (engine__get(engine, intent_text_str(&path), &found, err))
 		return err->code;
 	json_array_foreach(found, i, item) {
-		const json_t *labels = json_object_get(item, "Labels");
 		const char *name = json_string_value(json_array_get(json_object_get(item, "Names"), 0));
 
-		if (strcmp(intent_json_string(labels, DOCKER__APP, ""), intent_json_string(spec, "app", "")) ||
-		    strcmp(intent_json_string(labels, DOCKER__NODE, ""), intent_json_string(spec, "node", "")))
-			snprintf(out, 400,
-				 "container %.150s runs on volume %.100s, which is to be written by this application "
-				 "alone: stop it, or give one of the two another volume",
-					name ? name + (*name == '/') : "?",
-				 volume);
+		if (!docker__is_ours(json_object_get(item, "Labels"), owner))
+			snprintf(out, 400, "container %.150s runs on volume %.100s, which is to be written by this "
+				 "application alone: stop it, or give one of the two another volume",
+				 name ? name + (*name == '/') : "?", volume);
 	}
 	return 0;
 }
 
-int docker__volume_users(struct engine *engine, const json_t *spec, char out[400], struct intent_error *err)
+int docker__volume_users(struct engine *engine, const struct docker__owner *owner, const json_t *spec, char out[400],
+			 struct intent_error *err)
 {
 	json_t *item;
 	size_t i;
@@ -70,8 +83,8 @@ int docker__volume_users(struct engine *engine, const json_t *spec, char out[400
 	json_array_foreach(json_object_get(spec, "volumes"), i, item) {
 		const char *volume = intent_json_string(item, "volume", NULL);
 
-		if (volume && !intent_json_boolean(item, "read_only", false) && users_of(engine, spec, volume,
-											 out, err))
+		if (volume && !intent_json_boolean(item, "read_only", false) &&
+		    users_of(engine, owner, volume, out, err))
 			return err->code;
 	}
 	return 0;

@@ -91,6 +91,18 @@ int docker__note_set(const struct intent_round *round, const char *id, const cha
 	return docker__note_write(round, note, err);
 }
 
+int docker__note_suspend(const struct intent_round *round, struct intent_error *err)
+{
+	intent_json_auto json_t *note = docker__note_read(round);
+	const char *id;
+	json_t *container;
+
+	json_object_foreach(json_object_get(note, "containers"), id, container)
+		if (!json_object_get(container, "settled_ms"))
+			json_object_del(container, "since_ms");
+	return docker__note_write(round, note, err);
+}
+
 int docker__note_remove(const struct intent_round *round, struct intent_error *err)
 {
 	intent_free_auto char *path = note_path(round), *log = docker__log_path(round);

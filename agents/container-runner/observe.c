@@ -4,6 +4,7 @@
 #include <intent/digest.h>
 #include <intent/documents.h>
 #include <intent/envdir.h>
+#include <intent/fact.h>
 #include <intent/file.h>
 #include <intent/rolling.h>
 #include "runner.h"
@@ -120,13 +121,13 @@ static json_t *shown(const json_t *inspected, const json_t *container)
 static int observe_containers(struct intent_round *round, struct engine *engine, const json_t *intent,
 			      const json_t *note, json_t *observed, struct intent_error *err)
 {
-	const char *app = intent_json_string(intent, "app", ""), *node = intent_json_string(intent, "node", "");
+	const struct docker__owner owner = docker__owner_of(round);
 	intent_json_auto json_t *ids = NULL, *details = json_object();
 	json_t *containers = json_object(), *item;
 	size_t i;
 
 	json_object_set_new(observed, "containers", containers);
-	if (docker__list(engine, node, app, true, &ids, err))
+	if (docker__list(engine, &owner, true, &ids, err))
 		return err->code;
 	json_array_foreach(ids, i, item) {
 		intent_free_auto char *path = intent_format("/containers/%s/json", json_string_value(item));
@@ -152,29 +153,25 @@ static int observe_containers(struct intent_round *round, struct engine *engine,
 
 /* ---- what a container needs ---- */
 
-static int look_at_name(struct engine *engine, const json_t *intent, const json_t *spec, json_t *taken,
-			struct intent_error *err)
+static int look_at_name(struct engine *engine, const struct docker__owner *owner, const json_t *intent,
+			const json_t *spec, json_t *taken, struct intent_error *err)
 {
 	intent_free_auto char *name = docker__name(intent, spec);
 	intent_free_auto char *path = name ? intent_format("/containers/%s/json", name) : NULL;
 	intent_json_auto json_t *inspected = NULL;
 	int code = path ? engine__get(engine, path, &inspected, err) : -ENOMEM;
 	const char *found = intent_json_string(inspected, "Name", "");
+	const json_t *labels = intent_json_at(inspected, "/Config/Labels");
 
 	/* An id that begins so is found, too. */
-	if (code || strcmp(found + (*found == '/'), name) ||
-	    docker__is_ours(inspected, intent_json_string(intent, "node", ""), intent_json_string(intent, "app", "")))
+	if (code || strcmp(found + (*found == '/'), name) || docker__is_ours(labels, owner))
 		return code == INTENT_EABSENT ? 0 : code;
-	const char *node = intent_json_string(intent_json_at(inspected, "/Config/Labels"), DOCKER__NODE, NULL);
+	const char *node = intent_json_string(labels, DOCKER__NODE, NULL);
 	return json_object_set_new(taken, name, json_sprintf(
-		"container %s (of image %s) is there and not ours%s%s: remove or rename it, or rename the application", name,
-		intent_json_string(json_object_get(inspected, "Config"), "Image", "?"), node ? ", but of node " : "",
-		node ? node : ""));
-}
-
-static bool has_label(const json_t *object, const char *node)
-{
-	return !strcmp(intent_json_string(json_object_get(object, "Labels"), DOCKER__NODE, ""), node);
+		"container %s (of image %s) is there and not ours%s%s%s%s: remove or rename it, or rename the application",
+		name, intent_json_string(json_object_get(inspected, "Config"), "Image", "?"),
+		node ? ", but of node " : "", node ? node : "", node ? " and store " : "",
+		node ? intent_json_string(labels, DOCKER__STORE, "(a server)") : ""));
 }
 
 static void add_object(json_t *observed, const char *kind, const char *name, bool ours)
@@ -187,7 +184,8 @@ static void add_object(json_t *observed, const char *kind, const char *name, boo
 			!strcmp(kind, "networks") ? "network" : "volume", name));
 }
 
-static int look_at_network(struct engine *engine, const char *node, const char *name, json_t *observed,
+static int look_at_network(struct engine *engine, const struct docker__owner *owner, const char *name,
+			   json_t *observed,
 			   struct intent_error *err)
 {
 	intent_json_auto json_t *names = json_pack("[s]", name), *found = NULL;
@@ -202,11 +200,13 @@ static int look_at_network(struct engine *engine, const char *node, const char *
 	/* Parts of names are found, too. */
 	json_array_foreach(found, i, item)
 		if (!strcmp(intent_json_string(item, "Name", ""), name))
-			add_object(observed, "networks", name, has_label(item, node));
+			add_object(observed, "networks", name,
+				   docker__is_ours(json_object_get(item, "Labels"), owner));
 	return 0;
 }
 
-static int look_at_volume(struct engine *engine, const char *node, const char *name, json_t *observed,
+static int look_at_volume(struct engine *engine, const struct docker__owner *owner, const char *name,
+			  json_t *observed,
 			  struct intent_error *err)
 {
 	intent_free_auto char *path = intent_format("/volumes/%s", name);
@@ -214,7 +214,7 @@ static int look_at_volume(struct engine *engine, const char *node, const char *n
 	int code = path ? engine__get(engine, path, &found, err) : -ENOMEM;
 
 	if (!code)
-		add_object(observed, "volumes", name, has_label(found, node));
+		add_object(observed, "volumes", name, docker__is_ours(json_object_get(found, "Labels"), owner));
 	return code == INTENT_EABSENT ? 0 : code;
 }
 
@@ -230,26 +230,27 @@ static int look_at_image(struct engine *engine, const char *image, json_t *obser
 	return code == INTENT_EABSENT ? 0 : code;
 }
 
-static int look_at_parts(struct engine *engine, const json_t *intent, const json_t *spec, json_t *observed,
+static int look_at_parts(struct intent_round *round, struct engine *engine, const json_t *spec, json_t *observed,
 			 struct intent_error *err)
 {
-	const char *node = intent_json_string(intent, "node", "");
+	const struct docker__owner own = docker__owner_of(round), any = { .node = own.node, .store = own.store };
+	const json_t *intent = intent_round_intent(round);
 	char users[400] = "";
 	json_t *item;
 	size_t i;
 
-	if (look_at_name(engine, intent, spec, json_object_get(observed, "taken"), err) ||
+	if (look_at_name(engine, &own, intent, spec, json_object_get(observed, "taken"), err) ||
 	    look_at_image(engine, intent_json_string(spec, "image", ""), observed, err))
 		return err->code;
 	json_array_foreach(json_object_get(spec, "networks"), i, item)
 		if (!docker__is_builtin(json_string_value(item)) &&
-		    look_at_network(engine, node, json_string_value(item), observed, err))
+		    look_at_network(engine, &any, json_string_value(item), observed, err))
 			return err->code;
 	json_array_foreach(json_object_get(spec, "volumes"), i, item)
 		if (json_object_get(item, "volume") &&
-		    look_at_volume(engine, node, intent_json_string(item, "volume", ""), observed, err))
+		    look_at_volume(engine, &any, intent_json_string(item, "volume", ""), observed, err))
 			return err->code;
-	if (docker__is_stateful(intent, spec) && docker__volume_users(engine, spec, users, err))
+	if (docker__is_stateful(intent, spec) && docker__volume_users(engine, &own, spec, users, err))
 		return err->code;
 	if (*users)
 		json_object_set_new(observed, "in_use", json_string(users));
@@ -296,10 +297,12 @@ static int observe_environment(struct intent_round *round, const json_t *intent,
 /* ---- all of it ---- */
 
 /* What an application that goes leaves: networks of ours that nobody else is on. */
-static int observe_networks(struct engine *engine, const json_t *intent, json_t *observed, struct intent_error *err)
+static int observe_networks(struct intent_round *round, struct engine *engine, json_t *observed,
+			    struct intent_error *err)
 {
-	const char *node = intent_json_string(intent, "node", ""), *app = intent_json_string(intent, "app", "");
-	intent_json_auto json_t *labels = json_pack("[o]", json_sprintf("%s=%s", DOCKER__NODE, node)), *found = NULL;
+	const struct docker__owner own = docker__owner_of(round), any = { .node = own.node, .store = own.store };
+	intent_json_auto json_t *labels = json_pack("[o]", json_sprintf("%s=%s", DOCKER__NODE, own.node)),
+		*found = NULL;
 	intent_text_auto struct intent_text path = INTENT_TEXT_INIT;
 	json_t *idle = json_array(), *item, *user;
 	size_t i, k;
@@ -311,7 +314,7 @@ static int observe_networks(struct engine *engine, const json_t *intent, json_t 
 		return err->code;
 	json_array_foreach(found, i, item) {
 		intent_json_auto json_t *names = json_pack("[O]", json_object_get(item, "Name")), *users = NULL;
-		bool others = false;
+		bool others = !docker__is_ours(json_object_get(item, "Labels"), &any);
 
 		intent_text_clear(&path);
 		intent_text_puts(&path, "/containers/json?all=1&");
@@ -319,8 +322,7 @@ static int observe_networks(struct engine *engine, const json_t *intent, json_t 
 		if (engine__get(engine, intent_text_str(&path), &users, err))
 			return err->code;
 		json_array_foreach(users, k, user)
-			others |= strcmp(intent_json_string(json_object_get(user, "Labels"), DOCKER__APP, ""),
-					 app) != 0;
+			others |= !docker__is_ours(json_object_get(user, "Labels"), &own);
 		if (!others)
 			json_array_append(idle, json_object_get(item, "Name"));
 	}
@@ -397,9 +399,79 @@ static int observe_meant(struct intent_round *round, struct engine *engine, cons
 		json_object_set(observed, "before", (json_t *)(uintptr_t)before);
 	if (json_object_get(note, "slot"))
 		json_object_set_new(observed, "noted_slot", json_true());
-	if (spec && look_at_parts(engine, intent, spec, observed, err))
+	if (spec && look_at_parts(round, engine, spec, observed, err))
 		return err->code;
-	return before && json_object_get(observed, "slot") ? look_at_parts(engine, intent, before, observed, err) : 0;
+	return before && json_object_get(observed, "slot") ? look_at_parts(round, engine, before, observed, err) : 0;
+}
+
+/* ---- what is published ---- */
+
+/* The container that serves: of those that run the one that has proved itself, and of these the newest. */
+static const json_t *serving(const json_t *containers)
+{
+	const json_t *best = NULL;
+	json_t *container;
+	const char *name;
+	int most = -1;
+
+	json_object_foreach((json_t *)(uintptr_t)containers, name, container) {
+		int good = 4 * !strcmp(intent_json_string(container, "state", ""), "running") +
+			2 * intent_json_boolean(container, "settled", false) + !*intent_json_string(container,
+												    "health", "");
+
+		if (good > most)
+			best = container;
+		most = good > most ? good : most;
+	}
+	return best;
+}
+
+/* As fact.h has it; NULL: nothing is meant to run. New. */
+static json_t *look_of(const json_t *intent, const json_t *observed)
+{
+	const char *active = intent_config_active(json_object_get(intent, "config"));
+	const json_t *engine = json_object_get(observed, "engine");
+	const json_t *container = serving(json_object_get(observed, "containers"));
+	const char *health = intent_json_string(container, "health", "it has no container");
+
+	if (engine)
+		return json_pack("{ss ss sO sI}", "found", "unseen", "reason", intent_json_string(engine,
+												  "message", ""),
+				 "code", json_object_get(engine, "code"), "up_ms", (json_int_t)-1);
+	if (!active && !container)
+		return NULL;
+	return json_pack("{ss ss ss* sI}", "found", *health ? "bad" : "good", "version",
+			 intent_json_string(container, "version", active), "reason", *health ? health : NULL, "up_ms",
+			 (json_int_t)intent_json_integer(container, "up_ms", -1));
+}
+
+static void observe_published(struct intent_round *round, const json_t *intent, json_t *observed)
+{
+	intent_json_auto json_t *look = intent_json_boolean(intent, "absent", false) ? NULL : look_of(intent,
+												      observed);
+	int64_t interval = intent_json_integer(intent_round_options(round), "check-interval", 5000);
+	struct intent_error err;
+	json_t *published;
+
+	/* A store that was just found to be away is not asked again, and waited for. */
+	if (json_object_get(observed, "store_error"))
+		return;
+	if (intent_fact_observe(round, look, interval, &published, &err))
+		intent_round_log(round, INTENT_DEBUG, "Its health cannot be published now: %s", err.msg);
+	else
+		json_object_set_new(observed, "published", published);
+}
+
+/* Does the time run of one that has not been healthy yet? */
+static bool is_unproven(const json_t *note)
+{
+	const char *id;
+	json_t *container;
+
+	json_object_foreach(json_object_get(note, "containers"), id, container)
+		if (json_object_get(container, "since_ms") && !json_object_get(container, "settled_ms"))
+			return true;
+	return false;
 }
 
 int docker__observe(struct intent_round *round, const json_t *intent, json_t **ret_new_observed,
@@ -414,7 +486,7 @@ int docker__observe(struct intent_round *round, const json_t *intent, json_t **r
 		code = observe_containers(round, engine, intent, note, observed, err);
 	if (!code && absent) {
 		intent_rolling_look(round, observed);
-		code = observe_networks(engine, intent, observed, err);
+		code = observe_networks(round, engine, observed, err);
 	} else if (!code) {
 		intent_rolling_hold(round, observed);
 		code = observe_meant(round, engine, intent, note, observed, err);
@@ -423,6 +495,9 @@ int docker__observe(struct intent_round *round, const json_t *intent, json_t **r
 		return code;
 	if (code)
 		json_object_set_new(observed, "engine", json_pack("{si ss}", "code", code, "message", err->msg));
+	if (code && is_unproven(note))
+		json_object_set_new(observed, "unproven", json_true());
+	observe_published(round, intent, observed);
 	intent_round_again(round, intent_json_integer(intent_round_options(round), "check-interval", 5000));
 	*ret_new_observed = json_incref(observed);
 	return 0;

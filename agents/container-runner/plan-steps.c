@@ -2,6 +2,8 @@
 #include <errno.h>
 #include "plan.h"
 
+#define STOP_S 10 /* from SIGTERM to SIGKILL, the engine's own default */
+
 static const char *version_of(const struct look *look)
 {
 	return intent_json_string(look->wanted, "version", "");
@@ -141,8 +143,11 @@ int docker__plan_retire(struct look *look, const char *verb, const char *name, c
 {
 	const json_t *old = json_object_get(look->containers, name);
 	bool failed = !strcmp(intent_json_string(old, "digest", "?"), look->failed);
-	bool keep = alone && !failed && intent_json_boolean(old, "settled", false);
-	json_t *args = json_pack("{ss sb}", "id", intent_json_string(old, "id", ""), "logs", failed);
+	/* What has not proved itself is remembered only for want of better. */
+	bool keep = alone && !failed && (intent_json_boolean(old, "settled", false) ||
+					 !json_object_get(look->observed, "before"));
+	json_t *args = json_pack("{ss sb sI}", "id", intent_json_string(old, "id", ""), "logs", failed, "stop_s",
+		(json_int_t)intent_json_integer(json_object_get(old, "spec"), "stop_timeout", STOP_S));
 	json_t *effect = container_patch(name, json_null());
 
 	if (keep) {

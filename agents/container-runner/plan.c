@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <intent/documents.h>
+#include <intent/fact.h>
 #include <intent/health.h>
 #include "plan.h"
 
@@ -472,7 +473,32 @@ static int plan_engine(struct look *look)
 
 	intent_plan_verdict(look->plan, (int)intent_json_integer(engine, "code", INTENT_EENGINE), "%s",
 			    intent_json_string(engine, "message", ""));
-	return 0;
+	/* An engine that was started anew is no fault of the container's. */
+	if (!json_object_get(look->observed, "unproven"))
+		return 0;
+	return intent_plan_add(look->plan, "suspend", look->app, NULL, json_pack("{sn}", "unproven"),
+			       "Waiting: the time of a new container of %s begins anew when the engine is back",
+				look->app);
+}
+
+/* First of all: who waits for what is published must not wait for a pull. `ret`: what keeps it from being published. */
+static int plan_fact(struct look *look, struct intent_error *ret, struct intent_error *err)
+{
+	const json_t *published = json_object_get(look->observed, "published");
+	struct intent_plan facts;
+	json_t *action;
+	size_t i;
+
+	intent_plan_init(&facts);
+	int code = published ? intent_fact_plan(look->intent, published, &facts, err) : 0;
+	json_array_foreach(facts.actions, i, action) {
+		json_object_set_new(action, "effect", json_pack("{sO*}", "published", json_object_get(action,
+												      "effect")));
+		json_array_append(look->plan->actions, action);
+	}
+	*ret = facts.verdict;
+	intent_plan_release(&facts);
+	return code;
 }
 
 int container_runner_plan(const json_t *intent, const json_t *observed, struct intent_plan *plan,
@@ -488,12 +514,16 @@ int container_runner_plan(const json_t *intent, const json_t *observed, struct i
 		.min_nodes = intent_json_integer(config, "min_nodes", 0),
 	};
 	bool absent = intent_json_boolean(intent, "absent", false);
-	int code;
+	struct intent_error unpublished = { 0 };
 
 	if (!absent)
 		intent_slots_target(config, json_object_get(intent, "deploy"), look.target);
-	code = json_object_get(observed, "engine") ? plan_engine(&look) :
-		absent ? plan_absent(&look) : plan_app(&look, err);
+	int code = plan_fact(&look, &unpublished, err);
+	if (!code)
+		code = json_object_get(observed, "engine") ? plan_engine(&look) :
+			absent ? plan_absent(&look) : plan_app(&look, err);
+	if (unpublished.code)
+		intent_plan_verdict(plan, unpublished.code, "%s", unpublished.msg);
 	json_decref(look.wanted);
 	free(look.name);
 	if (code == -ENOMEM)

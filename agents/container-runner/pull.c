@@ -57,7 +57,7 @@ static void registry_of(const char *image, char out[256])
 {
 	size_t length = strcspn(image, "/");
 
-	if (image[length] && length < 255 && (memchr(image, '.', length) || memchr(image, ':', length) ||
+	if (length < 255 && image[length] && (memchr(image, '.', length) || memchr(image, ':', length) ||
 					      !strncmp(image, "localhost", length)))
 		snprintf(out, 256, "%.*s", (int)length, image);
 	else

@@ -15,6 +15,7 @@
  * The observed document:
  *
  *	{"engine": {"code": -20027, "message"},  the engine cannot be asked: nothing else is known
+ *	 "unproven": true,                       ... while the time of a new container runs
  *	 "containers": {                         those with our labels, by name
  *	   "web.5d41402abc4b": {"id": "...",
  *	      "digest": "...", "version": "1.0", of what it was made
@@ -35,9 +36,8 @@
  *	 "environment": {"digest": "..."},       of envdir, or {"code", "message"}
  *	 "before": {...},                        the spec that ran before what runs alone was started
  *	 "noted_slot": true,                     a shutdown slot of ours may stand in the store
- *	 "now": "2026-...",
  *	 "hold", "slot", "marked", "fact", "elsewhere", "store_error": see rolling.h
- *	 "fact_seen": {...}}                     what fact.h wants to know
+ *	 "published": {...}}                     what fact.h wants to know; absent: the store cannot be asked
  */
 #ifndef CONTAINER_RUNNER_H
 #define CONTAINER_RUNNER_H
@@ -47,6 +47,7 @@
 #include "engine.h"
 
 #define DOCKER__NODE "platypus.node"
+#define DOCKER__STORE "platypus.store" /* of a directory: two on one machine may use one node's name */
 #define DOCKER__APP "platypus.application"
 #define DOCKER__VERSION "platypus.version"
 #define DOCKER__DIGEST "platypus.digest"
@@ -78,13 +79,6 @@ char *docker__name(const json_t *intent, const json_t *spec);
 bool docker__is_builtin(const char *network);
 int64_t docker__drain_ms(const json_t *intent);
 
-/* ---- create.c ---- */
-
-/* The body of /containers/create. `variables` (of envdir, may be NULL) has secrets, and so has the result. New. */
-json_t *docker__create_body(const json_t *spec, const json_t *variables);
-/* {"EndpointSettings"} of a network. New. */
-json_t *docker__endpoint(const json_t *spec);
-
 /* ---- note.c: <state-dir>/container-<app>.json ---- */
 
 /*
@@ -96,21 +90,38 @@ int docker__note_write(const struct intent_round *round, const json_t *note, str
 /* Set a member of the note, or with `id` of that container's; stolen. NULL removes it. */
 int docker__note_set(const struct intent_round *round, const char *id, const char *name, json_t *value,
 		     struct intent_error *err);
+/* The time of those that have not been healthy yet begins anew. */
+int docker__note_suspend(const struct intent_round *round, struct intent_error *err);
 int docker__note_remove(const struct intent_round *round, struct intent_error *err);
 /* <state-dir>/log-<app>: the last lines of what failed. Owned. */
 char *docker__log_path(const struct intent_round *round);
 
 /* ---- look.c: at one container, and at who is on a volume ---- */
 
-/* Ours, of this node and application? `inspected` as /containers/<id>/json has it. */
-bool docker__is_ours(const json_t *inspected, const char *node, const char *app);
+/* Of which node, application (NULL: any) and store something is. */
+struct docker__owner {
+	const char *node, *app, *store;
+};
+struct docker__owner docker__owner_of(const struct intent_round *round);
+/* Ours, by these labels? */
+bool docker__is_ours(const json_t *labels, const struct docker__owner *owner);
 /* Health: *ret stays empty when good; -1: it is down. */
 void docker__health(const json_t *intent, const json_t *inspected, struct intent_text *ret, int64_t *ret_up_ms);
 /* Ids of this application's containers, those that run, or all. New. */
-int docker__list(struct engine *engine, const char *node, const char *app, bool all, json_t **ret_new,
+int docker__list(struct engine *engine, const struct docker__owner *owner, bool all, json_t **ret_new,
 		 struct intent_error *err);
 /* Which container of somebody else runs on a volume that this one writes: a sentence, "" when there is none. */
-int docker__volume_users(struct engine *engine, const json_t *spec, char out[400], struct intent_error *err);
+int docker__volume_users(struct engine *engine, const struct docker__owner *owner, const json_t *spec, char out[400],
+			 struct intent_error *err);
+
+/* ---- create.c ---- */
+
+/* The body of /containers/create. `variables` (of envdir, may be NULL) has secrets, and so has the result. New. */
+json_t *docker__create_body(const json_t *spec, const struct docker__owner *owner, const json_t *variables);
+/* The labels that everything of this owner's has. New. */
+json_t *docker__owner_labels(const struct docker__owner *owner);
+/* {"EndpointSettings"} of a network. New. */
+json_t *docker__endpoint(const json_t *spec);
 
 /* ---- observe.c ---- */
 

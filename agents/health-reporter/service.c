@@ -183,7 +183,8 @@ static json_t *sight_to_json(const struct sight *sight, const char *words)
 	return look;
 }
 
-json_t *reporter__look(struct intent_round *round, const json_t *intent, int64_t interval_ms)
+/* NULL when nothing is meant to run. New. Watches the services, and asks for the next look. */
+static json_t *look_at_application(struct intent_round *round, const json_t *intent, int64_t interval_ms)
 {
 	intent_text_auto struct intent_text words = INTENT_TEXT_INIT;
 	struct intent_site site;
@@ -201,4 +202,18 @@ json_t *reporter__look(struct intent_round *round, const json_t *intent, int64_t
 	}
 	release(&sight);
 	return json;
+}
+
+/* One look a round: the passes after the first ask what their own actions came to, not whether the service is well. */
+int reporter__observe(struct intent_round *round, const json_t *intent, json_t **ret_new_observed,
+		      struct intent_error *err)
+{
+	int64_t interval_ms = intent_json_integer(intent_round_options(round), "check-interval", 5000);
+	static json_t *look;
+	static bool looked;
+
+	if (!looked && !json_is_true(json_object_get(intent, "absent")))
+		look = look_at_application(round, intent, interval_ms);
+	looked = true;
+	return intent_fact_observe(round, look, interval_ms, ret_new_observed, err);
 }

@@ -311,8 +311,7 @@ int ppctl_diff(struct ppctl *ctl, struct intent_error *err)
 	if (!code) {
 		size_t count = json_array_size(json_object_get(diff, "changes"));
 		show(ctl, diff, true);
-		ppctl_say("%zu of %zu documents to write, at revision %lld", count,
-			  json_object_size(json_object_get(job.compiled, "documents")),
+		ppctl_say("%zu change%s, at revision %lld", count, count == 1 ? "" : "s",
 			  (long long)intent_json_integer(diff, "seen", 0));
 		code = applying.refused ? PPCTL_REFUSED : count ? PPCTL_WORK : 0;
 	}
@@ -320,17 +319,16 @@ int ppctl_diff(struct ppctl *ctl, struct intent_error *err)
 	return code;
 }
 
-static int write_it(struct ppctl *ctl, struct system_job *job, struct system_applying *applying,
-		    struct intent_error *err)
+static int write_it(struct ppctl *ctl, struct system_applying *applying, struct intent_error *err)
 {
 	intent_json_auto json_t *diff = NULL;
 	int code = system_apply(ctl, applying, &diff, err);
 
 	if (diff)
 		show(ctl, diff, false);
+	size_t count = json_array_size(json_object_get(diff, "changes"));
 	if (!code)
-		ppctl_say("%zu of %zu documents written in %s", json_array_size(json_object_get(diff, "changes")),
-			  json_object_size(json_object_get(job->compiled, "documents")), applying->world->name);
+		ppctl_say("%zu change%s written to %s", count, count == 1 ? "" : "s", applying->world->name);
 	return code;
 }
 
@@ -341,7 +339,7 @@ int ppctl_apply(struct ppctl *ctl, struct intent_error *err)
 	int code = prepare(ctl, 0, &job, &applying, err);
 
 	if (!code)
-		code = write_it(ctl, &job, &applying, err);
+		code = write_it(ctl, &applying, err);
 	system_job_release(&job);
 	return code;
 }
@@ -462,7 +460,7 @@ int ppctl_deploy(struct ppctl *ctl, struct intent_error *err)
 		code = choose_versions(ctl, &job, versions, err);
 	if (!code) {
 		applying.versions = versions;
-		code = write_it(ctl, &job, &applying, err);
+		code = write_it(ctl, &applying, err);
 	}
 	system_job_release(&job);
 	return code;

@@ -1,5 +1,5 @@
 /*
- * Where each service of a model stands, and what is due: from documents alone. Nothing here looks at the
+ * Where each service of a model stands, and what is due: from documents and the time alone. Nothing here looks at the
  * world or writes; who runs it does what the rows say, and asks again.
  */
 #include <stdarg.h>
@@ -7,6 +7,7 @@
 #include "local.h"
 
 #define VERSION_LENGTH 20
+#define UNHEALTHY_MS 5000 /* of one that has just been started it is no news */
 
 struct subject {
 	const json_t *model, *service;
@@ -263,7 +264,10 @@ static const char *state_after(const struct subject *subject, struct intent_text
 	const char *health = intent_json_string(subject->fact, "state", "");
 
 	if (broken) {
-		intent_text_puts(why, intent_json_string(broken, "message", ""));
+		/* Here a change of its files is tried by itself; the store of a workspace is no place for commands. */
+		const char *message = intent_json_string(broken, "message", "");
+		const char *advice = strstr(message, "; correct it, or try again with: ppctl");
+		intent_text_add(why, message, advice ? (size_t)(advice - message) : strlen(message));
 		/* What was built last does not work, what runs does. */
 		bool built = strcmp(intent_json_string(broken, "agent", ""), "builder") != 0;
 		return subject->good && !built ? "healthy" : "failed";
@@ -275,7 +279,9 @@ static const char *state_after(const struct subject *subject, struct intent_text
 	/* Who has just been started is not healthy yet, and nobody need know why; who is long done should be. */
 	intent_json_auto json_t *waiting = status_in(subject, "waiting");
 	intent_json_auto json_t *converging = status_in(subject, "converging");
-	if (!waiting && !converging && !strcmp(health, "unhealthy") && deployed(subject)) {
+	int64_t since = ppctl_time(intent_json_string(subject->fact, "since", NULL));
+	bool lasts = intent_time_now() - since > UNHEALTHY_MS;
+	if (!waiting && !converging && !strcmp(health, "unhealthy") && lasts && deployed(subject)) {
 		intent_text_puts(why, intent_json_string(subject->fact, "reason", ""));
 		return "unhealthy";
 	}

@@ -88,7 +88,7 @@ int ppctl_fmt(struct ppctl *ctl, struct intent_error *err)
 	struct formatting formatting = {
 		.check = ppctl_flag(ctl, "check"), .faults = json_array(), .files = json_object()};
 	int code = system_go(ctl, err);
-	const char *names[4096], *path;
+	const char *names[4096] = {0}, *path;
 	size_t count = 0;
 	json_t *value;
 

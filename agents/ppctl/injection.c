@@ -14,7 +14,8 @@ static int statuses(struct ppctl *ctl, const char *only, json_t **ret_new, struc
 	rows = json_array();
 	for (size_t i = 0; i < found->count; i++) {
 		const char *node = found->entries[i].key + strlen(prefix), *slash = strchr(node, '/');
-		json_t *document = slash && (!only || !strcmp(slash + 1, only)) ? ppctl_document(&found->entries[i]) : NULL;
+		bool meant = slash && (!only || !strcmp(slash + 1, only));
+		json_t *document = meant ? ppctl_document(&found->entries[i]) : NULL;
 
 		if (json_is_object(document)) {
 			json_object_set_new(document, "node", json_stringn(node, (size_t)(slash - node)));

@@ -34,7 +34,10 @@ const char *const local_agent_names[] = {
 	"preparer", "setlive", "health-reporter", "container-runner", "builder", "configmap-injector", NULL,
 };
 
-/* %s in an argument is the state directory of the workspace. */
+/*
+ * %s in an argument is the state directory of the workspace. Logs are written by whoever runs this: another user may
+ * not be let into the place.
+ */
 static const struct local_agent {
 	const char *name;
 	const char *section; /* of a deploy_config that it is needed for; or */
@@ -43,7 +46,7 @@ static const struct local_agent {
 	const char *arguments[6];
 } agents[] = {
 	{"preparer", "basedir", NULL, false, {"--repo=file://%s/artifacts", "--keep=1"}},
-	{"setlive", "basedir", NULL, true, {SITE, "--stop-timeout=10s"}},
+	{"setlive", "basedir", NULL, true, {SITE, "--stop-timeout=10s", "--log-user=root"}},
 	{"health-reporter", "basedir", NULL, false, {SITE, "--check-interval=1s"}},
 	{"container-runner", "docker", NULL, true, {NULL}},
 	{"builder", NULL, "apps/", false, {"--quiet-period=300ms", "--as-root"}},

@@ -71,7 +71,7 @@ int local_model_compile(struct ppctl *ctl, const struct local_place *place, cons
 /* Does a service that can run here have this target? */
 bool local_model_uses(const json_t *model, const char *target);
 
-/* ---- course.c: pure ---- */
+/* ---- course.c ---- */
 
 /*
  * What stands in the store, against the model: a row a service, in its order.
@@ -229,6 +229,7 @@ struct local_session {
 	struct local_live *live;
 	enum local_phase phase;
 	int64_t deadline;                   /* of ENDING and RETIRING */
+	int64_t looked;                     /* when, for what only time changes */
 	json_t *tried;                      /* services for which a runsv was started: owned */
 	json_t *remaining;                  /* RETIRING: {service: still to go} */
 	int refused, unfinished;            /* agents of this turn that were not done */

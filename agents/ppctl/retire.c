@@ -42,12 +42,15 @@ void local_retire(struct local_session *session)
 static void say_left(struct local_session *session)
 {
 	intent_text_auto struct intent_text left = INTENT_TEXT_INIT;
-	const char *app = intent_json_string(session->model, "app", "");
+	const char *app = intent_json_string(session->model, "app", ""), *name;
+	json_t *ignored;
 
-	if (!local_runsv_held(&session->place, &left))
-		intent_text_puts(&left, "nothing under runit");
-	local_say(session, "left as it is: %s; \"%s stop %s\" here stops the rest", intent_text_str(&left),
-		  program_invocation_short_name, app);
+	local_runsv_held(&session->place, &left);
+	json_object_foreach(session->remaining, name, ignored)
+		if (!strcmp(intent_json_string(local_model_service(session->model, name), "target", ""), "docker"))
+			intent_text_printf(&left, "%s%s (container)", left.length ? ", " : "", name);
+	local_say(session, "left as it is: %s; \"%s stop %s\" here stops the rest",
+		  left.length ? intent_text_str(&left) : "no service", program_invocation_short_name, app);
 }
 
 void local_abandon(struct local_session *session)

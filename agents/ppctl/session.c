@@ -5,6 +5,7 @@
 #include "local.h"
 
 #define TICK_MS 200
+#define LOOK_MS 5000 /* without being woken by the store */
 
 void local_say(struct local_session *session, const char *format, ...)
 {
@@ -54,6 +55,7 @@ void local_look(struct local_session *session)
 
 	if (!rows)
 		return;
+	session->looked = intent_time_monotonic();
 	if (session->phase == LOCAL_RUNNING)
 		act(session, rows);
 	else
@@ -92,6 +94,8 @@ static void on_tick(uv_timer_t *handle)
 	if (session->phase == LOCAL_RUNNING && local_runsv_start(&session->place, session->tried, &err))
 		local_say(session, "%s", err.msg);
 	local_retire_on(session);
+	if (intent_time_monotonic() - session->looked > LOOK_MS)
+		local_look(session);
 	local_live_draw(session->live);
 }
 

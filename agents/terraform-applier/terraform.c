@@ -9,7 +9,7 @@
 #include "statelock.h"
 
 #define SHOW_MAX ((64u << 20) - 1)
-#define OUT "-out=" APPLIER_PLAN_FILE
+static const char plan_out[] = "-out=" APPLIER_PLAN_FILE;
 
 /* ---- its environment ---- */
 
@@ -261,7 +261,7 @@ static int plan_into(struct applier *applier, int fd, json_t **ret_new, json_t *
 {
 	char timeout[48];
 	const char *arguments[] = {"plan", "-input=false", "-json", "-detailed-exitcode", timeout, "-var-file=pp.tfvars.json",
-				   OUT, applier->destroy ? "-destroy" : NULL, NULL};
+				   plan_out, applier->destroy ? "-destroy" : NULL, NULL};
 	struct applier_terraform run = {
 		.applier = applier, .arguments = arguments, .plan_fd = fd,
 		.deadline_ms = intent_json_integer(applier->options, "plan-timeout", 1800000),

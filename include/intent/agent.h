@@ -90,7 +90,8 @@ struct intent_agent {
 	/*
 	 * Names of slices of which the world holds something of ours (may be NULL: only those
 	 * the state directory remembers). An array of strings, new. Runs in the runner
-	 * at start and at each resync; reads only, and can run no program there. `options`: all of them, with "node".
+	 * at start and at each resync; reads only, and can run no program there. `options`: all of them,
+	 * with "node" and "store".
 	 */
 	int (*discover)(const json_t *options, json_t **ret_new_names, struct intent_error *err);
 	int64_t deadline_ms;         /* of one round without progress; 0: 10 minutes */
@@ -117,9 +118,13 @@ const json_t *intent_round_intent(const struct intent_round *round);
 const json_t *intent_round_options(const struct intent_round *round);
 /* <state-dir>: this agent's, for caches and locks of its own. */
 const char *intent_round_state_dir(const struct intent_round *round);
+/* Which store it is, as the first line of the log has it. */
+const char *intent_round_store_url(const struct intent_round *round);
 /* A person at a terminal, in the foreground? (progress bars) */
 bool intent_round_is_interactive(const struct intent_round *round);
 
+/* --once: nobody comes back soon. */
+bool intent_round_is_once(const struct intent_round *round);
 /* --dry-run: not even the state directory is written. */
 bool intent_round_is_dry(const struct intent_round *round);
 

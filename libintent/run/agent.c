@@ -208,6 +208,7 @@ int intent_agent_main(const struct intent_agent *agent, int argc, char **argv)
 		intent_json_string(options, "store", NULL), &why);
 
 	context.store_url = url ? url : "";
+	json_object_set_new(options, "store", json_string(context.store_url));
 	context.interactive = isatty(STDERR_FILENO) && isatty(STDIN_FILENO) && !getenv("CI");
 	if (intent__helper_fork(intent__confine_helper, intent__round_main, &context, &helper, &err) < 0) {
 		intent_log(INTENT_ERROR, NULL, "%s", err.msg);

@@ -91,9 +91,19 @@ const char *intent_round_state_dir(const struct intent_round *round)
 	return round->context->state_dir;
 }
 
+const char *intent_round_store_url(const struct intent_round *round)
+{
+	return round->context->store_url;
+}
+
 bool intent_round_is_interactive(const struct intent_round *round)
 {
 	return round->context->interactive;
+}
+
+bool intent_round_is_once(const struct intent_round *round)
+{
+	return round->context->once;
 }
 
 bool intent_round_is_dry(const struct intent_round *round)

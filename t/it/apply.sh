@@ -79,6 +79,30 @@ run ppctl apply --world prod --seen "$seen"
 is "$status" 1 "what was applied since the diff is refused"
 like "$errors" "clusters/wickedcool-admin/prod/config was changed since you looked" "and named"
 like "$errors" "systems/prod/work: somebody else applied this definition since you looked" "so is the definition"
+# Between reading and writing, somebody else applies: held back by a reader's lock, the store is exchanged for one in
+# which that has happened.
+if have flock; then
+	cp -r "$W" "$T/other" && cp -a "$T/store" "$T/after"
+	echo 'min_nodes: 3' >"$T/other/wickedcool-analytics/deployd.yaml"
+	sed -i '1i name: work' "$T/other/sysdef.yaml"
+	(cd "$T/other" && PP_STORE=dir:$T/after ppctl apply --world prod) >/dev/null 2>&1
+	echo 'min_nodes: 4' >wickedcool-analytics/deployd.yaml
+	exec 8<"$T/store"
+	flock -s 8
+	ppctl apply --world prod >"$T/late" 2>&1 8<&- &
+	late=$!
+	check "one has read, and waits to write" wait_for 10 grep -qE "FLOCK .* WRITE $late " /proc/locks
+	cp -a "$T/after/." "$T/store/"
+	exec 8<&-
+	wait "$late"
+	is $? 1 "who read before the other wrote is refused"
+	like "$(cat "$T/late")" "clusters/wickedcool-analytics/prod/config was changed meanwhile" "told which document"
+	like "$(cat "$T/late")" "systems/prod/work: somebody else applied this definition meanwhile" "and that it was this definition"
+	like "$(ppctl get clusters/wickedcool-analytics/prod/config | tr -d ' \n')" '"min_nodes":3' "and has written nothing"
+	rm -rf "$T/other" wickedcool-analytics/deployd.yaml
+else
+	skip "who read before the other wrote is refused" "flock is not on PATH"
+fi
 # Each writes two documents, again and again; whatever comes of it, the two are of one person.
 cp -r "$W" "$T/other"
 for who in work other; do

@@ -113,7 +113,8 @@ is "$(archives api)" 4 "... and its archives stay"
 mkdir -p "$T/cmd"
 printf 'env >"$1"\nmkdir -p dist\ncp in dist/out\necho "it is made"\n' >"$T/cmd/make.sh"
 echo content >"$T/cmd/in"
-cmd() { app cmd "dir:$T/cmd" "$any" "\"archive\": {\"tarball\": {\"repository\": \"$T/repo\", \"command\": [\"sh\", \"make.sh\", \"$T/cmd.env\"], \"directory\": \"dist\"}}"; }
+# cmd [MEMBERS]
+cmd() { put apps/cmd "{\"repo\": \"dir:$T/cmd\", \"rules\": [$any], \"recipes\": {\"archive\": {\"tarball\": {\"repository\": \"$T/repo\", \"command\": [\"sh\", \"make.sh\", \"$T/cmd.env\"], \"directory\": \"dist\"}}}${1:-}}"; }
 cmd
 once
 is "$status" 0 "a recipe with a command"
@@ -140,7 +141,21 @@ check "... but for SIGUSR1" wait_for 5 more
 printf 'mkdir dist; cp in dist\n' >"$T/cmd/make.sh"
 converged() { [ "$(state n1 cmd)" = converged ]; }
 check "... or when it changes, which is seen at once" wait_for 10 converged
+before=$(archives cmd)
+mkdir "$T/cmd/deep" && echo 1 >"$T/cmd/deep/x"
+another() { [ "$(archives cmd)" -gt "$before" ]; }
+check "... also below, in what is new" wait_for 10 another
+check "... and built" wait_for 10 converged
+cmd ', "quiet_period": "1h"'
+before=$(archives cmd)
+echo 2 >"$T/cmd/deep/x"
+resting() { [[ $(member message n1 cmd) == *"changed a moment ago: it is built when it has rested"* ]]; }
+check "a quiet period: what has just changed rests" wait_for 10 resting
+is "$(archives cmd)" "$before" "... and is not built"
+kill -USR1 "$pid"
+check "... until it has, or somebody asks" wait_for 10 another
 stop "$pid"
+cmd
 if [ "$EUID" = 0 ]; then
 	echo >>"$T/cmd/in"
 	run pp-builder --listen none --state-dir "$T/state" --once
@@ -192,6 +207,71 @@ check "SIGTERM ends it" wait_for 10 gone "$pid"
 rm -f "$T/hang"
 once --apps cmd
 is "$status" 0 "... which is no verdict on its input: it is built"
+
+# ---- the queue ----
+mkdir "$T/many"
+printf 'n=$(cat n)\necho "begin $1 $n" >>%s/order\nfor i in 1 2 3 4 5 6 7 8 9 10; do [ ! -e %s/hang ] || sleep 0.5; done\necho "end $1 $n" >>%s/order\n' "$T" "$T" "$T" >"$T/many/make.sh"
+echo 1 >"$T/many/n"
+recipe() { echo "\"$1\": {\"tarball\": {\"repository\": \"$T/repo\", \"command\": [\"sh\", \"make.sh\", \"$1\"]}}"; }
+many() { app many "dir:$T/many" '{"ref": "*", "recipe": "b"}, {"ref": "*", "recipe": "a"}' "$(recipe a), $(recipe b)" "\"concurrency\": $1"; }
+order() { tr '\n' ';' <"$T/order"; }
+began() { grep -q "$1" "$T/order"; }
+many 1
+once --apps many
+is "$(order)" "begin b 1;end b 1;begin a 1;end a 1;" "two builds: in the order of the rules, one after the other"
+: >"$T/order"; echo 2 >"$T/many/n"; : >"$T/hang"
+start queue "${builder[@]}" --apps many; queue=$pid
+check "a build is under way, another is queued" wait_for 10 began "begin b 2"
+echo 3 >"$T/many/n"
+rm "$T/hang"
+check "its source changes meanwhile" wait_for 15 began "end a 3"
+is "$(order)" "begin b 2;end b 2;begin b 3;end b 3;begin a 3;end a 3;" "... it is finished, and what was queued is dropped"
+: >"$T/order"; : >"$T/hang"
+many 2
+echo 4 >"$T/many/n"
+check "concurrency 2: one is under way" wait_for 10 began "begin b 4"
+check "... and the other beside it" wait_for 3 began "begin a 4"
+rm "$T/hang"
+check "... to their ends" wait_for 15 began "end a 4"
+stop "$queue"
+: >"$T/order"
+echo 5 >"$T/many/n"
+once --apps many --builds 1
+is "$(order | sed 's/ [ab] / /g')" "begin 5;end 5;begin 5;end 5;" "--builds 1: one of all"
+is "$(find "$T/state/queue" "$T/state/apps/many/queue" -type f)" "" "no ticket is left"
+
+# ---- an archive to a server ----
+mkdir "$T/server"
+echo server-canary >"$T/token"
+start server "$BUILD_DIR/t/it/artifacts" "$T/server" server-canary
+server=$pid
+wait_for 5 test -s "$T/server.log"
+app far "dir:$T/hello" "$any" "\"archive\": {\"tarball\": {\"repository\": \"http://127.0.0.1:$(cat "$T/server.log")/store/\"}}"
+mkdir "$T/server/store"
+far() { once --apps far "$@"; }
+far
+is "$status $(member reason n1 far)" "111 Unavailable" "a server that lets nobody in"
+like "$(member message n1 far)" 'answers with status 401: --token-file names what lets us in' "... says what to do"
+: >"$T/server/full"
+far --token-file "$T/token"
+like "$(member message n1 far)" '/store/far/far_[0-9a-f]{20}.tar.gz: the server answers with status 507' "one that has no room"
+rm "$T/server/full"
+far --token-file "$T/token"
+is "$status" 0 "... is tried again soon"
+is "$(sha256sum <"$(echo "$T"/server/store/far/*.tar.gz)" | cut -c1-64)" "$(fact far sha256)" "an archive on a server"
+is "$(fact far sha256)" "$sum" "... has the bytes that it has in a directory"
+check "... and its digest beside it" bash -c "cd '$T/server/store/far' && sha256sum -c ./*.sha256"
+cp -a "$T/server" "$T/server.before"
+far --token-file "$T/token"
+is "$status" 0 "a second round"
+check "... puts nothing" diff -r "$T/server" "$T/server.before"
+rm "$T"/server/store/far/*.tar.gz
+far --token-file "$T/token"
+check "an archive that is gone is put again" bash -c "cd '$T/server/store/far' && sha256sum -c ./*.sha256"
+stop "$server"
+far --token-file "$T/token"
+is "$status $(member reason n1 far)" "111 Unavailable" "a server that is gone"
+ppctl rm apps/far >>"$T/ppctl.log" 2>&1
 
 # ---- images ----
 mkdir -p "$T/img"

@@ -31,7 +31,7 @@ END
 echo '{"format_version": "1.2", "resource_changes": []}' >"$T/stub/after.json"
 echo slow >"$T/stub/apply"
 # A plug-in that gives a token, slow enough to be looked at.
-printf '#!/bin/sh\nsleep 0.3\necho "{\\"status\\": {\\"token\\": \\"$(cat %s)\\"}}"\n' "$T/token" >"$T/plugin"
+printf '#!/bin/sh\necho >>%s\nsleep 0.3\necho "{\\"status\\": {\\"token\\": \\"$(cat %s)\\"}}"\n' "$T/plugged" "$T/token" >"$T/plugin"
 chmod 755 "$T/plugin"
 sed -i 's|tokenFile: token|exec: {apiVersion: client.authentication.k8s.io/v1, command: ./plugin}|' "$T/second"
 
@@ -44,6 +44,17 @@ inject db "$values" '{"type": "configmap", "namespace": "prod", "name": "db-env"
 	{"type": "externalname", "namespace": "prod", "name": "pg", "value": "HOST"},
 	{"type": "envdir", "path": "'"$T"'/sinks/env"}, {"type": "dotenv", "path": "'"$T"'/sinks/db.env"},
 	{"type": "json", "path": "'"$T"'/sinks/db.json"}'
+# A service that is given all of it, and tells only that it was.
+if have runsvdir; then
+	mkdir -p "$T/repo/shop" "$T/build/bin" "$T/service"
+	printf '#!/bin/sh\necho "$STATE $FILE $ENV" >"%s"\nexec sleep 1000\n' "$T/sinks/given" >"$T/build/bin/launch"
+	chmod 755 "$T/build/bin/launch"
+	tar -czf "$T/repo/shop/shop_1.0.tar.gz" -C "$T/build" .
+	(cd "$T/repo/shop" && sha256sum shop_1.0.tar.gz >shop_1.0.tar.gz.sha256)
+	put clusters/shop/prod/deploy_config "{\"basedir\": \"$T/shop\", \"envdir\": \"$T/sinks/env\", \"health\": {\"up\": \"50ms\"}}"
+	put clusters/shop/prod/config '{"versions": {"1.0": "active"}}'
+	put nodes/n1/shop '{"cluster": "prod"}'
+fi
 # Errors must not quote either: where a secret may not go, what is no host's name, what the server refuses.
 inject wrong "$values" '{"type": "configmap", "namespace": "prod", "name": "wrong", "keys": ["HOST", "STATE"]}'
 inject plain '"ADDRESS": {"from": "file:'"$T"'/address"}' '{"type": "externalname", "namespace": "prod", "name": "plain"}'
@@ -59,7 +70,9 @@ sample() {
 		for file in $(grep -lsaFf "$T/patterns" /proc/[0-9]*/environ); do
 			pid=${file#/proc/} pid=${pid%/environ}
 			{ read -r comm <"/proc/$pid/comm"; } 2>/dev/null || continue
+			# The service asked for it, by its document.
 			case $comm in pp-*|setsid) continue;; esac
+			grep -qsz shop_1.0 "/proc/$pid/environ" && continue
 			# Still there? Or was it a fork of its parent a moment ago, which is another program now?
 			tr '\0' '\n' <"$file" >"$T/environ" 2>/dev/null
 			grep -qaFf "$T/patterns" "$T/environ" && ! grep -q '^TF_IN_AUTOMATION=' "$T/environ" &&
@@ -83,6 +96,13 @@ PLANTED=$canary-env start injector pp-configmap-injector "${common[@]}" --state-
 injector_pid=$pid
 TF_VAR_stub=$T/stub TF_VAR_pw=$canary-tf start applier pp-terraform-applier "${common[@]}" --state-dir "$T/state/applier" \
 	--listen "127.0.0.1:$applier_port" --terraform "$ROOT/t/it/terraform-stub"
+if have runsvdir; then
+	start runsvdir runsvdir "$T/service"
+	start preparer pp-preparer "${common[@]}" --state-dir "$T/state/preparer" --listen none --repo "file://$T/repo"
+	start setlive pp-setlive "${common[@]}" --state-dir "$T/state/setlive" --listen none --runit "$T/service" --runit-stage "$T/stage"
+else
+	skip "a service is given the values" "runit is not on PATH"
+fi
 is_so() { ppctl get "reality/status/$1" | grep -q "\"$2\""; }
 check "the injection is done" wait_for 20 is_so configmap-injector/n1/prod/db converged
 check "the stack waits for approval" wait_for 20 is_so terraform-applier/n1/prod/net ApprovalRequired
@@ -97,6 +117,11 @@ check "... of a name, too" wait_for 10 is_so configmap-injector/n1/prod/plain Re
 # The values did arrive, or nothing below would mean anything.
 is "$(cat "$T/sinks/env/STATE" "$T/sinks/env/ENV")" "$canary-state"$'\n'"$canary-env" "the values are in the directory"
 is "$(at secrets/prod/db data/FILE)" "\"$(printf %s "$canary-file" | base64)\"" "and in the Secret"
+if have runsvdir; then
+	check "a service is given them" wait_for 30 test -s "$T/sinks/given"
+	is "$(cat "$T/sinks/given")" "$canary-state $canary-file $canary-env" "... all of them"
+	check "... and is healthy" wait_for 20 is_so setlive/n1/shop converged
+fi
 for name in stack injection; do
 	run ppctl "$name" show "prod/$([ $name = stack ] && echo net || echo db)"
 	said+=$output$errors
@@ -139,10 +164,12 @@ nowhere "no log" "$(found_in "$T"/*.log)"
 nowhere "no key of the store" "$(found_in "$T/store")"
 nowhere "nothing that is exported" "$(found_in "$T/exported")"
 nowhere "no socket, and nothing that ppctl says" "$(grep -aFf "$T/patterns" <<<"$said")"
-# The cache of answers, nobody else's to read, is where values may be for a while.
-nowhere "no state directory" "$(found_in "$T/state" "$T/.xdg-state" | grep -v /answers/)"
-nowhere "no cache that others can read" "$(find "$T/run" "$T/state" -path '*/answers/*' -type f -perm /077)"
+# The cache of answers and the environment of the supervised service, nobody else's to read, are where values may be.
+nowhere "no state directory, no service directory, no log of a service" \
+	"$(found_in "$T/state" "$T/.xdg-state" "$T/stage" "$T/service" "$T/shop" 2>/dev/null | grep -vE "/answers/|^$T/stage/shop/env/")"
+nowhere "no cache and no environment that others can read" \
+	"$(find "$T/run" "$T/state" "$T/stage" \( -path '*/answers/*' -o -path '*/env/*' \) -type f -perm /077 2>/dev/null)"
 nowhere "no command line, no environment of others" "$(sort "$T/leaks" | uniq -c)"
 diag "$(wc -l <"$T/samples") samples of all processes"
-check "they were looked at, and the plug-in among them" test "$(wc -l <"$T/samples")" -gt 5
+check "they were looked at, and the plug-in among them" test "$(wc -l <"$T/samples")" -gt 5 -a -s "$T/plugged"
 done_testing

@@ -13,24 +13,26 @@ ppctl init "$PP_STORE" >/dev/null 2>&1
 # For a read that never ends: a program's answer, not a hope.
 bounded() { timeout 20 "$@"; }
 
-# unpack CASE DIR: its files; those of no directory are sysdef.yaml's. The expected ones land in DIR.want/.
+# All cases at once: their files below cases/NAME/, those that say what is expected below cases/NAME.want/.
 unpack() {
-	awk -v dir="$2" '
+	awk -v top="$T/cases/" -v list="$1" '
+		FNR == 1 { name = FILENAME; sub(/.*\//, "", name); sub(/\.txt$/, "", name); close(out); out = "" }
 		/^-- .* --$/ {
-			name = $2
-			if (out) close(out)
-			out = (name ~ /^(command|documents|faults)$/ ? dir ".want/" : dir "/") name
-			path = out; sub(/\/[^\/]*$/, "", path)
-			system("mkdir -p " path)
-			printf "" >out
+			close(out)
+			out = top name ($2 ~ /^(command|documents|faults)$/ ? ".want/" : "/") $2
+			path = out
+			if (list && sub(/\/[^\/]*$/, "", path) && !seen[path]++) print path
+			else if (!list) printf "" >out
 			next
 		}
-		out { print >out }' "$1"
+		out && !list { print >out }' "$ROOT"/test-data/systems/*.txt
 }
+unpack list | xargs mkdir -p
+unpack ''
 
 for file in "$ROOT"/test-data/systems/*.txt; do
-	name=$(basename "$file" .txt) dir=$T/cases/$name
-	unpack "$file" "$dir"
+	name=${file##*/} name=${name%.txt} dir=$T/cases/${file##*/}
+	dir=${dir%.txt}
 	read -ra words <"$dir.want/command"
 	run bounded ppctl "${words[@]}" --directory "$dir"
 	documents=${output//$dir/@} faults=${errors//$dir/@}
@@ -40,9 +42,11 @@ for file in "$ROOT"/test-data/systems/*.txt; do
 		[ -z "$faults" ] || printf -- '-- faults --\n%s\n' "$faults" >>"$T/case"
 		cat "$T/case" >"$file"
 	fi
-	want_documents=$(cat "$dir.want/documents" 2>/dev/null) want_faults=$(cat "$dir.want/faults" 2>/dev/null)
+	want_documents='' want_faults=''
+	[ ! -e "$dir.want/documents" ] || want_documents=$(<"$dir.want/documents")
+	[ ! -e "$dir.want/faults" ] || want_faults=$(<"$dir.want/faults")
 	if [ "$documents" = "$want_documents" ] && [ "$faults" = "$want_faults" ] &&
-		[ "$status" = "$([ -n "$want_faults" ] && echo 1 || echo 0)" ]; then
+		[ "$status" = $((${#want_faults} > 0)) ]; then
 		ok "$name"
 	else
 		diff <(echo "$want_documents$want_faults") <(echo "$documents$faults") >"$T/diff"

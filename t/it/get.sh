@@ -128,6 +128,37 @@ check "... and ends" wait_for 5 ended
 ppctl load gh://foocorp/sysdef >/dev/null 2>&1
 is "$(find . -maxdepth 1 -name 'tortoise*')" "" "... and leaves no half of a repository"
 
+# ---- private ones ----
+mkdir "$T/private"
+cat >"$T/private/git-remote-private" <<END
+#!/bin/sh
+if [ "\${GIT_TERMINAL_PROMPT:-}" = 0 ]; then
+	echo "fatal: could not read Username for 'https://private.example': terminal prompts disabled" >&2
+	exit 128
+fi
+echo "the person gives a password" >/dev/tty
+exec git remote-ext "\$1" "git-upload-pack $T/hub/foocorp/\${2##*/}.git"
+END
+chmod +x "$T/private/git-remote-private"
+git config --global url.private://x/.insteadOf https://private.example/
+push sysdef sysdef.yaml "$(printf 'applications:\n  Own:\n    services:\n    - https://private.example/foocorp/admin\n    - gh:foocorp/web\n')"
+ppctl load gh://foocorp/sysdef >/dev/null 2>&1
+rm -rf admin
+export PATH=$T/private:$PATH
+# Without a terminal at all.
+run setsid -w ppctl get own
+is "$status" 1 "a private repository, and nobody to ask"
+like "$errors" 'admin: cannot be cloned: could not read Username' "... cannot be got"
+if have script; then
+	TERM=xterm script -qec 'ppctl get own' "$T/typescript" >/dev/null 2>&1 </dev/null
+	like "$(cat "$T/typescript")" 'the person gives a password' "on a terminal, git itself asks, in the foreground"
+	is "$(cat admin/README)" admin "... and has it"
+else
+	skip "a password on a terminal" "script is not on PATH"
+fi
+rm -rf admin
+git clone -q https://github.com/foocorp/admin.git admin
+
 # ---- on a terminal ----
 push sysdef sysdef.yaml "$(services api web admin)"
 ppctl load gh://foocorp/sysdef >/dev/null 2>&1

@@ -15,9 +15,11 @@ set -u
 
 # ---- sessions ----
 
-# session README: the first indented block, without its indentation, or what stands between "```sh" and "```".
+# session README [N]: the first indented block, without its indentation, or what stands between "```sh" and "```";
+# of several such, the Nth.
 session() {
-	awk '!inside && /^```sh$/ { fenced = 1; next }
+	awk -v want="${2:-1}" '!inside && /^```sh$/ { n++; fenced = n == want; other = !fenced; next }
+		other { if (/^```$/) other = 0; next }
 		fenced && /^```$/ { exit }
 		fenced { print; next }
 		/^    / { inside = 1; print substr($0, 5); next }
@@ -46,11 +48,11 @@ promises_kept() {
 	done < <(sed -n 's/.*# => //p' "$1")
 }
 
-# run_session AGENT: leaves "ok" or what is wrong in $T/AGENT.result.
+# run_session AGENT[+N]: leaves "ok" or what is wrong in $T/AGENT[+N].result.
 run_session() {
 	local agent=$1 try=$T/$1.try text=$T/$1.session
 	mkdir -p "$try"
-	session "$ROOT/agents/$agent/README.md" | sed "s|/tmp/try|$try|g" >"$text"
+	session "$ROOT/agents/${agent%+*}/README.md" "${agent#"${agent%+*}"}" | sed "s|/tmp/try|$try|g" >"$text"
 	# Monitor mode: a pasted session has jobs. Its directory may be anywhere.
 	if ! (cd "$try" && timeout 90 bash -em "$text") >"$T/$agent.said" 2>&1 </dev/null; then
 		echo "a command failed:" >"$T/$agent.result"
@@ -63,8 +65,15 @@ run_session() {
 	tail -n 30 "$T/$agent.said" >>"$T/$agent.result"
 }
 
+# The name of each session of an agent: "ppctl", "ppctl+2".
+names() {
+	local n=2
+	echo "$1"
+	while [ "$n" -le "$(grep -c '^```sh$' "$ROOT/agents/$1/README.md")" ]; do echo "$1+$n"; n=$((n + 1)); done
+}
+
 sessions() {
-	local agent why readme running=()
+	local agent name why readme running=()
 	for agent; do
 		readme=$ROOT/agents/$agent/README.md
 		why=$(lacks "$readme")
@@ -73,8 +82,10 @@ sessions() {
 		elif [ -n "$why" ]; then
 			skip "$agent: the session of its README" "$why"
 		else
-			run_session "$agent" &
-			running+=("$agent:$!")
+			for name in $(names "$agent"); do
+				run_session "$name" &
+				running+=("$name:$!")
+			done
 		fi
 	done
 	for agent in "${running[@]}"; do

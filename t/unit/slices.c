@@ -25,15 +25,20 @@ static json_t *options_of(const char *node)
 }
 
 /* known: a JSON array as text, or NULL. New. */
-static json_t *slices_of(const struct key *keys, const char *node, const char *known)
+static json_t *slices_for(const struct intent_slicer *slicer, const struct key *keys, const char *node, const char *known)
 {
 	intent_json_auto json_t *options = options_of(node);
 	intent_json_auto json_t *names = known ? json_loads(known, 0, NULL) : json_array();
 	struct intent_snapshot *snapshot = snapshot_of(keys);
-	json_t *slices = intent_node_applications.slices(snapshot, options, names);
+	json_t *slices = slicer->slices(snapshot, options, names);
 
 	intent_snapshot_unref(snapshot);
 	return slices;
+}
+
+static json_t *slices_of(const struct key *keys, const char *node, const char *known)
+{
+	return slices_for(&intent_node_applications, keys, node, known);
 }
 
 static const char *reason_of(const json_t *slices, const char *name)
@@ -65,6 +70,33 @@ static void expect_prefixes(const struct key *keys, const char *node, const char
 	ck_assert_msg(json_equal(got, wanted), "%s instead of %s", text, want);
 	free(text);
 }
+
+/* What runs in a container is no supervisor's, and the other way about; what changed sides is gone from the one. */
+START_TEST(test_targets)
+{
+	static const struct key keys[] = {
+		SLUG_ON("n1"), SLUG_CONFIG, SLUG_DEPLOY,
+		{"nodes/n1/web", "{\"cluster\": \"dev\"}", false}, {"clusters/web/dev/config", CONFIG, false},
+		{"clusters/web/dev/deploy_config", "{\"docker\": {\"image\": \"web\"}}", false},
+		{"nodes/n1/both", "{\"cluster\": \"dev\"}", false}, {"clusters/both/dev/config", CONFIG, false},
+		{"clusters/both/dev/deploy_config", "{\"basedir\": \"/srv/both\", \"docker\": {}}", false},
+		{"nodes/n1/new", "{\"cluster\": \"dev\"}", false},
+		{NULL, NULL, false},
+	};
+	intent_json_auto json_t *services = slices_for(&intent_node_services, keys, "n1", "[\"web\", \"slug\"]");
+	intent_json_auto json_t *containers = slices_for(&intent_node_containers, keys, "n1", "[\"slug\"]");
+
+	ck_assert_str_eq(at(services, "/slug/intent/cluster"), "dev");
+	ck_assert(json_is_true(intent_json_at(services, "/web/intent/absent")));
+	ck_assert_ptr_null(json_object_get(services, "both"));
+	ck_assert_str_eq(at(containers, "/web/intent/cluster"), "dev");
+	ck_assert_str_eq(at(containers, "/both/intent/cluster"), "dev");
+	ck_assert(json_is_true(intent_json_at(containers, "/slug/intent/absent")));
+	/* Of one without documents nobody knows. */
+	ck_assert_str_eq(reason_of(services, "new"), "NoConfig");
+	ck_assert_str_eq(reason_of(containers, "new"), "NoConfig");
+}
+END_TEST
 
 START_TEST(test_prefixes)
 {
@@ -288,6 +320,7 @@ int main(void)
 	SRunner *runner;
 	int failed;
 
+	tcase_add_test(tc, test_targets);
 	tcase_add_test(tc, test_prefixes);
 	tcase_add_test(tc, test_intent);
 	tcase_add_loop_test(tc, test_trouble, 0, (int)(sizeof(troubles) / sizeof(troubles[0])));

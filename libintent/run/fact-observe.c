@@ -3,17 +3,17 @@
  */
 #include <errno.h>
 #include <unistd.h>
-#include "reporter.h"
+#include "fact.h"
 
 #define VERIFY_MS 60000 /* a fact that was published is believed to stand so long */
 
-char *reporter__key(const json_t *intent, const char *cluster)
+char *intent__fact_key(const json_t *intent, const char *cluster)
 {
 	return intent_format("reality/health/%s/%s/%s", intent_json_string(intent, "app", ""), cluster,
 			     intent_json_string(intent, "node", ""));
 }
 
-bool reporter__is_ours(const struct intent_entry *entry, const char *session, const json_t *note)
+bool intent__fact_is_ours(const struct intent_entry *entry, const char *session, const json_t *note)
 {
 	return !entry->session || (session && !strcmp(entry->session, session)) ||
 		!strcmp(entry->session, intent_json_string(note, "session", ""));
@@ -35,7 +35,7 @@ static json_t *fact_of(const struct intent_entry *entry)
 static int read_fact(struct intent_round *round, const json_t *intent, const char *session, const json_t *note,
 		     json_t *observed, struct intent_error *err)
 {
-	intent_free_auto char *key = reporter__key(intent, intent_json_string(intent, "cluster", ""));
+	intent_free_auto char *key = intent__fact_key(intent, intent_json_string(intent, "cluster", ""));
 	struct intent_snapshot *snapshot = NULL;
 	struct intent_store *store;
 
@@ -49,7 +49,7 @@ static int read_fact(struct intent_round *round, const json_t *intent, const cha
 	const struct intent_entry *entry = &snapshot->entries[0];
 	intent_json_auto json_t *fact = fact_of(entry);
 
-	if (reporter__is_ours(entry, session, note)) {
+	if (intent__fact_is_ours(entry, session, note)) {
 		json_object_set(observed, "fact", fact);
 		json_object_set_new(observed, "bound",
 				    json_boolean(session ? entry->session && !strcmp(entry->session, session) :
@@ -80,7 +80,7 @@ static int list_elsewhere(struct intent_round *round, const json_t *intent, cons
 		const struct intent_entry *entry = &snapshot->entries[i];
 		const char *cluster = entry->key + strlen(prefix), *end = strchr(cluster, '/');
 
-		if (end && !strcmp(end, suffix) && reporter__is_ours(entry, session, note) &&
+		if (end && !strcmp(end, suffix) && intent__fact_is_ours(entry, session, note) &&
 		    (strlen(here) != (size_t)(end - cluster) || strncmp(cluster, here, strlen(here)) != 0))
 			json_array_append_new(elsewhere, json_stringn(cluster, (size_t)(end - cluster)));
 	}
@@ -129,10 +129,23 @@ static bool is_believed(const json_t *intent, const char *session, const json_t 
 
 /* ---- all of it ---- */
 
+static void add_look(json_t *observed, const json_t *look)
+{
+	char now[32], host[256] = "";
+
+	gethostname(host, sizeof(host) - 1);
+	intent_time_format(intent_time_now(), now);
+	if (look)
+		json_object_set(observed, "look", (json_t *)(uintptr_t)look);
+	json_object_set_new(observed, "now_ms", json_integer(intent_time_monotonic()));
+	json_object_set_new(observed, "now", json_string(now));
+	json_object_set_new(observed, "host", json_string(host));
+}
+
 static int observe_fact(struct intent_round *round, const json_t *intent, json_t *observed, int64_t interval_ms,
 			struct intent_error *err)
 {
-	intent_json_auto json_t *note = reporter__note_read(round);
+	intent_json_auto json_t *note = intent__fact_note_read(round);
 	const char *session = NULL;
 	json_t *history;
 
@@ -154,36 +167,13 @@ static int observe_fact(struct intent_round *round, const json_t *intent, json_t
 	return read_fact(round, intent, session, note, observed, err);
 }
 
-/* One look a round: the passes after the first ask what their own actions came to, not whether the service is well. */
-static json_t *look_once(struct intent_round *round, const json_t *intent, int64_t interval_ms)
+int intent_fact_observe(struct intent_round *round, const json_t *look, int64_t interval_ms, json_t **ret_new,
+			struct intent_error *err)
 {
-	static json_t *seen;
-	char now[32], host[256] = "";
+	const json_t *intent = intent_round_intent(round);
+	intent_json_auto json_t *observed = json_object();
 
-	if (seen)
-		return json_deep_copy(seen);
-	seen = json_object();
-	if (!json_is_true(json_object_get(intent, "absent"))) {
-		json_t *found = reporter__look(round, intent, interval_ms);
-
-		if (found)
-			json_object_set_new(seen, "look", found);
-	}
-	gethostname(host, sizeof(host) - 1);
-	intent_time_format(intent_time_now(), now);
-	json_object_set_new(seen, "now_ms", json_integer(intent_time_monotonic()));
-	json_object_set_new(seen, "now", json_string(now));
-	json_object_set_new(seen, "host", json_string(host));
-	return json_deep_copy(seen);
-}
-
-int reporter__observe(struct intent_round *round, const json_t *intent, json_t **ret_new_observed,
-		      struct intent_error *err)
-{
-	int64_t interval_ms = intent_json_integer(intent_round_options(round), "check-interval", 5000);
-	intent_json_auto json_t *observed = look_once(round, intent, interval_ms);
-	const json_t *look = json_object_get(observed, "look");
-
+	add_look(observed, look);
 	if (observe_fact(round, intent, observed, interval_ms, err))
 		return err->code;
 	/* A check that failed once is tried again before it counts. Who has nothing to say listens for others. */
@@ -191,7 +181,7 @@ int reporter__observe(struct intent_round *round, const json_t *intent, json_t *
 		intent_round_again(round, VERIFY_MS);
 	else if (strcmp(intent_json_string(look, "found", ""), "good") &&
 		 !strcmp(intent_json_string(intent_json_at(observed, "/history/fact"), "state", ""), "healthy"))
-		intent_round_again(round, REPORTER_CONFIRM_MS);
-	*ret_new_observed = json_incref(observed);
+		intent_round_again(round, INTENT_FACT_CONFIRM_MS);
+	*ret_new = json_incref(observed);
 	return 0;
 }

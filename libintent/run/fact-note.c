@@ -5,7 +5,7 @@
  */
 #include <fcntl.h>
 #include <intent/file.h>
-#include "reporter.h"
+#include "fact.h"
 
 #define NOTE_MAX (64u << 10)
 
@@ -26,7 +26,7 @@ static void boot_id(char out[64])
 		snprintf(out, 64, "%.*s", (int)strcspn(text, "\n"), text);
 }
 
-json_t *reporter__note_read(const struct intent_round *round)
+json_t *intent__fact_note_read(const struct intent_round *round)
 {
 	intent_free_auto char *path = note_path(round);
 	struct intent_error ignored;
@@ -43,7 +43,7 @@ json_t *reporter__note_read(const struct intent_round *round)
 	return note;
 }
 
-int reporter__note_write(const struct intent_round *round, const char *session, const json_t *history,
+int intent__fact_note_write(const struct intent_round *round, const char *session, const json_t *history,
 			 struct intent_error *err)
 {
 	intent_free_auto char *path = note_path(round);
@@ -59,7 +59,7 @@ int reporter__note_write(const struct intent_round *round, const char *session, 
 	return intent_file_write_json(path, note, 0600, err);
 }
 
-int reporter__note_remove(const struct intent_round *round, struct intent_error *err)
+int intent__fact_note_remove(const struct intent_round *round, struct intent_error *err)
 {
 	intent_free_auto char *path = note_path(round);
 
