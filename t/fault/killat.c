@@ -1,7 +1,8 @@
 /*
  * Runs a command, counting the system calls of its whole family, and lets one of them go wrong.
  *
- *	killat FILE -- COMMAND...            writes "NUMBER ORDINAL KIND SPACE" per call to FILE; SPACE is
+ *	killat [-w DIRECTORY] FILE -- COMMAND...
+ *	                                     writes "NUMBER ORDINAL KIND SPACE" per call to FILE; SPACE is
  *	                                     the ordinal among those of kind `space`
  *	killat NUMBER ORDINAL -- COMMAND...  kills every process of it at the entry of the
  *	                                     ORDINAL-th call of that number in the family
@@ -11,7 +12,11 @@
  *	                                     "ERRNO+" every later one of that kind does so too
  *
  * KIND is `space` for a call that may need room on a disk, `change` for any other that
- * changes what somebody else can see, `look` for the rest. strace counts per process, so that calls
+ * changes what somebody else can see, `look` for the rest. With -w the world below DIRECTORY is looked at
+ * at each call: its files and what is in them, what waits in pipes to supervisors, locks, and processes there
+ * that are not of the family. `look` is then only a call at which all of it is as at the call before and
+ * the call after, and which comes between two that look, too; who is killed there leaves what they leave.
+ * Those two ends of such a row are of kind `edge`. strace counts per process, so that calls
  * spread over children are never reached, and it cannot say "the disk is full from now on".
  *
  * What one call costs decides how many can be tried, and a stop of the family is nearly all of it: a
@@ -21,8 +26,10 @@
  * Exit status: 0 when killed, 3 when the command ended before that call came, 77
  * where -e is not supported, else that of the command.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -31,8 +38,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -44,7 +53,7 @@
 #define CALLS 600
 #define FAMILY 256
 
-enum kind { LOOK, CHANGE, SPACE };
+enum kind { LOOK, CHANGE, SPACE, EDGE };
 /* What decides the kind of a call: its number alone, the flags of an open, what a descriptor is. */
 enum by { BY_NUMBER = 1, BY_FLAGS, BY_FILE };
 
@@ -78,6 +87,8 @@ static const struct call {
 	{SYS_kill, CHANGE, BY_NUMBER, 0}, {SYS_flock, CHANGE, BY_NUMBER, 0}, {SYS_clone, CHANGE, BY_NUMBER, 0},
 	{SYS_clone3, CHANGE, BY_NUMBER, 0}, {SYS_execve, CHANGE, BY_NUMBER, 0},
 	{SYS_exit_group, CHANGE, BY_NUMBER, 0},
+	/* To the kernel's tables, or to somebody who acts on it. */
+	{SYS_sendto, CHANGE, BY_NUMBER, 0}, {SYS_sendmsg, CHANGE, BY_NUMBER, 0}, {SYS_sendmmsg, CHANGE, BY_NUMBER, 0},
 };
 
 struct target {
@@ -90,6 +101,7 @@ static pid_t family[FAMILY];
 static int members;
 static long counts[CALLS], space_counts[CALLS];
 static FILE *record;
+static const char *world;       /* -w; NULL: not looked at */
 
 static int member(pid_t pid)
 {
@@ -186,16 +198,33 @@ static pid_t begin(char **argv, const struct target *target)
 
 /* ---- what a call is ---- */
 
+static void name_of(pid_t pid, uint64_t fd, char name[32])
+{
+	char link[64];
+	ssize_t length;
+
+	snprintf(link, sizeof(link), "/proc/%d/fd/%llu", pid, (unsigned long long)fd);
+	length = readlink(link, name, 31);
+	name[length < 0 ? 0 : length] = '\0';
+}
+
 /* A file of some directory, not a pipe, a socket, a device, memory, or what is said. */
 static bool is_file(pid_t pid, uint64_t fd)
 {
-	char link[64], path[32] = "";
+	char path[32];
 
 	if (fd <= 2)
 		return false;
-	snprintf(link, sizeof(link), "/proc/%d/fd/%llu", pid, (unsigned long long)fd);
-	return readlink(link, path, sizeof(path) - 1) > 0 && path[0] == '/' && strncmp(path, "/dev/", 5) &&
-	       strncmp(path, "/memfd:", 7);
+	name_of(pid, fd, path);
+	return path[0] == '/' && strncmp(path, "/dev/", 5) && strncmp(path, "/memfd:", 7);
+}
+
+static bool is_socket(pid_t pid, uint64_t fd)
+{
+	char path[32];
+
+	name_of(pid, fd, path);
+	return !strncmp(path, "socket:", 7);
 }
 
 static enum kind kind_of(pid_t pid, const struct ptrace_syscall_info *info)
@@ -209,10 +238,156 @@ static enum kind kind_of(pid_t pid, const struct ptrace_syscall_info *info)
 		if (call->by == BY_FLAGS && !(argument & (O_CREAT | O_TRUNC)))
 			return argument & (O_WRONLY | O_RDWR) ? CHANGE : LOOK;
 		if (call->by == BY_FILE && !is_file(pid, argument))
-			return LOOK;
+			return is_socket(pid, argument) ? CHANGE : LOOK;
 		return call->kind;
 	}
 	return LOOK;
+}
+
+/* ---- the world ---- */
+
+#define INODES 20000
+
+static uint64_t state;
+static ino_t inodes[INODES];
+static size_t inode_count;
+
+static void mix(const void *bytes, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		state = (state ^ ((const unsigned char *)bytes)[i]) * 1099511628211u;
+}
+
+static void mix_file(const char *path)
+{
+	char buffer[8192];
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	ssize_t count;
+
+	while (fd >= 0 && (count = read(fd, buffer, sizeof(buffer))) > 0)
+		mix(buffer, (size_t)count);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void mix_pipe(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), waiting = 0;
+
+	if (fd >= 0 && !ioctl(fd, FIONREAD, &waiting))
+		mix(&waiting, sizeof(waiting));
+	if (fd >= 0)
+		close(fd);
+}
+
+static int mix_entry(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	char target[4096];
+	ssize_t count;
+
+	mix(path, strlen(path));
+	if (type == FTW_NS)
+		return 0;
+	mix(&st->st_ino, sizeof(st->st_ino));
+	mix(&st->st_mode, sizeof(st->st_mode));
+	mix(&st->st_uid, sizeof(st->st_uid));
+	mix(&st->st_gid, sizeof(st->st_gid));
+	if (S_ISREG(st->st_mode))
+		mix_file(path);
+	else if (S_ISLNK(st->st_mode) && (count = readlink(path, target, sizeof(target))) > 0)
+		mix(target, (size_t)count);
+	else if (S_ISFIFO(st->st_mode) && !strcmp(path + at->base, "control"))
+		mix_pipe(path);
+	if (inode_count < INODES)
+		inodes[inode_count++] = st->st_ino;
+	return 0;
+}
+
+static void mix_locks(void)
+{
+	char line[256], how[16], mode[16];
+	FILE *locks = fopen("/proc/locks", "re");
+	unsigned long inode;
+
+	while (locks && fgets(line, sizeof(line), locks)) {
+		if (sscanf(line, "%*d: %15s %*s %15s %*d %*x:%*x:%lu", how, mode, &inode) != 3)
+			continue;
+		for (size_t i = 0; i < inode_count; i++)
+			if (inodes[i] == inode) {
+				mix(how, strlen(how));
+				mix(mode, strlen(mode));
+				mix(&inode, sizeof(inode));
+			}
+	}
+	if (locks)
+		fclose(locks);
+}
+
+static void mix_processes(void)
+{
+	DIR *all = opendir("/proc");
+	struct dirent *entry;
+	char path[64], where[4096];
+
+	while (all && (entry = readdir(all))) {
+		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+		ssize_t count;
+
+		snprintf(path, sizeof(path), "/proc/%d/cwd", pid);
+		if (pid <= 0 || member(pid) >= 0 || (count = readlink(path, where, sizeof(where) - 1)) < 0)
+			continue;
+		where[count] = '\0';
+		if (strncmp(where, world, strlen(world)) || !strchr("/", where[strlen(world)]))
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
+		mix(&pid, sizeof(pid));
+		mix(where, (size_t)count);
+		mix_file(path);
+	}
+	if (all)
+		closedir(all);
+}
+
+static uint64_t look_at_world(void)
+{
+	state = 14695981039346656037u;
+	inode_count = 0;
+	nftw(world, mix_entry, 16, FTW_PHYS);
+	mix_locks();
+	mix_processes();
+	return state;
+}
+
+/* ---- noting ---- */
+
+static const char *const kinds[] = {"look", "change", "space", "edge"};
+/* The call before, if it looks: whether its row ends with it is only seen now. */
+static char held[64];            /* NUMBER and ORDINAL, "" for none */
+static enum kind held_kind;      /* what it is unless its row ends with it */
+static uint64_t held_state;
+
+static void note_held(bool row_goes_on)
+{
+	if (*held)
+		fprintf(record, "%s %s 0\n", held, kinds[row_goes_on ? held_kind : EDGE]);
+	*held = '\0';
+}
+
+static void note(int number, enum kind kind)
+{
+	bool row_goes_on;
+	uint64_t now = world ? look_at_world() : 0;
+
+	if (!world || kind != LOOK) {
+		note_held(false);
+		fprintf(record, "%d %ld %s %ld\n", number, counts[number], kinds[kind], space_counts[number]);
+		return;
+	}
+	row_goes_on = *held && held_state == now;
+	note_held(row_goes_on);
+	snprintf(held, sizeof(held), "%d %ld", number, counts[number]);
+	held_kind = row_goes_on ? LOOK : EDGE;
+	held_state = now;
 }
 
 /* ---- making a call fail ---- */
@@ -236,7 +411,6 @@ enum verdict { GO_ON, HIT };
 
 static enum verdict at_call(pid_t pid, const struct target *target, bool hit)
 {
-	static const char *const names[] = {"look", "change", "space"};
 	struct ptrace_syscall_info info;
 	enum kind kind;
 	uint64_t number;
@@ -250,7 +424,7 @@ static enum verdict at_call(pid_t pid, const struct target *target, bool hit)
 	counts[number]++;
 	space_counts[number] += kind == SPACE;
 	if (record)
-		fprintf(record, "%d %ld %s %ld\n", (int)number, counts[number], names[kind], space_counts[number]);
+		note((int)number, kind);
 	/* Who waits for others makes now more, now fewer calls: one that only looks must not come to fail. */
 	if ((long)number == target->number && (target->error ? kind == SPACE && space_counts[number] == target->ordinal :
 					       counts[number] == target->ordinal))
@@ -302,7 +476,7 @@ static int follow(pid_t first, const struct target *target)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: killat FILE -- COMMAND...\n       killat [-e ERRNO[+]] NUMBER ORDINAL -- COMMAND...\n");
+	fprintf(stderr, "usage: killat [-w DIRECTORY] FILE -- COMMAND...\n       killat [-e ERRNO[+]] NUMBER ORDINAL -- COMMAND...\n");
 	return 2;
 }
 
@@ -312,6 +486,11 @@ int main(int argc, char **argv)
 	int result;
 
 	one_processor();
+	if (argc > 3 && !strcmp(argv[1], "-w")) {
+		world = argv[2];
+		argc -= 2;
+		argv += 2;
+	}
 	if (argc > 3 && !strcmp(argv[2], "--")) {
 		record = fopen(argv[1], "w");
 		if (!record) {
@@ -320,6 +499,7 @@ int main(int argc, char **argv)
 		}
 		fcntl(fileno(record), F_SETFD, FD_CLOEXEC);
 		result = follow(begin(argv + 3, &target), &target);
+		note_held(false);
 		return fclose(record) ? 2 : result;
 	}
 	if (argc > 2 && !strcmp(argv[1], "-e")) {

@@ -32,7 +32,7 @@ scan=$BUILD_DIR/t/fault/scan
 # what programs that are not ours note down. An empty directory in a store is no key.
 state_of() {
 	"$tree" -x '*/supervise' -x 'app/logs/*/*' -x store/.intent/revision \
-		-d 'store/*' -x state/snapshot.json -x state/removals.json -x 'stage/*/exit*' \
+		-d 'store/*' -x state/snapshot.json -x state/removals.json -x 'stage/*/exit*' -x 'stage/*/since.json' \
 		-x store/.intent/sessions -x store/reality/health -x app/1 -x app/2 -x 'stub/[ace]*' -x stub/planned \
 		-x '*/git/index' -x store/approvals -j spent ${varies[${name:-}]:+-j "${varies[$name]}"} \
 		-j since -j installed -j next_attempt -j attempts -j at -j fence -j failed_at -j exits -j disable "$W"
