@@ -130,7 +130,8 @@ static enum ppctl_style style_of(const struct job *job)
 {
 	static const enum ppctl_style styles[] = {
 		[REPOSITORY_CLONED] = PPCTL_GREEN, [REPOSITORY_UPDATED] = PPCTL_GREEN,
-		[REPOSITORY_CURRENT] = PPCTL_PLAIN, [REPOSITORY_LEFT] = PPCTL_YELLOW, [REPOSITORY_FAILED] = PPCTL_RED, [REPOSITORY_ASKS] = PPCTL_YELLOW,
+		[REPOSITORY_CURRENT] = PPCTL_PLAIN, [REPOSITORY_LEFT] = PPCTL_YELLOW,
+		[REPOSITORY_FAILED] = PPCTL_RED, [REPOSITORY_ASKS] = PPCTL_YELLOW,
 	};
 
 	return job->done ? styles[job->outcome] : PPCTL_DIM;
