@@ -4,10 +4,12 @@
  *	slicer.c     applications and refs -> what is wanted of each: pure
  *	plan.c       what to build, what to wait for: pure
  *	agent.c      options, observing
+ *	view.c       what every part of a round needs
  *	source.c     a ref as a revision, its tree, a checkout
  *	build.c      one build: lock, checkout, artifact, fact
  *	queue.c      who builds next
- *	run.c        a program of a build: its environment, its log
+ *	run.c        a program of a build: its environment, its end
+ *	log.c        what it says
  *	image.c      images, by the engine's own client
  *	tarball.c    archives, and the repository they go to
  *	record.c     what the state directory remembers
@@ -39,7 +41,7 @@ extern const struct intent_slicer builder__slicer;
 
 int builder_plan(const json_t *intent, const json_t *observed, struct intent_plan *plan, struct intent_error *err);
 
-/* ---- one round's view of an application ---- */
+/* ---- view.c ---- */
 
 struct builder_log;
 
@@ -150,7 +152,7 @@ bool builder__says(const json_t *fact, const struct builder_target *target, cons
 /* "locks/build/<input>": owned. */
 char *builder__lock_key(const struct builder_target *target) intent_owned(free);
 
-/* ---- run.c ---- */
+/* ---- log.c ---- */
 
 struct builder_log *builder__log_open(struct builder *builder, const struct builder_target *target,
 				      struct intent_error *err);
@@ -159,8 +161,11 @@ const char *builder__log_path(const struct builder_log *log);
 char *builder__log_tail(const struct builder_log *log) intent_owned(free);
 /* Its last line that says something. Borrowed. */
 const char *builder__log_last(const struct builder_log *log);
+void builder__log_line(struct builder_log *log, const char *line);
 void builder__log_printf(struct builder_log *log, const char *format, ...) __attribute__((format(printf, 2, 3)));
 struct builder_log *builder__log_close(struct builder_log *log);
+
+/* ---- run.c ---- */
 
 /*
  * To its end, all that it says into the log. INTENT_ECHILD with its last line; INTENT_ESTALE: stopped;
