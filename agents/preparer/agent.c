@@ -12,12 +12,6 @@
 
 enum { RECORD_MAX = 64 << 10 };
 
-char *preparer_install_path(const json_t *intent, const char *version)
-{
-	return intent_format("%s/" PREPARER_INSTALLS "/%s_%s", intent_json_string(intent, "basedir", ""),
-			     intent_json_string(intent, "app", ""), version);
-}
-
 /* Root without CAP_DAC_OVERRIDE stops where any other would: said, because nobody expects it. */
 static int explain(int code, struct intent_error *err)
 {

@@ -17,6 +17,12 @@
 enum { BUFFER_SIZE = 256 << 10, PIPE_SIZE = 1 << 20, PROGRESS_MS = 200 };
 #define WORKER_MEMORY (1ull << 30)
 
+char *preparer_install_path(const json_t *intent, const char *version)
+{
+	return intent_format("%s/" PREPARER_INSTALLS "/%s_%s", intent_json_string(intent, "basedir", ""),
+			     intent_json_string(intent, "app", ""), version);
+}
+
 struct install {
 	struct intent_round *round;
 	const json_t *intent, *options;

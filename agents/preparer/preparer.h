@@ -23,13 +23,10 @@
 int preparer_plan(const json_t *intent, const json_t *observed, struct intent_plan *plan,
 		  struct intent_error *err);
 
-/* ---- agent.c ---- */
+/* ---- install.c: fetch, check, unpack, publish ---- */
 
 /* <basedir>/installs/<app>_<version>; owned. */
 char *preparer_install_path(const json_t *intent, const char *version);
-
-/* ---- install.c: fetch, check, unpack, publish ---- */
-
 int preparer_install(struct intent_round *round, const json_t *action, struct intent_error *err);
 
 struct preparer_source;

@@ -3,7 +3,9 @@
  *
  *	plan.c       what to do about a Terraform plan: pure
  *	summary.c    Terraform's plan as JSON -> what the status and the planner need of it: pure
- *	agent.c      slices, options, observing
+ *	slicer.c     stacks as slices: pure
+ *	agent.c      options, observing
+ *	view.c       what every part of a round needs
  *	module.c     the module checked out, with its backend and variables, initialised
  *	terraform.c  running the binary; what it says
  *	apply.c      locks, and one apply
@@ -57,7 +59,9 @@ json_t *applier__secrets(const json_t *plan);
 /* The text with "(sensitive value)" in their place. */
 char *applier__redact(const json_t *secrets, const char *text) intent_owned(free);
 
-/* ---- one round's view of a stack ---- */
+extern const struct intent_slicer applier__slicer;
+
+/* ---- view.c: one round's view of a stack ---- */
 
 struct applier {
 	struct intent_round *round;
