@@ -34,18 +34,20 @@ bool setlive__has_hook(const struct look *look, const char *version, const char 
 						       version), hook);
 }
 
-/* Is it running now, or would it after a reboot? */
-bool setlive__is_up(const json_t *service)
-{
-	return service && (!strcmp(intent_json_string(service, "want", "down"), "up") ||
-			   !intent_json_boolean(service, "down", false));
-}
-
 /* Does it run, or will it at once? */
 static bool runs(const json_t *service)
 {
 	return intent_json_boolean(service, "running", false) ||
 	       !strcmp(intent_json_string(service, "want", "down"), "up");
+}
+
+/*
+ * Is it running now, or would it after a reboot? What was told to end and has not counts: whoever told it may have
+ * been killed before its time was over, and then nobody else would end it.
+ */
+bool setlive__is_up(const json_t *service)
+{
+	return service && (runs(service) || !intent_json_boolean(service, "down", false));
 }
 
 /* Is it as told, under a supervisor, and staying so after a reboot? */
