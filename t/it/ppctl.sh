@@ -403,7 +403,7 @@ on_server() {
 	watcher=$!
 	wait_for 10 grep -q watching seen.err
 	quiet put nodes/w1/a '{"cluster": "c"}'
-	check "$2: watch sees a change" wait_for 10 grep -q '+ nodes/w1/a {"cluster":"c"}' seen
+	check "$2: watch sees a change" wait_for 30 grep -q '+ nodes/w1/a {"cluster":"c"}' seen
 	kill $watcher
 	wait $watcher; is $? 0 "$2: and ends well"
 	quiet put reality/status/preparer/n1/slug '{"state": "converged"}'
