@@ -10,9 +10,10 @@ export ETCD_URL CONSUL_URL
 
 # ---- waiting ----
 
-# wait_for SECONDS CMD...: until it succeeds; 1 when it never did.
+# wait_for SECONDS CMD...: until it succeeds; 1 when it never did. The seconds are those of a machine that has nothing
+# else to do; $PATIENCE times as many are waited.
 wait_for() {
-	local deadline=$((${EPOCHREALTIME/[.,]/} + $1 * 1000000))
+	local deadline=$((${EPOCHREALTIME/[.,]/} + $1 * ${PATIENCE:-1} * 1000000))
 	shift
 	while ! "$@" >/dev/null 2>&1; do
 		[ "${EPOCHREALTIME/[.,]/}" -lt "$deadline" ] || return 1

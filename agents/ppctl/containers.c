@@ -17,7 +17,8 @@ struct local_containers {
 	char *client;      /* owned; NULL: there is none */
 	json_t *followed;  /* {id: true, or when it was read to its end: RFC 3339} */
 	struct tail *tails;
-	uint64_t seen;     /* newest word of the agent when we asked last */
+	uint64_t newest;   /* word of the agent */
+	uint64_t seen;     /* the newest when we asked last */
 	int asked;         /* how often */
 	bool asking;
 };
@@ -105,6 +106,9 @@ static void on_container(const char *line, void *data)
 		follow(containers, id, service);
 }
 
+static void ask(struct local_containers *containers);
+
+/* What was said while we asked may be of containers that were not there yet. */
 static void on_listed(const char *name, int status, void *data)
 {
 	struct local_containers *containers = data;
@@ -112,6 +116,8 @@ static void on_listed(const char *name, int status, void *data)
 	(void)name;
 	(void)status;
 	containers->asking = false;
+	if (containers->newest != containers->seen)
+		ask(containers);
 }
 
 static void ask(struct local_containers *containers)
@@ -124,6 +130,8 @@ static void ask(struct local_containers *containers)
 		.data = containers};
 	struct intent_error ignored;
 
+	containers->asked++;
+	containers->seen = containers->newest;
 	if (filter && !local_children_start(containers->children, &options, &ignored))
 		containers->asking = true;
 }
@@ -131,19 +139,17 @@ static void ask(struct local_containers *containers)
 void local_containers_look(struct local_containers *containers, const struct intent_snapshot *snapshot)
 {
 	static const char *const prefixes[] = {"reality/status/container-runner/", "reality/health/", NULL};
-	uint64_t newest = 0;
 
+	containers->newest = 0;
 	for (size_t i = 0; prefixes[i]; i++) {
 		size_t count = 0;
 		const struct intent_entry *entry = intent_snapshot_range(snapshot, prefixes[i], &count);
 		for (size_t k = 0; k < count; k++)
-			newest = entry[k].revision > newest ? entry[k].revision : newest;
+			containers->newest = entry[k].revision > containers->newest ? entry[k].revision :
+											      containers->newest;
 	}
-	if (!containers->client || containers->asking || newest == containers->seen)
-		return;
-	containers->asked++;
-	containers->seen = newest;
-	ask(containers);
+	if (containers->client && !containers->asking && containers->newest != containers->seen)
+		ask(containers);
 }
 
 void local_containers_free(struct local_containers *containers)

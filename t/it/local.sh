@@ -98,7 +98,7 @@ pids() { echo "$(pid_of api) $(pid_of analytics) $(pid_of admin)"; }
 ours() { grep -lsa "$XDG_STATE_HOME/[p]latypus" /proc/[0-9]*/cmdline | sed 's|/proc/\([0-9]*\)/.*|\1|'; }
 gone() { [ -z "$(ours)" ]; }
 ended() { ! proc_stat "$1"; }
-shows() { wait_for 10 said "$@" || { diag "$(tail -n 25 "$T/$1.log")"; return 1; }; }
+shows() { wait_for 15 said "$@" || { diag "$(tail -n 25 "$T/$1.log")"; return 1; }; }
 
 # ---- by bin/launch, without an engine ----
 
@@ -149,13 +149,13 @@ kill -0 "$foreign"; is $? 0 "and what is foreign lives"
 
 # ---- on a terminal ----
 
-# Ctrl-C comes by the terminal, as a person types it.
+# Ctrl-C comes by the terminal, as a person types it. No shell between: dash would say 130 whatever its child says.
 { for _ in $(seq 100); do
 	sleep 0.1
 	[ "$(grep -oaE 'wickedcool-(api|admin|analytics)\S* +\S*healthy' "$T/terminal.log" 2>/dev/null | sort -u | wc -l)" -lt 3 ] || break
 done; sleep 0.3; printf '\003'; wait_for 15 test -e "$T/terminal.done"; } |
 	{ "${as[@]}" env -u NO_COLOR "PATH=$PATH" "${docker[@]}" \
-		script -qefc "pib-local run wickedcool" "$HOME/terminal" >"$T/terminal.log" 2>&1
+		script -qefc "exec pib-local run wickedcool" "$HOME/terminal" >"$T/terminal.log" 2>&1
 		echo $? >"$T/terminal.done"; }
 is "$(cat "$T/terminal.done")" 0 "on a terminal, Ctrl-C ends it well"
 plain=$(sed 's/\x1b\[[0-9;?]*[A-Za-z]//g' "$T/terminal.log" | tr -d '\r')

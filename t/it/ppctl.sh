@@ -399,11 +399,12 @@ on_server() {
 	is "$(ppctl get "$config" | grep -c '"c[0-9]*": ')" 16 "$2: and all are there"
 	is "$(ppctl get "$config" | grep -c '"active"')" 1 "$2: with one version active"
 	run ppctl put "$config" '{"versions": {}}' --revision 1; is "$status" 1 "$2: a revision that has passed"
+	rm -f seen seen.err # of the watch before: it has said that it watches
 	ppctl watch nodes >seen 2>seen.err &
 	watcher=$!
 	wait_for 10 grep -q watching seen.err
 	quiet put nodes/w1/a '{"cluster": "c"}'
-	check "$2: watch sees a change" wait_for 30 grep -q '+ nodes/w1/a {"cluster":"c"}' seen
+	check "$2: watch sees a change" wait_for 10 grep -q '+ nodes/w1/a {"cluster":"c"}' seen
 	kill $watcher
 	wait $watcher; is $? 0 "$2: and ends well"
 	quiet put reality/status/preparer/n1/slug '{"state": "converged"}'
