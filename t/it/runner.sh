@@ -354,6 +354,13 @@ test_drift() {
 	rm -f "$W/a/greeting"
 	check "... and is watched, being another one" wait_for 2 greets a hello
 	stop "$agent"
+	# In the first round: nobody listens yet to what it asks to be watched.
+	trick a late hello
+	launch
+	wait_for 5 says Looked
+	printf drift >"$W/a/greeting"
+	check "a change between the first look and the first watch: not lost" wait_for 3 greets a hello
+	stop "$agent"
 	# Without watching paths: found by a signal, and at --interval. (The toy watches its basedir, not links.)
 	mkdir "$W/real"
 	app b "{\"greeting\": \"hi\"}"
