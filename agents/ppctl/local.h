@@ -232,8 +232,8 @@ struct local_session {
 	int64_t looked;                     /* when, for what only time changes */
 	json_t *tried;                      /* services for which a runsv was started: owned */
 	json_t *remaining;                  /* RETIRING: {service: still to go} */
-	int refused, unfinished;            /* agents of this turn that were not done */
-	char failed[64];                    /* one of them */
+	int unfinished, refused, crashed;   /* agents of this turn that were not done */
+	char failed[64], words[512];        /* one of them, and why */
 	int status;                         /* of ppctl */
 };
 
