@@ -208,15 +208,17 @@ static void name_of(pid_t pid, uint64_t fd, char name[32])
 	name[length < 0 ? 0 : length] = '\0';
 }
 
-/* A file of some directory, not a pipe, a socket, a device, memory, or what is said. */
+/* A file of some directory, not a pipe, a socket, a device, memory, or what is said. By its type: worlds may be in /dev/shm. */
 static bool is_file(pid_t pid, uint64_t fd)
 {
-	char path[32];
+	char path[64], name[32];
+	struct stat st;
 
 	if (fd <= 2)
 		return false;
-	name_of(pid, fd, path);
-	return path[0] == '/' && strncmp(path, "/dev/", 5) && strncmp(path, "/memfd:", 7);
+	snprintf(path, sizeof(path), "/proc/%d/fd/%llu", pid, (unsigned long long)fd);
+	name_of(pid, fd, name);
+	return !stat(path, &st) && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) && strncmp(name, "/memfd:", 7);
 }
 
 static bool is_socket(pid_t pid, uint64_t fd)
