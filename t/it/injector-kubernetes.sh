@@ -153,7 +153,7 @@ hurts 1 cut PATCH 'failing Unavailable' 3 "a cut connection while writing"
 injector+=(--kube-timeout 500ms)
 hurts 1 hang PATCH 'failing Timeout' 3 "no answer at all"
 
-echo two >"$T/token"
+echo two >"$T/second/token"
 echo rotated >"$T/v"
 once
 is "$(at configmaps/prod/db-env data/V)" '"rotated"' "a renewed token is used at once"
