@@ -98,6 +98,7 @@ void intent__runner_reslice(struct intent__runner *runner)
 {
 	intent_json_auto json_t *known = known_slices(runner);
 	intent_json_auto json_t *slices = NULL;
+	struct intent__slice *last = NULL;
 	const char *name;
 	json_t *row;
 
@@ -105,12 +106,13 @@ void intent__runner_reslice(struct intent__runner *runner)
 		return;
 	slices = runner->context->agent->slicer->slices(runner->snapshot, runner->context->options, known);
 	json_object_foreach(slices, name, row) {
-		struct intent__slice *slice = intent__slice_find(runner, name);
+		struct intent__slice *slice = intent__slice_find(runner, last, name);
 
 		if (!slice)
 			slice = intent__slice_add(runner, name);
 		if (!slice)
 			continue;
+		last = slice;
 		take_wake(runner, slice, json_object_get(row, "wake"));
 		if (json_object_get(row, "intent"))
 			take_intent(runner, slice, json_object_get(row, "intent"));

@@ -205,7 +205,7 @@ static void drop_strangers(struct intent__runner *runner)
 	void *next;
 
 	json_object_foreach_safe((json_t *)(uintptr_t)intent__status_all(runner->status), next, name, document)
-		if (!intent__slice_find(runner, name))
+		if (!intent__slice_find(runner, NULL, name))
 			intent__status_set(runner->status, name, NULL);
 }
 

@@ -12,9 +12,14 @@
 
 /* ---- the set of slices ---- */
 
-struct intent__slice *intent__slice_find(struct intent__runner *runner, const char *name)
+struct intent__slice *intent__slice_find(struct intent__runner *runner, struct intent__slice *last, const char *name)
 {
-	for (struct intent__slice *slice = runner->slices; slice; slice = slice->next)
+	struct intent__slice *begin = last && last->next ? last->next : runner->slices;
+
+	for (struct intent__slice *slice = begin; slice; slice = slice->next)
+		if (!strcmp(slice->name, name))
+			return slice;
+	for (struct intent__slice *slice = runner->slices; slice != begin; slice = slice->next)
 		if (!strcmp(slice->name, name))
 			return slice;
 	return NULL;
@@ -30,7 +35,7 @@ struct intent__slice *intent__slice_by_round(struct intent__runner *runner, unsi
 
 struct intent__slice *intent__slice_add(struct intent__runner *runner, const char *name)
 {
-	struct intent__slice *slice = calloc(1, sizeof(*slice));
+	struct intent__slice *slice = calloc(1, sizeof(*slice)), **end = &runner->slices;
 
 	if (!slice || !(slice->name = strdup(name))) {
 		free(slice);
@@ -40,8 +45,9 @@ struct intent__slice *intent__slice_add(struct intent__runner *runner, const cha
 	slice->owned = intent__memory_owned(runner->memory, name);
 	slice->state = INTENT_CONVERGING;
 	slice->since_ms = intent_time_now();
-	slice->next = runner->slices;
-	runner->slices = slice;
+	while (*end)
+		end = &(*end)->next;
+	*end = slice;
 	return slice;
 }
 
