@@ -2,7 +2,8 @@
  * What a definition says against what stands in the store: the changes, and what is left alone and why.
  *
  * systems/<world>/<system> remembers what the definition wrote: {"keys": {key: digest of what was compiled},
- * "instances": [names], "orphans": {key: digest}}. Only what stands there is ever removed.
+ * "instances": [names], "orphans": {key: digest}}. Only what stands there is ever removed. While more than one
+ * transaction is written, a digest is several, with blanks between: of what it will be, and of what it was.
  */
 #include <errno.h>
 #include <intent/digest.h>
@@ -105,7 +106,7 @@ static bool is_as_written(const char *key, const json_t *standing, const char *d
 				json_array_remove(rules, index);
 		}
 		intent_json_auto json_t *now = digest_of(ours);
-		if (!strcmp(json_string_value(now), digest))
+		if (strstr(digest, json_string_value(now)))
 			return true;
 	}
 	return false;

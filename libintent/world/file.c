@@ -179,21 +179,29 @@ int intent_file_write(const char *path, const void *bytes, size_t count, mode_t 
 	return replace(dirfd, name, path, bytes, count, mode, (uid_t)-1, (gid_t)-1, err);
 }
 
+int intent_file_write_changed(const char *path, const void *bytes, size_t count, mode_t mode,
+			      struct intent_error *err)
+{
+	intent_free_auto char *there = NULL;
+	struct intent_error ignored;
+	size_t found;
+
+	if (!intent_file_read(AT_FDCWD, path, count, &there, &found, &ignored) && found == count &&
+	    !memcmp(there, bytes, count))
+		return 0;
+	return intent_file_write(path, bytes, count, mode, err);
+}
+
 int intent_file_write_json(const char *path, const json_t *json, mode_t mode, struct intent_error *err)
 {
 	intent_text_auto struct intent_text text = INTENT_TEXT_INIT;
-	intent_free_auto char *canonical = intent_json_canonical(json), *there = NULL;
-	struct intent_error ignored;
-	size_t count;
+	intent_free_auto char *canonical = intent_json_canonical(json);
 
 	if (!canonical)
 		return intent_fail(err, -ENOMEM, "%s: out of memory", path);
 	intent_text_puts(&text, canonical);
 	intent_text_puts(&text, "\n");
-	if (!intent_file_read(AT_FDCWD, path, text.length, &there, &count, &ignored) &&
-	    count == text.length && !memcmp(there, intent_text_str(&text), count))
-		return 0;
-	return intent_file_write(path, intent_text_str(&text), text.length, mode, err);
+	return intent_file_write_changed(path, intent_text_str(&text), text.length, mode, err);
 }
 
 static int read_all(int fd, size_t max, char **ret_owned, size_t *ret_count)
