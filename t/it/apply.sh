@@ -19,6 +19,7 @@ make_files() {
 		capabilities: [deploy:runit, aws]
 		nodes: [web1, web2]
 		resources: [blocks]
+		artifacts: /srv/artifacts
 		state: {backend: s3, bucket: states, key: "prod/%s.tfstate", region: eu-west-1}
 	END
 	cat >"$W/resources/blocks.yaml" <<-'END'
@@ -83,6 +84,13 @@ what_others_write() {
 	like "$output" "~ clusters/wickedcool-admin/prod/deploy_config \(changed by hand since\)"$'\n'"    /basedir: \"/elsewhere\" -> \"/srv/wickedcool-admin\"" \
 		"what somebody changed by hand is shown"
 	check "and put back" ppctl apply --world prod
+	echo 'environment: {API_TOKEN: hush, LOG: loud}' >>wickedcool-admin/deployd.yaml
+	run ppctl diff --world prod
+	like "$output" "/environment/API_TOKEN: \(none\) -> \(hidden\)"$'\n'" */environment/LOG: \(none\) -> \"loud\"" "what is called a token is not shown"
+	sed -i '/^environment/d' wickedcool-admin/deployd.yaml
+	run ppctl diff --world nowhere
+	is "$status" 1 "a world that nobody knows"
+	like "$errors" "no world \"nowhere\"; there is local, prod\. " "and which there are"
 	run ppctl diff --world prod
 	seen=$(sed -n 's/.*at revision //p' <<<"$errors")
 }
@@ -185,6 +193,8 @@ removed_and_renamed() {
 	is "$(ppctl ls nodes/web2 | tr '\n' ' ')" "nodes/web2/ nodes/web2/wickedcool-admin nodes/web2/wickedcool-api " "the service goes"
 	check "its stack stays" ppctl get stacks/prod/wickedcool-api-redis
 	like "$(ppctl orphans --world prod)" "stacks/prod/wickedcool-api-redis .*ensure.*absent" "orphans lists it, and the way out"
+	run ppctl orphans --world nowhere
+	like "$status $errors" "^1 .*\"nowhere\"; there is prod, test" "a world that nothing was applied to is not said to have none"
 	is "$(ppctl ls apps/wickedcool-analytics)" "apps/wickedcool-analytics" "another world still has the service"
 	printf 'requires: [redis/redis:4]\n' >>wickedcool-api/Pibstack
 	check "required again" ppctl apply --world prod
@@ -285,6 +295,10 @@ deploy() {
 	cd "$W" || exit 1
 	run ppctl deploy wickedcool --world prod
 	is "$status" 1 "without --version, a service's version is its commit"
+	ppctl put reality/builds/wickedcool-admin/2.1/tarball '{"input": "i", "url": "file:///a", "sha256": "0", "at": "2026-11-21T17:00:00Z"}' --force >/dev/null 2>&1
+	run ppctl deploy wickedcool --world prod --version 2.0
+	is "$status $errors" "1 ppctl: wickedcool-admin 2.0 is not built; there is 2.1" "a version that the builder did not make, of what it makes"
+	ppctl rm reality/builds/wickedcool-admin/2.1/tarball >/dev/null 2>&1
 	check "deploy --version" ppctl deploy wickedcool --world prod --version 2.0
 	like "$(ppctl get clusters/wickedcool-api/prod/config | tr -d ' \n')" '"previous":"1.0","versions":\{"1.0":"prep","2.0":"active"\}' \
 		"activates that version of each, the one before prepared"
