@@ -58,6 +58,8 @@ unit_bin := $(unit_src:%.c=$(O)/%)
 tool_bin := $(tool_src:%.c=$(O)/%)
 # A planner is plan.c and what it is split into, plan-*.c.
 planners := $(wildcard agents/*/plan.c agents/*/plan-*.c)
+# What agents read that others wrote, as pure, and tested and fuzzed by itself.
+parsers := $(wildcard agents/*/parse-*.c)
 # ppctl's compiler is as pure as they are, and tested as they are.
 compiler := $(wildcard agents/ppctl/system-*.c)
 all_obj := $(call obj,$(lib_src) $(agent_src) $(ppctl_src) $(unit_src) $(tool_src))
@@ -112,7 +114,7 @@ $(O)/bin/ppctl: $(call obj,$(ppctl_src)) $(lib)
 	$(call say,LD,$@)$(CC) $(ldflags) -o $@ $^ $(libs)
 
 # Unit tests link every agent's planner: the plan driver walks them all.
-$(unit_bin): $(O)/%: $(O)/%.o $(call obj,$(planners) $(compiler)) $(lib)
+$(unit_bin): $(O)/%: $(O)/%.o $(call obj,$(planners) $(parsers) $(compiler)) $(lib)
 	$(call say,LD,$@)$(CC) $(ldflags) -o $@ $^ $(libs) $(shell pkg-config --libs check 2>/dev/null)
 
 $(tool_bin): $(O)/%: $(O)/%.o $(lib)
@@ -138,7 +140,7 @@ $(O)/planners.h: $(planners) $(O)/flags
 # A planner, or the compiler, sees what it is given and nothing else: no clock, no file, no environment.
 impure := time|clock_gettime|gettimeofday|getenv|open|openat|fopen|read|stat|fork|getpid|rand|random
 pure: $(O)/pure
-$(O)/pure: $(call obj,$(planners) $(compiler))
+$(O)/pure: $(call obj,$(planners) $(parsers) $(compiler))
 	@for object in $^; do \
 		if nm -u $$object | grep -wE 'U ($(impure))'; then \
 			echo "$$object: a planner must be pure" >&2; exit 1; fi; done

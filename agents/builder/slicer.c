@@ -150,7 +150,7 @@ static int read_app(const struct intent_entry *entry, const json_t *refs, json_t
 	json_t *wanted = json_array();
 
 	json_object_set_new(intent, "wanted", wanted);
-	if (intent_document_check(entry->key, entry->value, entry->length, false, &app, NULL, err) < 0)
+	if (intent_document_read(entry, false, &app, err) < 0)
 		return err->code;
 	if (json_object_size(json_object_get(app, "recipes")) && json_array_size(json_object_get(app, "rules")) &&
 	    !json_object_get(app, "repo"))

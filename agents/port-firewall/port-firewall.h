@@ -44,7 +44,7 @@ extern const struct intent_slicer firewall__slicer;
 int port_firewall_plan(const json_t *intent, const json_t *observed, struct intent_plan *plan,
 		       struct intent_error *err);
 
-/* ---- plan.c ---- */
+/* ---- plan-known.c ---- */
 
 struct firewall_look {
 	const json_t *intent, *observed, *options; /* borrowed */
@@ -53,6 +53,10 @@ struct firewall_look {
 	struct intent_plan *plan;
 };
 
+/* {name: [openings]}, borrowed; NULL: it is not known what was open. */
+json_t *firewall__known_before(const struct firewall_look *look);
+/* look->known: what was known, and what can be read now in its place. Who opens nothing is left out. */
+int firewall__take_known(struct firewall_look *look);
 /* Neither read nor in trouble: intent for it is gone. */
 bool firewall__is_gone(const struct firewall_look *look, const char *name);
 int firewall__plan_remember(struct firewall_look *look);
@@ -66,6 +70,11 @@ const char **firewall__sorted_names(const json_t *object);
  * New; NULL without memory.
  */
 json_t *firewall__openings(const json_t *ports);
+
+/* ---- plan-table.c ---- */
+
+int firewall__plan_table(struct firewall_look *look, struct intent_error *err);
+int firewall__plan_table_removal(struct firewall_look *look);
 
 /* ---- plan-files.c ---- */
 

@@ -65,8 +65,7 @@ static bool runs_in(const struct intent_snapshot *snapshot, const char *node, co
 		struct intent_error ignored;
 
 		if (entry->key[skip] &&
-		    !intent_document_check(entry->key, entry->value, entry->length, false, &place,
-					   NULL, &ignored) &&
+		    !intent_document_read(entry, false, &place, &ignored) &&
 		    !strcmp(intent_json_string(place, "cluster", ""), world))
 			return true;
 	}
@@ -92,8 +91,7 @@ static int read_gate(const struct intent_entry *entry, json_t **ret_new, struct 
 			"%s opens ports, but its file, or a directory above it, can be written by others than root; "
 			"make the store root's: chown -R root, chmod -R o-w",
 			entry->key);
-	return intent_document_check(entry->key, entry->value, entry->length, false, ret_new, NULL,
-				     err);
+	return intent_document_read(entry, false, ret_new, err);
 }
 
 static void add_gate(json_t *intent, const struct intent_snapshot *snapshot,

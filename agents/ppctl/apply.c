@@ -1,17 +1,17 @@
-/* diff, apply, deploy, orphans: a compiled definition against the store. */
+/* A compiled definition against the store: the difference, and how it is written. diff, apply and deploy: release.c. */
 #include <errno.h>
-#include <intent/child.h>
 #include "system-parts.h"
 
 /* Consul takes 512 KiB of JSON a transaction, with values in base64. */
 #define CHUNK_BYTES (300u << 10)
+#define MOMENT_TRIES 8
 
 /* ---- reading ---- */
 
 static const char *const read_prefixes[] = {"apps/", "clusters/", "injections/", "nodes/", "resources/", "stacks/",
 					    "systems/", "worlds/"};
 
-static int read_all(struct ppctl *ctl, struct intent_snapshot **ret_owned, struct intent_error *err)
+int system_read(struct ppctl *ctl, struct intent_snapshot **ret_owned, struct intent_error *err)
 {
 	struct intent_snapshot *all = intent_snapshot_new(), *part;
 	int code = all ? 0 : intent_fail(err, -ENOMEM, "no memory");
@@ -24,8 +24,8 @@ static int read_all(struct ppctl *ctl, struct intent_snapshot **ret_owned, struc
 						e->untrusted))
 				code = intent_fail(err, -ENOMEM, "no memory");
 		}
-		/* The oldest: what is newer than this may have been missed. */
-		if (!code && (!p || part->revision < all->revision))
+		/* Consul counts for each prefix by itself: of the store is the newest of them. */
+		if (!code && part->revision > all->revision)
 			all->revision = part->revision;
 		if (!code)
 			intent_snapshot_unref(part);
@@ -39,34 +39,83 @@ static int read_all(struct ppctl *ctl, struct intent_snapshot **ret_owned, struc
 	return 0;
 }
 
+static bool same_revisions(const struct intent_snapshot *a, const struct intent_snapshot *b)
+{
+	for (size_t i = 0; i < a->count && i < b->count; i++)
+		if (a->entries[i].revision != b->entries[i].revision || strcmp(a->entries[i].key, b->entries[i].key))
+			return false;
+	return a->count == b->count;
+}
+
+/*
+ * All of it as it stood at one moment, so that whatever is written later is newer than its revision: the prefixes are
+ * read one after the other, until they are the same twice.
+ */
+static int read_moment(struct ppctl *ctl, struct intent_snapshot **ret_owned, struct intent_error *err)
+{
+	struct intent_snapshot *before = NULL, *now = NULL;
+	int code = system_read(ctl, &before, err);
+
+	for (int tries = 0; !code && tries < MOMENT_TRIES; tries++) {
+		if ((code = system_read(ctl, &now, err)))
+			break;
+		if (same_revisions(before, now)) {
+			intent_snapshot_unref(now);
+			*ret_owned = before;
+			return 0;
+		}
+		intent_snapshot_unref(before);
+		before = now;
+	}
+	intent_snapshot_unref(before);
+	return code ? code : intent_fail(err, INTENT_ECONFLICT,
+					 "others write all the time, so that there is no moment to show; try again");
+}
+
 /* ---- two people at once ---- */
 
+struct writing {
+	struct intent_store *store;
+	const json_t *diff;
+	const char *record_key;
+	uint64_t record_revision;
+	struct intent_op ops[INTENT_TXN_MAX];
+	char *values[INTENT_TXN_MAX]; /* owned */
+	size_t count, bytes;
+	size_t at, done; /* of the diff's changes: so many were taken up; so many stand in the store */
+	bool records;    /* the record is among the operations */
+};
+
 /* Says who changed what, by the revisions that we saw. */
-static int conflict(struct ppctl *ctl, const json_t *diff, struct intent_error *err)
+static int conflict(struct ppctl *ctl, const struct writing *writing, struct intent_error *err)
 {
 	struct intent_snapshot *now = NULL;
 	struct intent_error ignored;
 	size_t index, found = 0;
+	const json_t *changes = json_object_get(writing->diff, "changes");
 	json_t *row;
 
-	if (read_all(ctl, &now, &ignored))
+	if (system_read(ctl, &now, &ignored))
 		return intent_fail(err, INTENT_ECONFLICT, "somebody else wrote at the same time; see \"ppctl diff\"");
-	json_array_foreach(json_object_get(diff, "changes"), index, row) {
+	json_array_foreach((json_t *)(uintptr_t)changes, index, row) {
 		const char *key = intent_json_string(row, "key", "");
 		const struct intent_entry *entry = intent_snapshot_find(now, key);
-		if ((int64_t)(entry ? entry->revision : 0) == intent_json_integer(row, "revision", 0))
+		/* What we wrote has changed, too. */
+		if (index < writing->done ||
+		    (int64_t)(entry ? entry->revision : 0) == intent_json_integer(row, "revision", 0))
 			continue;
 		ppctl_say("%s was %s meanwhile", key, !entry ? "removed" : intent_json_integer(row, "revision", 0) ?
 			  "changed" : "written");
 		found++;
 	}
-	const char *record = intent_json_string(diff, "key", "");
-	const struct intent_entry *entry = intent_snapshot_find(now, record);
-	if ((int64_t)(entry ? entry->revision : 0) != intent_json_integer(diff, "revision", 0))
-		ppctl_say("%s: somebody else applied this definition meanwhile", record);
+	const struct intent_entry *entry = intent_snapshot_find(now, writing->record_key);
+	if ((entry ? entry->revision : 0) != writing->record_revision) {
+		ppctl_say("%s: somebody else applied this definition meanwhile", writing->record_key);
+		found++;
+	}
 	intent_snapshot_unref(now);
-	return intent_fail(err, INTENT_ECONFLICT, "somebody else wrote at the same time (%zu documents): look again with "
-			   "\"ppctl diff\", then apply", found);
+	return intent_fail(err, INTENT_ECONFLICT, "somebody else wrote at the same time (%zu document%s): look again with "
+			   "\"ppctl diff\", then apply", found, found == 1 ? "" : "s");
 }
 
 static int refuse_newer(const struct system_applying *applying, const json_t *diff, const struct intent_snapshot *now,
@@ -91,10 +140,11 @@ static int refuse_newer(const struct system_applying *applying, const json_t *di
 
 /* ---- the difference ---- */
 
-static int look(struct ppctl *ctl, struct system_applying *applying, json_t **ret_new, struct intent_error *err)
+static int look(struct ppctl *ctl, struct system_applying *applying, bool moment, json_t **ret_new,
+		struct intent_error *err)
 {
 	struct intent_snapshot *now = NULL;
-	int code = read_all(ctl, &now, err);
+	int code = moment ? read_moment(ctl, &now, err) : system_read(ctl, &now, err);
 
 	if (code)
 		return code;
@@ -110,7 +160,7 @@ static int look(struct ppctl *ctl, struct system_applying *applying, json_t **re
 int system_diff(struct ppctl *ctl, struct system_applying *applying, json_t **ret_new, struct intent_error *err)
 {
 	json_t *diff = NULL;
-	int code = look(ctl, applying, &diff, err);
+	int code = look(ctl, applying, true, &diff, err);
 
 	if (code)
 		json_decref(diff);
@@ -120,16 +170,6 @@ int system_diff(struct ppctl *ctl, struct system_applying *applying, json_t **re
 }
 
 /* ---- writing ---- */
-
-struct writing {
-	struct intent_store *store;
-	const json_t *diff;
-	const char *record_key;
-	uint64_t record_revision;
-	struct intent_op ops[INTENT_TXN_MAX];
-	char *values[INTENT_TXN_MAX]; /* owned */
-	size_t count, bytes;
-};
 
 static void forget(struct writing *writing)
 {
@@ -149,79 +189,138 @@ static void add_op(struct writing *writing, enum intent_op_kind kind, const char
 		.kind = kind, .key = key, .value = bytes, .length = bytes ? strlen(bytes) : 0, .revision = revision};
 }
 
-/* Every transaction holds on to the record: who applies the same definition meanwhile is told. */
-static int flush(struct writing *writing, const json_t *record, struct intent_error *err)
+/* What has gathered, as a transaction. Each compares the record: who applies the same definition meanwhile is told. */
+static int flush(struct writing *writing, struct intent_error *err)
 {
 	uint64_t revision = 0;
 
 	add_op(writing, INTENT_OP_CHECK, writing->record_key, NULL, writing->record_revision);
-	if (record)
-		add_op(writing, INTENT_OP_PUT, writing->record_key, record, 0);
 	for (size_t i = 0; i < writing->count; i++)
 		if (writing->ops[i].kind == INTENT_OP_PUT && !writing->ops[i].value)
 			return intent_fail(err, -ENOMEM, "no memory");
 	int code = intent_store_txn(writing->store, writing->ops, writing->count, &revision, err);
-	if (!code && record)
+	if (!code && writing->records)
 		writing->record_revision = revision;
+	if (!code)
+		writing->done = writing->at;
+	writing->records = false;
 	forget(writing);
 	return code;
 }
 
-/* Names all that will be written beside all that was: whatever happens in between, nothing is forgotten. */
+static void add_record(struct writing *writing, const json_t *record)
+{
+	add_op(writing, INTENT_OP_PUT, writing->record_key, record, 0);
+	writing->records = true;
+}
+
+/*
+ * Names all that will be written beside all that was, and of what is changed both digests: whatever happens in between,
+ * nothing is forgotten, and nothing that we wrote is taken for somebody else's.
+ */
 static json_t *record_meanwhile(const json_t *diff)
 {
-	json_t *record = json_deep_copy(json_object_get(diff, "record"));
-	json_t *was = json_object_get(json_object_get(diff, "was"), "keys");
+	json_t *record = json_deep_copy(json_object_get(diff, "record")), *value;
+	json_t *keys = json_object_get(record, "keys");
+	const char *key;
 
-	if (was)
-		json_object_update_missing(json_object_get(record, "keys"), was);
+	json_object_foreach(json_object_get(json_object_get(diff, "was"), "keys"), key, value) {
+		const char *was = json_string_value(value), *is = json_string_value(json_object_get(keys, key));
+		if (was && is && !strstr(was, is))
+			json_object_set_new(keys, key, json_sprintf("%.16s %.33s", is, was));
+		else
+			json_object_set(keys, key, value);
+	}
 	return record;
 }
 
-static size_t size_of(const json_t *row)
+static size_t size_of(const json_t *document)
 {
-	intent_free_auto char *bytes = intent_json_canonical(json_object_get(row, "after"));
+	intent_free_auto char *bytes = intent_json_canonical(document);
 
-	return strlen(intent_json_string(row, "key", "")) + 128 + (bytes ? strlen(bytes) : 0);
+	return bytes ? strlen(bytes) : 0;
 }
 
-/* One transaction if it fits, else the fewest: first the record, then in the diff's order, the record last. */
+static size_t size_of_row(const json_t *row)
+{
+	return strlen(intent_json_string(row, "key", "")) + 128 + size_of(json_object_get(row, "after"));
+}
+
+/* How many changes from this one on belong together: an application's configuration, which agents read as one. */
+static size_t together(const json_t *changes, size_t index)
+{
+	const char *key = intent_json_string(json_array_get(changes, index), "key", "");
+	size_t length = intent_starts_with(key, "clusters/") ? (size_t)(strrchr(key, '/') + 1 - key) : 0, count = 1;
+
+	while (length && !strncmp(intent_json_string(json_array_get(changes, index + count), "key", ""), key, length))
+		count++;
+	return count;
+}
+
+static bool fits(const struct writing *writing, const json_t *changes, size_t count, size_t bytes)
+{
+	for (size_t i = 0; i < count; i++)
+		bytes += size_of_row(json_array_get(changes, writing->at + i));
+	/* Two operations each; the record is compared, and may be written. */
+	return writing->count + 2 * count + 2 <= INTENT_TXN_MAX && writing->bytes + bytes <= CHUNK_BYTES;
+}
+
+static void add_change(struct writing *writing, const json_t *row)
+{
+	const char *key = intent_json_string(row, "key", "");
+	const json_t *after = json_object_get(row, "after");
+
+	add_op(writing, INTENT_OP_CHECK, key, NULL, (uint64_t)intent_json_integer(row, "revision", 0));
+	add_op(writing, after ? INTENT_OP_PUT : INTENT_OP_DELETE, key, after, 0);
+	writing->at++;
+}
+
+/*
+ * One transaction if it fits, else the fewest, in the diff's order: with the first a record of all, by which whoever
+ * applies next mends what was cut off; with the last the record as it is to be.
+ */
 static int write_diff(struct writing *writing, struct intent_error *err)
 {
 	const json_t *changes = json_object_get(writing->diff, "changes"), *record = json_object_get(writing->diff, "record");
-	size_t index, count = json_array_size(changes), bytes = 0;
-	json_t *row;
+	size_t count = json_array_size(changes), last = size_of(record);
+	intent_json_auto json_t *meanwhile = record_meanwhile(writing->diff);
 	int code = 0;
 
-	json_array_foreach((json_t *)(uintptr_t)changes, index, row)
-		bytes += size_of(row);
-	intent_free_auto char *whole = intent_json_canonical(record);
-	bytes += whole ? strlen(whole) : 0;
-	if (2 * count + 2 > INTENT_TXN_MAX || bytes > CHUNK_BYTES) {
-		intent_json_auto json_t *meanwhile = record_meanwhile(writing->diff);
-		code = flush(writing, meanwhile, err);
-	}
-	for (index = 0; !code && index < count; index++) {
-		row = json_array_get(changes, index);
-		const char *key = intent_json_string(row, "key", "");
-		const json_t *after = json_object_get(row, "after");
+	/* Consul gives no new revision to what is written again as it is: then it must not be written. */
+	if (!fits(writing, changes, count, last) && !json_equal(meanwhile, json_object_get(writing->diff, "was")))
+		add_record(writing, meanwhile);
+	while (!code && writing->at < count) {
+		size_t more = together(changes, writing->at);
 
-		if (writing->count + 4 > INTENT_TXN_MAX ||
-		    (writing->count && writing->bytes + size_of(row) > CHUNK_BYTES))
-			code = flush(writing, NULL, err);
-		add_op(writing, INTENT_OP_CHECK, key, NULL, (uint64_t)intent_json_integer(row, "revision", 0));
-		add_op(writing, after ? INTENT_OP_PUT : INTENT_OP_DELETE, key, after, 0);
+		if (writing->count && !fits(writing, changes, more, 0))
+			code = flush(writing, err);
+		for (size_t i = 0; !code && i < more; i++)
+			add_change(writing, json_array_get(changes, writing->at));
 	}
-	if (!code && writing->count && writing->bytes + (whole ? strlen(whole) : 0) > CHUNK_BYTES + CHUNK_BYTES / 2)
-		code = flush(writing, NULL, err);
-	return code ? code : flush(writing, record, err);
+	if (!code && (writing->records || (writing->count && !fits(writing, changes, 0, last))))
+		code = flush(writing, err);
+	if (code)
+		return code;
+	add_record(writing, record);
+	return flush(writing, err);
+}
+
+static int say_how_far(const struct writing *writing, struct intent_error *err)
+{
+	struct intent_error why = *err;
+	size_t count = json_array_size(json_object_get(writing->diff, "changes"));
+
+	if (!writing->done && why.code != INTENT_EUNKNOWN)
+		return intent_fail(err, why.code, "nothing was written: %.400s", why.msg);
+	return intent_fail(err, why.code, "%s%zu of %zu changes are written; apply again, it goes on from there: %.350s",
+			   why.code == INTENT_EUNKNOWN ? "at least " : "", writing->done, count, why.msg);
 }
 
 int system_apply(struct ppctl *ctl, struct system_applying *applying, json_t **ret_new_diff, struct intent_error *err)
 {
 	intent_json_auto json_t *diff = NULL;
 	struct writing writing = {0};
-	int code = look(ctl, applying, &diff, err);
+	int code = look(ctl, applying, false, &diff, err);
 
 	if (!code && applying->refused)
 		code = intent_fail(err, INTENT_EREFUSED, "nothing was written: not everything is this definition's to write");
@@ -242,277 +341,9 @@ int system_apply(struct ppctl *ctl, struct system_applying *applying, json_t **r
 		code = write_diff(&writing, err);
 	forget(&writing);
 	if (code == INTENT_ECONFLICT)
-		return conflict(ctl, diff, err);
+		code = conflict(ctl, &writing, err);
 	if (code)
-		return intent_wrap(err, "%s", "apply again goes on from there");
+		return say_how_far(&writing, err);
 	*ret_new_diff = json_incref(diff);
-	return 0;
-}
-
-/* ---- shown ---- */
-
-static void show(struct ppctl *ctl, const json_t *diff, bool members)
-{
-	intent_text_auto struct intent_text out = INTENT_TEXT_INIT;
-	bool colored = ppctl_colored();
-	size_t index;
-	json_t *row;
-
-	if (ppctl_flag(ctl, "json")) {
-		ppctl_print_json(diff, false);
-		return;
-	}
-	json_array_foreach(json_object_get(diff, "changes"), index, row) {
-		const char *op = intent_json_string(row, "op", ""), *note = intent_json_string(row, "note", NULL);
-		enum ppctl_style style = !colored ? PPCTL_PLAIN : *op == '+' ? PPCTL_GREEN : *op == '-' ? PPCTL_RED :
-			PPCTL_YELLOW;
-
-		ppctl_add(&out, op, style, 0, 0);
-		intent_text_printf(&out, " %s%s%s%s\n", intent_json_string(row, "key", ""), note ? " (" : "", note ? note : "",
-				   note ? ")" : "");
-		if (members && *op == '~')
-			system_describe(&out, "", json_object_get(row, "before"), json_object_get(row, "after"));
-	}
-	json_array_foreach(json_object_get(diff, "kept"), index, row)
-		intent_text_printf(&out, "= %s: %s\n", intent_json_string(row, "key", ""), intent_json_string(row, "why", ""));
-	fputs(intent_text_str(&out), stdout);
-}
-
-static int prepare(struct ppctl *ctl, size_t first, struct system_job *job, struct system_applying *applying,
-		   struct intent_error *err)
-{
-	int code = system_job_start(ctl, first, job, err);
-
-	if (code)
-		return code;
-	if (json_array_size(job->system.faults))
-		return system_refuse(ctl, job, "Nothing was written.");
-	*applying = (struct system_applying){
-		.world = &job->setting.world,
-		.system = intent_json_string(job->system.sysdef, "name", "system"),
-		.compiled = job->compiled,
-		.provision = ppctl_flag(ctl, "provision"),
-		.adopt = ppctl_flag(ctl, "adopt"),
-		.whole = !job->applications,
-		.seen = (uint64_t)intent_json_integer(ctl->options, "seen", 0),
-	};
-	return 0;
-}
-
-int ppctl_diff(struct ppctl *ctl, struct intent_error *err)
-{
-	struct system_job job = {0};
-	struct system_applying applying;
-	intent_json_auto json_t *diff = NULL;
-	int code = prepare(ctl, 0, &job, &applying, err);
-
-	if (!code)
-		code = system_diff(ctl, &applying, &diff, err);
-	if (!code) {
-		size_t count = json_array_size(json_object_get(diff, "changes"));
-		show(ctl, diff, true);
-		ppctl_say("%zu change%s, at revision %lld", count, count == 1 ? "" : "s",
-			  (long long)intent_json_integer(diff, "seen", 0));
-		code = applying.refused ? PPCTL_REFUSED : count ? PPCTL_WORK : 0;
-	}
-	system_job_release(&job);
-	return code;
-}
-
-static int write_it(struct ppctl *ctl, struct system_applying *applying, struct intent_error *err)
-{
-	intent_json_auto json_t *diff = NULL;
-	int code = system_apply(ctl, applying, &diff, err);
-
-	if (diff)
-		show(ctl, diff, false);
-	size_t count = json_array_size(json_object_get(diff, "changes"));
-	if (!code)
-		ppctl_say("%zu change%s written to %s", count, count == 1 ? "" : "s", applying->world->name);
-	return code;
-}
-
-int ppctl_apply(struct ppctl *ctl, struct intent_error *err)
-{
-	struct system_job job = {0};
-	struct system_applying applying;
-	int code = prepare(ctl, 0, &job, &applying, err);
-
-	if (!code)
-		code = write_it(ctl, &applying, err);
-	system_job_release(&job);
-	return code;
-}
-
-/* ---- deploy ---- */
-
-/* git's answer, without its newline; NULL and *err otherwise. Owned. */
-static char *ask_git(const char *checkout, const char *const *words, struct intent_error *err)
-{
-	const char *argv[8] = {"git", "-C", checkout}, *env[6] = {"LC_ALL=C", "GIT_OPTIONAL_LOCKS=0"};
-	intent_free_auto char *path = intent_format("PATH=%s", getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin");
-	intent_free_auto char *home = getenv("HOME") ? intent_format("HOME=%s", getenv("HOME")) : NULL;
-	struct intent_child_options options = {.argv = argv, .env = env, .deadline_ms = 60000, .output_max = 1 << 20};
-	struct intent_child_result result = {0};
-	char *said = NULL;
-
-	env[2] = path;
-	env[3] = home;
-	for (size_t i = 0; words[i] && i < 4; i++)
-		argv[3 + i] = words[i];
-	if (!intent_child_run(&options, &result, err)) {
-		if (result.status)
-			intent_fail(err, INTENT_ECHILD, "%s: git: %.200s", checkout, intent_text_str(&result.err));
-		else
-			said = intent_text_steal(&result.out);
-		if (!result.status && !said)
-			said = strdup("");
-	}
-	intent_child_result_release(&result);
-	if (said)
-		said[strcspn(said, "\n")] = '\0';
-	return said;
-}
-
-/* The version of a checkout is its commit. Owned. */
-static char *version_of(const json_t *service, struct intent_error *err)
-{
-	static const char *const head[] = {"rev-parse", "HEAD", NULL}, *const status[] = {"status", "--porcelain", NULL};
-	const char *checkout = intent_json_string(service, "checkout", ""), *name = intent_json_string(service, "name", "");
-	intent_free_auto char *changed = ask_git(checkout, status, err);
-	char *commit = changed ? ask_git(checkout, head, err) : NULL;
-
-	if (changed && *changed) {
-		intent_fail(err, INTENT_EREFUSED, "%s has changes that are not committed, so its commit is not what would be "
-			    "deployed; commit them, or name a version: --version V", name);
-		free(commit);
-		return NULL;
-	}
-	if (!commit)
-		intent_wrap(err, "the version of %s is its commit, unless --version names one", name);
-	return commit;
-}
-
-/* What a builder says of it, else the image by its tag; an archive is found by the preparer. New. */
-static int artifact_of(struct ppctl *ctl, const json_t *row, const char *version, json_t **ret_new,
-		       struct intent_error *err)
-{
-	static const char *const members[] = {"image", "url", "sha256"};
-	const char *name = intent_json_string(row, "name", ""), *recipe = intent_json_string(row, "recipe", NULL);
-	const char *image = intent_json_string(row, "image", NULL), *target = intent_json_string(row, "target", "");
-	intent_free_auto char *key = intent_format("reality/builds/%s/%s/%s", name, version, recipe ? recipe : "image");
-	struct intent_snapshot *found = NULL;
-	json_t *artifact = json_object();
-	int code = key ? ppctl_list(ctl, key, &found, err) : intent_fail(err, -ENOMEM, "no memory");
-
-	intent_json_auto json_t *fact = !code && found->count ? ppctl_document(found->entries) : NULL;
-	for (size_t i = 0; i < 3; i++)
-		if (json_object_get(fact, members[i]))
-			json_object_set(artifact, members[i], json_object_get(fact, members[i]));
-	if (!code)
-		intent_snapshot_unref(found);
-	if (!code && strcmp(target, "runit") && !json_object_get(artifact, "image")) {
-		if (image)
-			json_object_set_new(artifact, "image", json_sprintf("%s:%s", image, version));
-		else
-			code = intent_fail(err, INTENT_EABSENT,
-					   "%s %s has no image: its Pibstack names no image.repository, and no builder has "
-					   "made %s", name, version, key);
-	}
-	if (code)
-		json_decref(artifact);
-	else
-		*ret_new = artifact;
-	return code;
-}
-
-static int choose_versions(struct ppctl *ctl, const struct system_job *job, json_t *versions, struct intent_error *err)
-{
-	const char *given = ppctl_option(ctl, "version");
-	json_t *row, *artifact = NULL;
-	size_t index;
-
-	if (given && !intent_name_is_valid(given))
-		return intent_fail(err, INTENT_EUSAGE, "\"%.64s\" is no name of a version", given);
-	json_array_foreach(json_object_get(job->compiled, "services"), index, row) {
-		intent_free_auto char *version = given ? strdup(given) :
-			version_of(json_array_get(job->system.services, index), err);
-
-		if (!version)
-			return err->code;
-		if (artifact_of(ctl, row, version, &artifact, err))
-			return err->code;
-		json_object_set_new(versions, intent_json_string(row, "name", ""),
-				    json_pack("{ss so}", "version", version, "artifact", artifact));
-		ppctl_say("%s %s", intent_json_string(row, "name", ""), version);
-	}
-	return 0;
-}
-
-int ppctl_deploy(struct ppctl *ctl, struct intent_error *err)
-{
-	struct system_job job = {0};
-	struct system_applying applying;
-	intent_json_auto json_t *versions = json_object();
-	int code = prepare(ctl, 0, &job, &applying, err);
-
-	if (!code)
-		code = choose_versions(ctl, &job, versions, err);
-	if (!code) {
-		applying.versions = versions;
-		code = write_it(ctl, &applying, err);
-	}
-	system_job_release(&job);
-	return code;
-}
-
-/* ---- orphans ---- */
-
-static char *way_to_go(const char *key)
-{
-	const char *name = strrchr(key, '/') + 1;
-
-	if (intent_starts_with(key, "stacks/"))
-		return intent_format("destroy it with: ppctl put %s '{..., \"ensure\": \"absent\"}' (ppctl edit %s)", key, key);
-	if (intent_starts_with(key, "nodes/"))
-		return intent_format("stop it with: ppctl rm %s; its volume %s stays on that node", key, name);
-	return intent_format("then: ppctl rm %s", key);
-}
-
-int ppctl_orphans(struct ppctl *ctl, struct intent_error *err)
-{
-	const char *world = ppctl_option(ctl, "world");
-	intent_json_auto json_t *rows = json_array();
-	struct intent_snapshot *now = NULL;
-	size_t count = 0;
-	int code = read_all(ctl, &now, err);
-
-	if (code)
-		return code;
-	const struct intent_entry *entry = intent_snapshot_range(now, "systems/", &count);
-	for (size_t i = 0; i < count; i++) {
-		const char *whose = entry[i].key + strlen("systems/"), *key;
-		size_t length = strcspn(whose, "/");
-		intent_json_auto json_t *record = ppctl_document(&entry[i]);
-		json_t *value;
-
-		if (world && (strlen(world) != length || strncmp(world, whose, length)))
-			continue;
-		json_object_foreach(json_object_get(record, "orphans"), key, value) {
-			intent_free_auto char *way = intent_snapshot_find(now, key) ? way_to_go(key) : NULL;
-			if (way)
-				json_array_append_new(rows, json_pack("{ss ss ss}", "system", whose, "key", key, "way_out", way));
-		}
-	}
-	intent_snapshot_unref(now);
-	size_t index;
-	json_t *row;
-	if (ppctl_flag(ctl, "json"))
-		ppctl_print_json(rows, false);
-	else
-		json_array_foreach(rows, index, row)
-			printf("%s  %s\n", intent_json_string(row, "key", ""), intent_json_string(row, "way_out", ""));
-	if (!json_array_size(rows))
-		ppctl_say("nothing is left behind");
 	return 0;
 }

@@ -62,7 +62,7 @@ static void add_approval(const struct intent_snapshot *snapshot, const char *nam
 	if (!entry)
 		return;
 	/* What cannot be understood is no consent, and hurts nothing else; it is said. */
-	if (intent_document_check(key, entry->value, entry->length, true, &approval, NULL, &err) < 0)
+	if (intent_document_read(entry, true, &approval, &err) < 0)
 		json_object_set_new(intent, "approval_fault", json_string(err.msg));
 	else if (entry->untrusted)
 		json_object_set_new(intent, "approval_fault", json_sprintf("%s can be written by others than root", key));
@@ -81,7 +81,7 @@ static json_t *stack_slice(const struct intent_snapshot *snapshot, const struct 
 		intent_fail(&err, INTENT_EREFUSED, "%s can make Terraform run anything, but its file, or a directory above "
 			    "it, can be written by others than root; make the store root's: chown -R root, chmod -R o-w",
 			    entry->key);
-	else if (intent_document_check(entry->key, entry->value, entry->length, true, &stack, NULL, &err) == 0) {
+	else if (intent_document_read(entry, true, &stack, &err) == 0) {
 		intent = basic(name, options);
 		json_object_set_new(intent, "stack", stack);
 		add_approval(snapshot, name, intent);

@@ -30,6 +30,13 @@ const struct intent_document *intent_document_find(const char *key);
 int intent_document_check(const char *key, const char *value, size_t length, bool strict,
 			  json_t **ret_new, struct intent_text *faults, struct intent_error *err);
 
+/*
+ * The document of an entry, checked as above, and remembered with the entry's bytes: an agent may read all its documents
+ * at every change. Shared with all who read it: not to be changed.
+ */
+struct intent_entry;
+int intent_document_read(const struct intent_entry *entry, bool strict, json_t **ret_new, struct intent_error *err);
+
 /* The schema of {"cluster"}, config and deploy_config, for agents. */
 extern const struct intent_json_field intent_node_schema[], intent_config_schema[],
 	intent_deploy_schema[], intent_gate_schema[];

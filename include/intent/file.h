@@ -17,6 +17,9 @@
 #define intent_close_auto __attribute__((cleanup(intent__close)))
 void intent__close(int *fd);
 
+/* The first eight digits of this boot's id: pids and CLOCK_BOOTTIME mean nothing in another one. Static. */
+const char *intent_boot_id(void);
+
 /* A fresh temporary name ".tmp-<boot>-<pid>-<number>-<tail>"; tail may be "". */
 void intent_temp_name(char out[256], const char *tail);
 
@@ -30,7 +33,10 @@ int intent_file_write_at(int dirfd, const char *name, const void *bytes, size_t 
 /* The same by path; missing parents are an error. Mode 0644, own uid. */
 int intent_file_write(const char *path, const void *bytes, size_t count, mode_t mode,
 		      struct intent_error *err);
-/* Canonical JSON and a newline; nothing is written when the file already has these bytes. */
+/* The same, unless the file already has these bytes. */
+int intent_file_write_changed(const char *path, const void *bytes, size_t count, mode_t mode,
+			      struct intent_error *err);
+/* Canonical JSON and a newline, when that changes it. */
 int intent_file_write_json(const char *path, const json_t *json, mode_t mode,
 			   struct intent_error *err);
 

@@ -81,8 +81,12 @@ const struct intent_entry *intent_snapshot_range(const struct intent_snapshot *s
 						 const char *prefix, size_t *ret_count);
 /* Same keys and values (revisions aside)? */
 bool intent_snapshot_same(const struct intent_snapshot *a, const struct intent_snapshot *b);
-/* For the cache on disk: {revision, entries: [{key, value (base64), revision}]}. New. */
-json_t *intent_snapshot_to_json(const struct intent_snapshot *snapshot);
+/*
+ * For the cache on disk, as JSON: {"revision", "entries": [{"key", "value" (base64), "revision"}]}. `keeps`: which
+ * entries (NULL: all); such a part is of no revision (0).
+ */
+void intent_snapshot_write(const struct intent_snapshot *snapshot, bool (*keeps)(const struct intent_entry *entry),
+			   struct intent_text *out);
 int intent_snapshot_from_json(const json_t *json, struct intent_snapshot **ret_owned, struct intent_error *err);
 
 /* Making one (engines and tests). Strings are copied. NULL without memory. */

@@ -10,9 +10,11 @@ static const char base64_digits[] =
 void intent_base64_encode(struct intent_text *out, const void *bytes, size_t count)
 {
 	const unsigned char *p = bytes;
-	char quad[4];
+	char digits[1024];
+	size_t length = 0;
 
 	for (; count; p += 3, count -= count < 3 ? count : 3) {
+		char *quad = digits + length;
 		unsigned word = (unsigned)p[0] << 16 | (count > 1 ? (unsigned)p[1] << 8 : 0) |
 				(count > 2 ? p[2] : 0u);
 
@@ -20,7 +22,11 @@ void intent_base64_encode(struct intent_text *out, const void *bytes, size_t cou
 		quad[1] = base64_digits[word >> 12 & 63];
 		quad[2] = count > 1 ? base64_digits[word >> 6 & 63] : '=';
 		quad[3] = count > 2 ? base64_digits[word & 63] : '=';
-		intent_text_add(out, quad, 4);
+		length += 4;
+		if (length == sizeof(digits) || count <= 3) {
+			intent_text_add(out, digits, length);
+			length = 0;
+		}
 	}
 }
 

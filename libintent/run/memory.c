@@ -36,7 +36,8 @@ static json_t *load(const struct intent__memory *memory, const char *name, size_
 	return json;
 }
 
-static int save(const struct intent__memory *memory, const char *name, const json_t *json, struct intent_error *err)
+static int save_text(const struct intent__memory *memory, const char *name, const struct intent_text *text,
+		     struct intent_error *err)
 {
 	intent_free_auto char *path = intent_format("%s/%s", memory->directory, name);
 
@@ -44,7 +45,18 @@ static int save(const struct intent__memory *memory, const char *name, const jso
 		return 0;
 	if (!path)
 		return intent_fail(err, -ENOMEM, "out of memory");
-	return intent_file_write_json(path, json, 0600, err);
+	return intent_file_write_changed(path, intent_text_str(text), text->length, 0600, err);
+}
+
+static int save(const struct intent__memory *memory, const char *name, const json_t *json, struct intent_error *err)
+{
+	intent_free_auto char *canonical = intent_json_canonical(json);
+	intent_text_auto struct intent_text text = INTENT_TEXT_INIT;
+
+	if (!canonical)
+		return intent_fail(err, -ENOMEM, "out of memory");
+	intent_text_printf(&text, "%s\n", canonical);
+	return save_text(memory, name, &text, err);
 }
 
 /* Damaged rows are dropped, not passed on. */
@@ -146,36 +158,27 @@ int intent__memory_flush(struct intent__memory *memory, struct intent_error *err
  * Of what is kept for a time without the store, only what stands there whoever lives: no facts that
  * hang on a lease, no status, and no revision, which our own status document would change.
  */
-static json_t *lasting_part(const struct intent_snapshot *snapshot)
+static bool lasts(const struct intent_entry *entry)
 {
-	struct intent_snapshot *part = intent_snapshot_new();
-	json_t *json = NULL;
-	bool whole = part != NULL;
-
-	for (size_t i = 0; whole && i < snapshot->count; i++) {
-		const struct intent_entry *e = &snapshot->entries[i];
-
-		if (!e->session && !intent_starts_with(e->key, "reality/status/"))
-			whole = !intent_snapshot_add(part, e->key, e->value, e->length, e->revision, NULL,
-						     e->untrusted);
-	}
-	if (whole)
-		json = intent_snapshot_to_json(part);
-	intent_snapshot_unref(part);
-	return json;
+	return !entry->session && !intent_starts_with(entry->key, "reality/status/");
 }
 
 int intent__memory_save(struct intent__memory *memory, const struct intent_snapshot *snapshot, const char *store,
 			struct intent_error *err)
 {
-	intent_json_auto json_t *json = NULL;
+	intent_text_auto struct intent_text text = {.limit = SNAPSHOT_MAX};
+	intent_json_auto json_t *name = json_string(store);
+	intent_free_auto char *quoted = name ? json_dumps(name, JSON_ENCODE_ANY) : NULL;
 
 	if (memory->saved && intent_snapshot_same(memory->saved, snapshot))
 		return 0;
-	json = json_pack("{ss so}", "store", store, "snapshot", lasting_part(snapshot));
-	if (!json)
+	/* Not by way of JSON values: of a thousand documents that takes longer than all else there is to do. */
+	intent_text_printf(&text, "{\"store\":%s,\"snapshot\":", quoted ? quoted : "");
+	intent_snapshot_write(snapshot, lasts, &text);
+	intent_text_puts(&text, "}\n");
+	if (!quoted || text.failed)
 		return intent_fail(err, -ENOMEM, "out of memory");
-	if (save(memory, "snapshot.json", json, err) < 0)
+	if (save_text(memory, "snapshot.json", &text, err) < 0)
 		return err->code;
 	intent_snapshot_unref(memory->saved);
 	memory->saved = intent_snapshot_ref((struct intent_snapshot *)(uintptr_t)snapshot);

@@ -1,4 +1,4 @@
-/* Between option.c, configuration.c, help.c and completion.c. Not installed. */
+/* Between option-table.c, on which the others stand, configuration.c, help.c, completion.c and option.c. Not installed. */
 #ifndef INTENT_RUN_OPTION_H
 #define INTENT_RUN_OPTION_H
 

@@ -11,6 +11,7 @@ struct watched {
 	uv_fs_event_t event;
 	struct intent__runner *runner;
 	struct intent__slice *slice; /* NULL: closing */
+	void (*wake)(struct intent__runner *runner, struct intent__slice *slice);
 	char *path, *directory;      /* wanted, and what is really watched (NULL: nothing) */
 	struct stat seen;            /* that directory, by which it is known again */
 };
@@ -107,7 +108,7 @@ static void on_event(uv_fs_event_t *event, const char *name, int events, int sta
 	(void)status;
 	if (!watched->slice || !concerns(watched, name))
 		return;
-	intent__slice_wake(watched->runner, watched->slice);
+	watched->wake(watched->runner, watched->slice);
 	look_again(watched);
 }
 
@@ -124,7 +125,8 @@ static void stop_all(struct intent__paths *paths)
 	free(paths);
 }
 
-static void add(struct intent__runner *runner, struct intent__slice *slice, const char *path)
+static void add(struct intent__runner *runner, struct intent__slice *slice, const char *path,
+		void (*wake)(struct intent__runner *runner, struct intent__slice *slice))
 {
 	struct watched *watched = calloc(1, sizeof(*watched));
 
@@ -132,6 +134,7 @@ static void add(struct intent__runner *runner, struct intent__slice *slice, cons
 		return;
 	watched->runner = runner;
 	watched->slice = slice;
+	watched->wake = wake;
 	watched->path = strdup(path);
 	if (!watched->path) {
 		free(watched);
@@ -145,7 +148,8 @@ static void add(struct intent__runner *runner, struct intent__slice *slice, cons
 	slice->paths->first = watched;
 }
 
-void intent__paths_set(struct intent__runner *runner, struct intent__slice *slice, const json_t *list)
+void intent__paths_set(struct intent__runner *runner, struct intent__slice *slice, const json_t *list,
+		       void (*wake)(struct intent__runner *runner, struct intent__slice *slice))
 {
 	size_t i;
 	json_t *path;
@@ -166,5 +170,5 @@ void intent__paths_set(struct intent__runner *runner, struct intent__slice *slic
 		return;
 	slice->paths->list = json_incref((json_t *)(uintptr_t)list);
 	json_array_foreach((json_t *)(uintptr_t)list, i, path)
-		add(runner, slice, json_string_value(path));
+		add(runner, slice, json_string_value(path), wake);
 }

@@ -1,9 +1,10 @@
 /*
  * One round, seen from inside its process. Not installed.
  *
- *	round.c     observe, plan, apply, until the plan is empty
- *	confirm.c   before anything is removed
- *	apply.c     carrying out a plan
+ *	round.c        observe, plan, apply, until the plan is empty
+ *	apply.c        carrying out a plan
+ *	confirm.c      before anything is removed
+ *	round-self.c   what the round knows of itself; its words with the runner
  */
 #ifndef INTENT_ROUND_H
 #define INTENT_ROUND_H
@@ -30,6 +31,8 @@ struct intent_round {
 
 /* SIGTERM or SIGINT has come: the agent ends, and the plan is not gone on with. SIGUSR1: other intent has come. */
 extern volatile sig_atomic_t intent__round_stop_requested, intent__round_outdated;
+/* The helper has kept them blocked until here: none is lost, none ends us unasked. */
+void intent__round_catch_signals(void);
 
 /* A line of JSON to the runner. */
 void intent__round_tell(struct intent_round *round, const json_t *message);

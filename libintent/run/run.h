@@ -2,7 +2,7 @@
  * What the files of run/ share. Not installed.
  *
  *	agent.c    main(): options, places, the first words of the log
- *	runner.c   the loop: snapshot -> slices -> rounds -> status
+ *	runner.c   the loop: snapshot -> slices -> rounds -> status (slice.h)
  *	helper.c   the process that forks rounds (and its client side)
  *	round.c    one round, in its own process
  *	status.c   status documents and the lease they hang on

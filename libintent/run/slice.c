@@ -1,7 +1,6 @@
+/* What becomes of one slice: its status, when it is due, the end of its rounds. */
 #include <errno.h>
-#include <signal.h>
 #include <sys/random.h>
-#include <sys/wait.h>
 #include <intent/child.h>
 #include "slice.h"
 
@@ -10,13 +9,17 @@
 /* Between rounds that only a path woke: what watches a busy directory must not spin. */
 #define PATH_PAUSE_MS 200
 #define PATH_PAUSE_FAILING_MS 1000
-#define FINISH_MS 3000 /* for the last words to the store */
 
 /* ---- the set of slices ---- */
 
-static struct intent__slice *find_slice(struct intent__runner *runner, const char *name)
+struct intent__slice *intent__slice_find(struct intent__runner *runner, struct intent__slice *last, const char *name)
 {
-	for (struct intent__slice *slice = runner->slices; slice; slice = slice->next)
+	struct intent__slice *begin = last && last->next ? last->next : runner->slices;
+
+	for (struct intent__slice *slice = begin; slice; slice = slice->next)
+		if (!strcmp(slice->name, name))
+			return slice;
+	for (struct intent__slice *slice = runner->slices; slice != begin; slice = slice->next)
 		if (!strcmp(slice->name, name))
 			return slice;
 	return NULL;
@@ -30,9 +33,9 @@ struct intent__slice *intent__slice_by_round(struct intent__runner *runner, unsi
 	return NULL;
 }
 
-static struct intent__slice *add_slice(struct intent__runner *runner, const char *name)
+struct intent__slice *intent__slice_add(struct intent__runner *runner, const char *name)
 {
-	struct intent__slice *slice = calloc(1, sizeof(*slice));
+	struct intent__slice *slice = calloc(1, sizeof(*slice)), **end = &runner->slices;
 
 	if (!slice || !(slice->name = strdup(name))) {
 		free(slice);
@@ -42,14 +45,15 @@ static struct intent__slice *add_slice(struct intent__runner *runner, const char
 	slice->owned = intent__memory_owned(runner->memory, name);
 	slice->state = INTENT_CONVERGING;
 	slice->since_ms = intent_time_now();
-	slice->next = runner->slices;
-	runner->slices = slice;
+	while (*end)
+		end = &(*end)->next;
+	*end = slice;
 	return slice;
 }
 
 static void free_slice(struct intent__runner *runner, struct intent__slice *slice)
 {
-	intent__paths_set(runner, slice, NULL);
+	intent__paths_set(runner, slice, NULL, NULL);
 	json_decref(slice->intent);
 	json_decref(slice->asked);
 	json_decref(slice->wake);
@@ -58,7 +62,7 @@ static void free_slice(struct intent__runner *runner, struct intent__slice *slic
 	free(slice);
 }
 
-static void drop_slice(struct intent__runner *runner, struct intent__slice *slice)
+void intent__slice_drop(struct intent__runner *runner, struct intent__slice *slice)
 {
 	for (struct intent__slice **at = &runner->slices; *at; at = &(*at)->next)
 		if (*at == slice) {
@@ -95,7 +99,7 @@ static bool is_settled(enum intent_state state)
 	return state == INTENT_CONVERGED || state == INTENT_BLOCKED || state == INTENT_WAITING;
 }
 
-static void publish(struct intent__runner *runner, struct intent__slice *slice, const char *reason,
+void intent__slice_publish(struct intent__runner *runner, struct intent__slice *slice, const char *reason,
 		    const char *message, const json_t *detail)
 {
 	const json_t *before = intent__status_get(runner->status, slice->name);
@@ -130,7 +134,7 @@ void intent__slice_progress(struct intent__runner *runner, struct intent__slice 
 	if (!slice->intent || runner->context->once)
 		return;
 	slice->state = INTENT_CONVERGING;
-	publish(runner, slice, "Working", "", detail);
+	intent__slice_publish(runner, slice, "Working", "", detail);
 	slice->state = before; /* of the last round, until this one is over */
 }
 
@@ -196,6 +200,19 @@ static void set_next(struct intent__runner *runner, struct intent__slice *slice,
 		slice->due_ms = runner->context->once ? INT64_MAX : slice->heard_ms + wait;
 }
 
+/* A path it watches changed. */
+static void wake(struct intent__runner *runner, struct intent__slice *slice)
+{
+	int64_t due = slice->heard_ms + path_pause(slice);
+
+	if (slice->round)
+		slice->woken = true;
+	else if (slice->intent && due < slice->due_ms) {
+		slice->due_ms = due;
+		uv_timer_start(&runner->timer, runner->schedule, 0, 0);
+	}
+}
+
 /* ---- rounds end ---- */
 
 /* What the round's own words, or its silence, come to. */
@@ -249,13 +266,13 @@ void intent__slice_finish(struct intent__runner *runner, struct intent__slice *s
 	runner->counters.rounds[slice->state]++;
 	slice->attempts = err.code ? slice->attempts + 1 : 0;
 	log_outcome(slice, before, &err);
-	intent__paths_set(runner, slice, json_object_get(slice->result, "watch"));
+	intent__paths_set(runner, slice, json_object_get(slice->result, "watch"), wake);
 	set_next(runner, slice, err.code);
 	if (err.code == INTENT_ESTALE && runner->watch)
 		intent_watch_refresh(runner->watch);
 	if (absent && !err.code && !slice->work && slice->asked == slice->intent && !runner->context->dry_run) {
 		intent__memory_forget(runner->memory, slice->name, &ignored);
-		drop_slice(runner, slice);
+		intent__slice_drop(runner, slice);
 		return;
 	}
 	if (!slice->intent) { /* refused while the round ran: that stands now */
@@ -263,26 +280,14 @@ void intent__slice_finish(struct intent__runner *runner, struct intent__slice *s
 		slice->state = intent_error_state(err.code);
 		slice->due_ms = INT64_MAX;
 	}
-	publish(runner, slice, err.code ? intent_error_reason(err.code) : "", err.code ? err.msg : "",
+	intent__slice_publish(runner, slice, err.code ? intent_error_reason(err.code) : "", err.code ? err.msg : "",
 		json_object_get(slice->result, "detail"));
 	json_decref(slice->result);
 	slice->result = NULL;
 }
 
-void intent__slice_wake(struct intent__runner *runner, struct intent__slice *slice)
-{
-	int64_t due = slice->heard_ms + path_pause(slice);
-
-	if (slice->round)
-		slice->woken = true;
-	else if (slice->intent && due < slice->due_ms) {
-		slice->due_ms = due;
-		intent__runner_wake(runner);
-	}
-}
-
 /* A round at once, or right after the one under way. */
-static void look_now(const struct intent__runner *runner, struct intent__slice *slice)
+void intent__slice_look_now(const struct intent__runner *runner, struct intent__slice *slice)
 {
 	if (runner->context->once)
 		return;
@@ -327,267 +332,6 @@ void intent__runner_session(struct intent__runner *runner, const char *session)
 		if (slice->round && slice->asks_session)
 			answer_session(runner, slice, session);
 		if (another || (session && unbound))
-			look_now(runner, slice);
+			intent__slice_look_now(runner, slice);
 	}
-}
-
-/* ---- intent comes in ---- */
-
-static void refuse(struct intent__runner *runner, struct intent__slice *slice, const json_t *error)
-{
-	int code = (int)intent_json_integer(error, "code", INTENT_EMALFORMED);
-	const char *message = intent_json_string(error, "message", "");
-
-	json_decref(slice->intent);
-	slice->intent = NULL;
-	slice->ran = true;
-	slice->attempts = 0;
-	slice->due_ms = INT64_MAX;
-	if (slice->trouble.code == code && !strcmp(slice->trouble.msg, message))
-		return;
-	intent_fail(&slice->trouble, code, "%s", message);
-	slice->state = intent_error_state(code);
-	intent_log(slice->state == INTENT_WAITING ? INTENT_INFO : INTENT_ERROR, slice->name, "%s: %s",
-		   intent_state_name(slice->state), message);
-	publish(runner, slice, intent_error_reason(code), slice->trouble.msg, NULL);
-}
-
-static void take_intent(struct intent__runner *runner, struct intent__slice *slice, json_t *intent)
-{
-	if (slice->intent && json_equal(slice->intent, intent))
-		return;
-	json_decref(slice->intent);
-	slice->intent = json_incref(intent);
-	memset(&slice->trouble, 0, sizeof(slice->trouble));
-	slice->attempts = 0;
-	slice->announce = true;
-	slice->ran = false;
-	slice->due_ms = 0;
-	/* The newest intent is taken when the round is over; work of it that nobody wants any more may end sooner. */
-	if (slice->round)
-		intent__helper_signal(runner->helper, slice->round, SIGUSR1, false);
-}
-
-/* Beside intent: a change of it is a reason to look, and no more. */
-static void take_wake(const struct intent__runner *runner, struct intent__slice *slice, json_t *wake)
-{
-	if (slice->wake == wake || (slice->wake && wake && json_equal(slice->wake, wake)))
-		return;
-	json_decref(slice->wake);
-	slice->wake = json_incref(wake);
-	look_now(runner, slice);
-}
-
-/* Remembered before their first round, so that a slice that vanishes while we are down is still undone. */
-static void remember(struct intent__runner *runner)
-{
-	const char **names;
-	size_t count = 0;
-	struct intent_error err;
-
-	for (struct intent__slice *slice = runner->slices; slice; slice = slice->next)
-		count++;
-	names = calloc(count + 1, sizeof(*names));
-	count = 0;
-	for (struct intent__slice *slice = runner->slices; names && slice; slice = slice->next)
-		if (slice->intent)
-			names[count++] = slice->name;
-	if (names && intent__memory_know(runner->memory, names, count, &err) < 0)
-		intent_log(INTENT_WARN, NULL, "The slices could not be remembered: %s", err.msg);
-	free(names);
-}
-
-static json_t *known_slices(const struct intent__runner *runner)
-{
-	json_t *known = json_array(), *owned;
-	const char *name;
-
-	json_object_foreach((json_t *)(uintptr_t)intent__memory_slices(runner->memory), name, owned)
-		json_array_append_new(known, json_string(name));
-	if (runner->discovered)
-		json_array_extend(known, runner->discovered);
-	for (const struct intent__slice *slice = runner->slices; slice; slice = slice->next)
-		if (slice->ran)
-			json_array_append_new(known, json_string(slice->name));
-	return known;
-}
-
-/* Slices that no longer appear at all were only ever in trouble: nothing was made for them. */
-static void drop_unnamed(struct intent__runner *runner, const json_t *slices)
-{
-	struct intent__slice *slice, *next;
-
-	for (slice = runner->slices; slice; slice = next) {
-		next = slice->next;
-		if (!json_object_get(slices, slice->name) && !slice->round)
-			drop_slice(runner, slice);
-	}
-}
-
-void intent__runner_reslice(struct intent__runner *runner)
-{
-	intent_json_auto json_t *known = known_slices(runner);
-	intent_json_auto json_t *slices = NULL;
-	const char *name;
-	json_t *row;
-
-	if (!runner->snapshot)
-		return;
-	slices = runner->context->agent->slicer->slices(runner->snapshot, runner->context->options, known);
-	json_object_foreach(slices, name, row) {
-		struct intent__slice *slice = find_slice(runner, name);
-
-		if (!slice)
-			slice = add_slice(runner, name);
-		if (!slice)
-			continue;
-		take_wake(runner, slice, json_object_get(row, "wake"));
-		if (json_object_get(row, "intent"))
-			take_intent(runner, slice, json_object_get(row, "intent"));
-		else
-			refuse(runner, slice, json_object_get(row, "error"));
-	}
-	drop_unnamed(runner, slices);
-	remember(runner);
-}
-
-void intent__runner_resync(struct intent__runner *runner)
-{
-	intent__runner_discover(runner);
-	if (runner->watch)
-		intent_watch_refresh(runner->watch);
-	for (struct intent__slice *slice = runner->slices; slice; slice = slice->next) {
-		slice->demanded = true;
-		if (slice->round)
-			slice->woken = true;
-		else if (slice->intent)
-			slice->due_ms = 0;
-	}
-}
-
-void intent__runner_discover(struct intent__runner *runner)
-{
-	const struct intent_agent *agent = runner->context->agent;
-	struct intent_error err;
-	json_t *names = NULL;
-
-	if (!agent->discover)
-		return;
-	if (agent->discover(runner->context->options, &names, &err) < 0) {
-		intent_log(INTENT_WARN, NULL, "What is left from before could not be looked for: %s", err.msg);
-		return;
-	}
-	if (runner->discovered && json_equal(runner->discovered, names)) {
-		json_decref(names);
-		return;
-	}
-	json_decref(runner->discovered);
-	runner->discovered = names;
-	intent__runner_reslice(runner);
-}
-
-const char **intent__runner_prefix_list(const struct intent__runner *runner)
-{
-	size_t count = json_array_size(runner->prefixes);
-	const char **list = calloc(count + 1, sizeof(*list));
-
-	for (size_t i = 0; list && i < count; i++)
-		list[i] = json_string_value(json_array_get(runner->prefixes, i));
-	return list;
-}
-
-void intent__runner_reopen(struct intent__runner *runner)
-{
-	const char *prefix = intent_json_string(runner->context->options, "prefix", NULL);
-	struct intent_store *store = NULL;
-	struct intent_error err;
-
-	if (intent_store_open(runner->context->store_url, prefix, &store, &err) < 0 ||
-	    intent_store_attach(store, &runner->loop, &err) < 0) {
-		intent_log(INTENT_ERROR, NULL, "The store's certificates and tokens were not read again, the old ones stay: %s", err.msg);
-		intent_store_close(store);
-		return;
-	}
-	if (runner->watch)
-		runner->watch = intent_watch_stop(runner->watch);
-	intent__status_move(runner->status, store);
-	intent_store_close(runner->store);
-	runner->store = store;
-	intent__runner_reslice(runner);
-	if (intent__runner_watch(runner, &err) < 0)
-		intent__runner_fail(runner, &err);
-	intent__runner_wake(runner);
-}
-
-/* ---- the end ---- */
-
-/* Exit status of --once: the worst of all slices. */
-static int once_status(const struct intent__runner *runner)
-{
-	bool blocked = false, unfinished = runner->store_failed, work = false;
-
-	for (const struct intent__slice *slice = runner->slices; slice; slice = slice->next) {
-		blocked |= slice->state == INTENT_BLOCKED;
-		unfinished |= slice->state != INTENT_CONVERGED;
-		work |= slice->work;
-	}
-	if (runner->context->dry_run && work)
-		return 2;
-	return blocked ? 100 : unfinished ? 111 : 0;
-}
-
-static void on_status_done(void *data)
-{
-	struct intent__runner *runner = data;
-
-	runner->ended = true;
-	uv_stop(&runner->loop);
-}
-
-static void on_finish_over(uv_timer_t *timer)
-{
-	on_status_done(timer->data);
-}
-
-void intent__runner_maybe_end(struct intent__runner *runner)
-{
-	if (!runner->stopping || runner->finishing || (runner->running && !runner->helper_gone))
-		return;
-	runner->finishing = true;
-	if (!runner->status || runner->context->dry_run) {
-		on_status_done(runner);
-		return;
-	}
-	/* A store that does not answer holds up nobody's end: leases run out by themselves. */
-	uv_timer_start(&runner->timer, on_finish_over, FINISH_MS, 0);
-	intent__status_finish(runner->status, on_status_done, runner);
-}
-
-void intent__runner_stop(struct intent__runner *runner, int exit_status)
-{
-	if (!runner->stopping)
-		runner->exit_status = exit_status;
-	runner->stopping = true;
-	intent__runner_maybe_end(runner);
-}
-
-/* What an earlier --once said of slices that are no more: it may have ended before it took that back. */
-static void drop_strangers(struct intent__runner *runner)
-{
-	const char *name;
-	json_t *document;
-	void *next;
-
-	json_object_foreach_safe((json_t *)(uintptr_t)intent__status_all(runner->status), next, name, document)
-		if (!find_slice(runner, name))
-			intent__status_set(runner->status, name, NULL);
-}
-
-void intent__runner_pass_done(struct intent__runner *runner)
-{
-	if (!runner->context->once)
-		return;
-	if (!runner->context->dry_run)
-		drop_strangers(runner);
-	intent__runner_stop(runner, once_status(runner));
 }

@@ -1,8 +1,10 @@
 /*
  * The runner and its slices. Not installed.
  *
- *	runner.c   the loop
- *	slice.c    what becomes of one slice: intent in, rounds out, status, when next
+ *	runner.c   the loop: store, signals, beginning and end
+ *	rounds.c   what is due is started, what it says is heard
+ *	reslice.c  intent comes in
+ *	slice.c    what becomes of one slice: status, when next, the end of its rounds
  *	paths.c    waking slices when a path changes
  */
 #ifndef INTENT_SLICE_H
@@ -57,6 +59,7 @@ struct intent__runner {
 	int running;
 	uv_loop_t loop;
 	uv_timer_t timer, resync, watchdog;
+	uv_timer_cb schedule;       /* of `timer`: starts what is due */
 	uv_signal_t signals[RUNNER_SIGNALS];
 	char *store_identity;       /* URL and prefix: whose snapshot is kept */
 	bool deaf;                  /* it was said that a path cannot be watched */
@@ -64,48 +67,56 @@ struct intent__runner {
 	int exit_status;
 };
 
-/* ---- runner.c ---- */
+/* ---- rounds.c ---- */
 
-/* Run the schedule soon. */
-void intent__runner_wake(struct intent__runner *runner);
-int intent__runner_watch(struct intent__runner *runner, struct intent_error *err);
-/* Tell the supervisor, once, that intent is known, or known to be out of reach. */
-void intent__runner_ready(struct intent__runner *runner);
-void intent__runner_fail(struct intent__runner *runner, const struct intent_error *err);
+/* Hear of rounds through the helper. */
+int intent__rounds_attach(struct intent__runner *runner, struct intent_error *err);
+/* Start what is due, end what is silent, then sleep until the next is. */
+void intent__rounds_schedule(struct intent__runner *runner);
+/* How much there is of each slice, for after a restart. */
+void intent__rounds_keep_counts(struct intent__runner *runner);
+/* Start no more; the loop ends once rounds and status are through. */
+void intent__rounds_stop(struct intent__runner *runner, int exit_status);
 
-/* ---- slice.c ---- */
+/* ---- reslice.c ---- */
 
 /* The slices anew from runner->snapshot: changed ones become due now. */
 void intent__runner_reslice(struct intent__runner *runner);
 /* Every slice due now. */
 void intent__runner_resync(struct intent__runner *runner);
+/* Ask the agent which slices the world holds something of. */
+void intent__runner_discover(struct intent__runner *runner);
+
+/* ---- slice.c ---- */
+
+/* Names that come in the order of the slices are found at once when `last` is the one found before; NULL: at the beginning. */
+struct intent__slice *intent__slice_find(struct intent__runner *runner, struct intent__slice *last, const char *name);
+struct intent__slice *intent__slice_by_round(struct intent__runner *runner, unsigned id);
+/* NULL: no memory. */
+struct intent__slice *intent__slice_add(struct intent__runner *runner, const char *name);
+/* With its status. */
+void intent__slice_drop(struct intent__runner *runner, struct intent__slice *slice);
+/* All, and what is published of them stays. */
+void intent__runner_drop_slices(struct intent__runner *runner);
+
+/* Its status document, of slice->state. */
+void intent__slice_publish(struct intent__runner *runner, struct intent__slice *slice, const char *reason,
+			   const char *message, const json_t *detail);
+void intent__slice_progress(struct intent__runner *runner, struct intent__slice *slice, const json_t *progress);
+/* The round has ended with slice->result (NULL: it said nothing): state, status, when next. */
+void intent__slice_finish(struct intent__runner *runner, struct intent__slice *slice, int status);
+/* A round at once, or right after the one under way. */
+void intent__slice_look_now(const struct intent__runner *runner, struct intent__slice *slice);
+
 /* A round of this slice wants to know the session. */
 void intent__slice_ask_session(struct intent__runner *runner, struct intent__slice *slice);
 /* The session was opened, or (NULL) could not be. */
 void intent__runner_session(struct intent__runner *runner, const char *session);
-/* Ask the agent which slices the world holds something of. */
-void intent__runner_discover(struct intent__runner *runner);
-/* NULL-terminated, borrowed strings; free() the list. */
-const char **intent__runner_prefix_list(const struct intent__runner *runner);
-/* Another handle on the store: certificates and tokens were read again. */
-void intent__runner_reopen(struct intent__runner *runner);
-/* No round is running or due. */
-void intent__runner_pass_done(struct intent__runner *runner);
-void intent__runner_stop(struct intent__runner *runner, int exit_status);
-/* When stopping: ends the loop once rounds and status are through. */
-void intent__runner_maybe_end(struct intent__runner *runner);
-void intent__runner_drop_slices(struct intent__runner *runner);
-
-struct intent__slice *intent__slice_by_round(struct intent__runner *runner, unsigned id);
-void intent__slice_progress(struct intent__runner *runner, struct intent__slice *slice, const json_t *progress);
-/* The round has ended with slice->result (NULL: it said nothing): state, status, when next. */
-void intent__slice_finish(struct intent__runner *runner, struct intent__slice *slice, int status);
-/* A path it watches changed. */
-void intent__slice_wake(struct intent__runner *runner, struct intent__slice *slice);
 
 /* ---- paths.c ---- */
 
-/* `list`: array of strings; the set replaces the one before. */
-void intent__paths_set(struct intent__runner *runner, struct intent__slice *slice, const json_t *list);
+/* `list`: array of strings; the set replaces the one before. `wake`: one of them changed. */
+void intent__paths_set(struct intent__runner *runner, struct intent__slice *slice, const json_t *list,
+		       void (*wake)(struct intent__runner *runner, struct intent__slice *slice));
 
 #endif

@@ -35,8 +35,7 @@ static json_t *prefixes(const struct intent_snapshot *snapshot, const json_t *op
 		struct intent_error ignored;
 		const char *app = entry->key + skip;
 
-		if (!*app || intent_document_check(entry->key, entry->value, entry->length, false,
-						   &document, NULL, &ignored) < 0)
+		if (!*app || intent_document_read(entry, false, &document, &ignored) < 0)
 			continue;
 		json_array_append_new(list, json_sprintf("clusters/%s/%s/", app,
 			intent_json_string(document, "cluster", "")));
@@ -60,7 +59,7 @@ static int cluster_document(const struct intent_snapshot *snapshot, const char *
 		return intent_fail(err, INTENT_EREFUSED,
 				   "%s can run things as root, but its file, or a directory above it, can be written by others than root; "
 				   "make the store root's: chown -R root, chmod -R o-w", key);
-	return intent_document_check(key, entry->value, entry->length, false, ret_new, NULL, err);
+	return intent_document_read(entry, false, ret_new, err);
 }
 
 /* The marker of the node as JSON, new, if it can be read at all. */
@@ -115,7 +114,7 @@ static int application(const struct intent_snapshot *snapshot, const struct inte
 	intent_free_auto char *basedir = NULL, *envdir = NULL;
 	const char *node = intent_json_string(options, "node", ""), *cluster;
 
-	if (intent_document_check(entry->key, entry->value, entry->length, false, &place, NULL, err) < 0)
+	if (intent_document_read(entry, false, &place, err) < 0)
 		return err->code;
 	cluster = intent_json_string(place, "cluster", "");
 	if (cluster_document(snapshot, app, cluster, "config", &config, err) < 0 ||

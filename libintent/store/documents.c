@@ -1,6 +1,6 @@
 /* Finding the row of a key, checking a document, and the two readings agents share. */
 #include <intent/documents.h>
-#include <intent/store.h>
+#include "engine.h"
 
 /* The part of `path` up to the next '/' or its end. */
 static size_t component(const char *path)
@@ -159,6 +159,23 @@ int intent_document_check(const char *key, const char *value, size_t length, boo
 		return intent_wrap(err, "%s", key);
 	if (ret_new)
 		*ret_new = json_incref(json);
+	return 0;
+}
+
+int intent_document_read(const struct intent_entry *entry, bool strict, json_t **ret_new, struct intent_error *err)
+{
+	struct intent__reading *reading = intent__entry_reading(entry);
+
+	/* A store's prefix taken off makes another key of the same bytes. */
+	if (!reading->document || reading->key != entry->key || (strict && !reading->strict)) {
+		json_t *document = NULL;
+
+		if (intent_document_check(entry->key, entry->value, entry->length, strict, &document, NULL, err))
+			return err->code;
+		json_decref(reading->document);
+		*reading = (struct intent__reading){entry->key, document, strict};
+	}
+	*ret_new = json_incref(reading->document);
 	return 0;
 }
 

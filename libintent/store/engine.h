@@ -100,6 +100,15 @@ struct intent_snapshot *intent__parts_take(struct intent__parts *parts);
  * a new reference, NULL without memory. truncate: drops the entries from index `count` on.
  */
 int intent__snapshot_share(struct intent_snapshot *snapshot, const struct intent_entry *from);
+/* What stands in both, byte for byte and of one revision, shares the older one's bytes. Nobody else may hold the newer. */
+void intent__snapshot_adopt(struct intent_snapshot *snapshot, const struct intent_snapshot *old);
+/* What documents.c has read from an entry's bytes; theirs, and empty at first. */
+struct intent__reading {
+	const char *key;     /* whose document; the entry's own */
+	json_t *document;
+	bool strict;         /* it was checked so */
+};
+struct intent__reading *intent__entry_reading(const struct intent_entry *entry);
 struct intent_snapshot *intent__snapshot_strip(struct intent_snapshot *snapshot, size_t count);
 void intent__snapshot_truncate(struct intent_snapshot *snapshot, size_t count);
 

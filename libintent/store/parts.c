@@ -94,7 +94,11 @@ const char *intent__parts_prefix(const struct intent__parts *parts, size_t index
 
 void intent__parts_put(struct intent__parts *parts, size_t index, struct intent_snapshot *snapshot)
 {
-	intent_snapshot_unref(parts->parts[index].snapshot);
+	struct intent_snapshot *old = parts->parts[index].snapshot;
+
+	if (old && snapshot && snapshot->references == 1)
+		intent__snapshot_adopt(snapshot, old);
+	intent_snapshot_unref(old);
 	parts->parts[index].snapshot = snapshot;
 }
 

@@ -82,7 +82,7 @@ static const struct intent_json_field digest_item[] = {
 };
 static const struct intent_json_field system_fields[] = {
 	{.name = "keys", .type = INTENT_JSON_MAP, .flags = INTENT_JSON_REQUIRED, .members = digest_item,
-	 .help = "key of each document that it wrote to a digest of what it wrote"},
+	 .help = "key of each document that it wrote to a digest of what it wrote (several while apply writes)"},
 	{.name = "orphans", .type = INTENT_JSON_MAP, .members = digest_item,
 	 .help = "the same of what it no longer says, and left as it was"},
 	{.name = "instances", .type = INTENT_JSON_ARRAY, .members = name_item,

@@ -1,8 +1,10 @@
 /*
  * Snapshots: sorted entries, counted references. The bytes of an entry (value, key,
- * session) live in one counted block, so that merged and stripped snapshots share them.
+ * session) live in one counted block, so that merged, stripped and later snapshots share them, and what was read
+ * from them.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -10,6 +12,7 @@
 
 struct blob {
 	size_t references;
+	struct intent__reading reading;
 	char bytes[]; /* value NUL key NUL [session NUL] */
 };
 
@@ -21,6 +24,19 @@ struct box {
 static struct blob *blob_of(const struct intent_entry *entry)
 {
 	return (struct blob *)((uintptr_t)entry->value - offsetof(struct blob, bytes));
+}
+
+static void let_go(struct blob *blob)
+{
+	if (--blob->references)
+		return;
+	json_decref(blob->reading.document);
+	free(blob);
+}
+
+struct intent__reading *intent__entry_reading(const struct intent_entry *entry)
+{
+	return &blob_of(entry)->reading;
 }
 
 struct intent_snapshot *intent_snapshot_new(void)
@@ -42,12 +58,8 @@ struct intent_snapshot *intent_snapshot_ref(struct intent_snapshot *snapshot)
 
 void intent__snapshot_truncate(struct intent_snapshot *snapshot, size_t count)
 {
-	while (snapshot->count > count) {
-		struct blob *blob = blob_of(&snapshot->entries[--snapshot->count]);
-
-		if (--blob->references == 0)
-			free(blob);
-	}
+	while (snapshot->count > count)
+		let_go(blob_of(&snapshot->entries[--snapshot->count]));
 }
 
 struct intent_snapshot *intent_snapshot_unref(struct intent_snapshot *snapshot)
@@ -89,6 +101,7 @@ int intent_snapshot_add(struct intent_snapshot *snapshot, const char *key, const
 		return -ENOMEM;
 	}
 	blob->references = 1;
+	blob->reading = (struct intent__reading){0};
 	if (length)
 		memcpy(blob->bytes, value, length);
 	blob->bytes[length] = 0;
@@ -115,6 +128,30 @@ int intent__snapshot_share(struct intent_snapshot *snapshot, const struct intent
 	*entry = *from;
 	blob_of(from)->references++;
 	return 0;
+}
+
+static bool same_entry(const struct intent_entry *a, const struct intent_entry *b)
+{
+	return a->revision == b->revision && a->length == b->length && a->untrusted == b->untrusted &&
+		!memcmp(a->value, b->value, a->length) && !a->session == !b->session &&
+		(!a->session || !strcmp(a->session, b->session));
+}
+
+void intent__snapshot_adopt(struct intent_snapshot *snapshot, const struct intent_snapshot *old)
+{
+	for (size_t i = 0, k = 0; i < snapshot->count && k < old->count;) {
+		struct intent_entry *entry = &snapshot->entries[i];
+		const struct intent_entry *before = &old->entries[k];
+		int order = strcmp(entry->key, before->key);
+
+		if (!order && blob_of(entry) != blob_of(before) && same_entry(entry, before)) {
+			let_go(blob_of(entry));
+			*entry = *before;
+			blob_of(entry)->references++;
+		}
+		i += order <= 0;
+		k += order >= 0;
+	}
 }
 
 struct intent_snapshot *intent__snapshot_strip(struct intent_snapshot *snapshot, size_t count)
@@ -212,37 +249,51 @@ bool intent_snapshot_same(const struct intent_snapshot *a, const struct intent_s
 	return true;
 }
 
-static json_t *entry_to_json(const struct intent_entry *entry)
+/* Keys and sessions are printable ASCII (intent__key_check(); sessions are the engines' own words). */
+static void write_string(struct intent_text *out, const char *string)
 {
-	intent_text_auto struct intent_text value = {.limit = 2 * INTENT_VALUE_MAX};
-	json_t *json;
-
-	intent_base64_encode(&value, entry->value, entry->length);
-	if (value.failed)
-		return NULL;
-	json = json_pack("{s:s, s:s, s:I}", "key", entry->key, "value", intent_text_str(&value),
-			 "revision", (json_int_t)entry->revision);
-	if (json && entry->session)
-		json_object_set_new(json, "session", json_string(entry->session));
-	if (json && entry->untrusted)
-		json_object_set_new(json, "untrusted", json_true());
-	return json;
+	intent_text_puts(out, "\"");
+	for (size_t plain; *string; string += plain + 1) {
+		plain = strcspn(string, "\"\\");
+		intent_text_add(out, string, plain);
+		if (!string[plain])
+			break;
+		intent_text_puts(out, "\\");
+		intent_text_add(out, string + plain, 1);
+	}
+	intent_text_puts(out, "\"");
 }
 
-json_t *intent_snapshot_to_json(const struct intent_snapshot *snapshot)
+static void write_entry(struct intent_text *out, const struct intent_entry *entry)
 {
-	json_t *entries = json_array();
-
-	for (size_t i = 0; entries && i < snapshot->count; i++) {
-		json_t *entry = entry_to_json(&snapshot->entries[i]);
-
-		if (!entry || json_array_append_new(entries, entry) < 0) {
-			json_decref(entries);
-			return NULL;
-		}
+	intent_text_puts(out, "{\"key\":");
+	write_string(out, entry->key);
+	intent_text_printf(out, ",\"revision\":%" PRIu64, entry->revision);
+	if (entry->session) {
+		intent_text_puts(out, ",\"session\":");
+		write_string(out, entry->session);
 	}
-	return json_pack("{s:I, s:o}", "revision", (json_int_t)snapshot->revision,
-			 "entries", entries);
+	if (entry->untrusted)
+		intent_text_puts(out, ",\"untrusted\":true");
+	intent_text_puts(out, ",\"value\":\"");
+	intent_base64_encode(out, entry->value, entry->length);
+	intent_text_puts(out, "\"}");
+}
+
+void intent_snapshot_write(const struct intent_snapshot *snapshot, bool (*keeps)(const struct intent_entry *entry),
+			   struct intent_text *out)
+{
+	bool first = true;
+
+	intent_text_puts(out, "{\"entries\":[");
+	for (size_t i = 0; i < snapshot->count; i++) {
+		if (keeps && !keeps(&snapshot->entries[i]))
+			continue;
+		intent_text_puts(out, first ? "\n" : ",\n");
+		write_entry(out, &snapshot->entries[i]);
+		first = false;
+	}
+	intent_text_printf(out, "],\"revision\":%" PRIu64 "}", keeps ? 0 : snapshot->revision);
 }
 
 static int entry_from_json(struct intent_snapshot *snapshot, const json_t *json,

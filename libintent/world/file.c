@@ -30,8 +30,7 @@ int intent_write_all(int fd, const void *bytes, size_t count)
 	return 0;
 }
 
-/* The first eight digits of the boot id: a pid means nothing after a reboot. */
-static const char *boot_id(void)
+const char *intent_boot_id(void)
 {
 	static char id[9];
 	int fd;
@@ -65,7 +64,7 @@ static unsigned next_number(void)
 
 void intent_temp_name(char out[256], const char *tail)
 {
-	snprintf(out, 256, INTENT_TEMP_PREFIX "%s-%d-%u%s%.180s", boot_id(), (int)getpid(),
+	snprintf(out, 256, INTENT_TEMP_PREFIX "%s-%d-%u%s%.180s", intent_boot_id(), (int)getpid(),
 		 next_number(), *tail ? "-" : "", tail);
 }
 
@@ -93,7 +92,7 @@ bool intent_temp_is_stale(const char *name)
 
 	if (sscanf(name, INTENT_TEMP_PREFIX "%8[0-9a-z]-%d-%u", boot, &pid, &number) != 3 || pid <= 0)
 		return false;
-	if (strcmp(boot, boot_id()))
+	if (strcmp(boot, intent_boot_id()))
 		return true;
 	if (pid == getpid()) /* ours, or of one who had our pid before */
 		return number - first_number >= temp_number - first_number;
@@ -180,21 +179,29 @@ int intent_file_write(const char *path, const void *bytes, size_t count, mode_t 
 	return replace(dirfd, name, path, bytes, count, mode, (uid_t)-1, (gid_t)-1, err);
 }
 
+int intent_file_write_changed(const char *path, const void *bytes, size_t count, mode_t mode,
+			      struct intent_error *err)
+{
+	intent_free_auto char *there = NULL;
+	struct intent_error ignored;
+	size_t found;
+
+	if (!intent_file_read(AT_FDCWD, path, count, &there, &found, &ignored) && found == count &&
+	    !memcmp(there, bytes, count))
+		return 0;
+	return intent_file_write(path, bytes, count, mode, err);
+}
+
 int intent_file_write_json(const char *path, const json_t *json, mode_t mode, struct intent_error *err)
 {
 	intent_text_auto struct intent_text text = INTENT_TEXT_INIT;
-	intent_free_auto char *canonical = intent_json_canonical(json), *there = NULL;
-	struct intent_error ignored;
-	size_t count;
+	intent_free_auto char *canonical = intent_json_canonical(json);
 
 	if (!canonical)
 		return intent_fail(err, -ENOMEM, "%s: out of memory", path);
 	intent_text_puts(&text, canonical);
 	intent_text_puts(&text, "\n");
-	if (!intent_file_read(AT_FDCWD, path, text.length, &there, &count, &ignored) &&
-	    count == text.length && !memcmp(there, intent_text_str(&text), count))
-		return 0;
-	return intent_file_write(path, intent_text_str(&text), text.length, mode, err);
+	return intent_file_write_changed(path, intent_text_str(&text), text.length, mode, err);
 }
 
 static int read_all(int fd, size_t max, char **ret_owned, size_t *ret_count)

@@ -817,13 +817,15 @@ static void snapshot_survives_its_store(void)
 {
 	struct intent_store *second = open_store(NULL);
 	struct intent_snapshot *snapshot, *copy;
-	json_t *json;
+	intent_text_auto struct intent_text text = INTENT_TEXT_INIT;
+	json_t *json = NULL;
 
 	put("v", "1");
 	EXPECT_OK(intent_store_list(second, base, INTENT_DEFAULT, &snapshot, &err));
 	intent_store_close(second);
 	EXPECT(strcmp(snapshot->entries[0].value, "1") == 0);
-	json = intent_snapshot_to_json(snapshot);
+	intent_snapshot_write(snapshot, NULL, &text);
+	EXPECT_OK(intent_json_parse(intent_text_str(&text), text.length, 0, &json, &err));
 	EXPECT_OK(intent_snapshot_from_json(json, &copy, &err));
 	EXPECT(intent_snapshot_same(snapshot, copy) && copy->revision == snapshot->revision);
 	json_decref(json);

@@ -1,7 +1,9 @@
 /*
  * The way from one node to the store, to be cut.
  *
- *	rollout-proxy PORT TO_PORT      both on 127.0.0.1
+ *	rollout-proxy PORT TO_PORT [N COMMAND]     both on 127.0.0.1
+ *
+ * COMMAND is run, and waited for, when the Nth transaction is to be passed on; N negative: when its answer is.
  *
  * USR1: every connection is reset, and so is every new one; USR2: no more. STOP and CONT make the silent kind: nobody
  * is told anything, and what was sent meanwhile arrives afterwards, though its sender may be long gone.
@@ -11,12 +13,17 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <intent/text.h>
 
 enum { PAIRS = 200 };
 
 static struct pollfd fds[1 + 2 * PAIRS]; /* the listener, then pairs */
 static volatile sig_atomic_t is_cut;
+static long transactions, wanted; /* seen; of the one that COMMAND is for, negative: of its answer */
+static size_t answering;          /* the file that its answer comes from; 0: not yet asked */
+static const char *command;
 
 static void on_signal(int number)
 {
@@ -68,6 +75,34 @@ static void take(const struct sockaddr_in *to)
 	fds[2 + 2 * pair] = (struct pollfd){.fd = server, .events = POLLIN};
 }
 
+static void run_command(void)
+{
+	pid_t child = fork();
+
+	if (!child) {
+		execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+		_exit(127);
+	}
+	while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
+/* Is this what COMMAND is for? A request's head comes in one piece. */
+static bool is_wanted(size_t i, const char *bytes, size_t count)
+{
+	bool asks = i % 2 && memmem(bytes, count, "/txn HTTP/", 10);
+
+	if (answering == i) {
+		answering = 0;
+		return true;
+	}
+	if (!asks || ++transactions != labs(wanted))
+		return false;
+	if (wanted < 0)
+		answering = i + 1;
+	return wanted > 0;
+}
+
 /* What one end said, to the other: fds[i] and its neighbour. */
 static void pass(size_t i)
 {
@@ -75,6 +110,11 @@ static void pass(size_t i)
 	size_t pair = (i - 1) / 2, other = 1 + 2 * pair + (i % 2 ? 1 : 0);
 	ssize_t count = read(fds[i].fd, buffer, sizeof buffer);
 
+	if (command && count > 0 && is_wanted(i, buffer, (size_t)count)) {
+		run_command();
+		if (is_cut)
+			return;
+	}
 	for (ssize_t done = 0; done < count;) {
 		ssize_t more = send(fds[other].fd, buffer + done, (size_t)(count - done), MSG_NOSIGNAL);
 
@@ -92,9 +132,13 @@ int main(int argc, char **argv)
 	struct sockaddr_in at, to;
 	int one = 1;
 
-	if (argc != 3) {
-		fprintf(stderr, "usage: rollout-proxy PORT TO_PORT\n");
+	if (argc != 3 && argc != 5) {
+		fprintf(stderr, "usage: rollout-proxy PORT TO_PORT [N COMMAND]\n");
 		return 2;
+	}
+	if (argc == 5) {
+		wanted = strtol(argv[3], NULL, 10);
+		command = argv[4];
 	}
 	at = local(argv[1]);
 	to = local(argv[2]);

@@ -1,6 +1,7 @@
 /* Snapshots and the parts of a watch. */
 #include <check.h>
 
+#include <intent/documents.h>
 #include "../../libintent/store/engine.h"
 
 static struct intent_error err;
@@ -103,10 +104,13 @@ END_TEST
 START_TEST(through_json)
 {
 	struct intent_snapshot *a = make("a=1 b= c/=3", 12), *b = NULL;
-	json_t *json;
+	intent_text_auto struct intent_text text = INTENT_TEXT_INIT;
+	json_t *json = NULL;
 
 	ck_assert_int_eq(intent_snapshot_add(a, "d", "\0\xff", 2, 13, "s", true), 0);
-	json = intent_snapshot_to_json(a);
+	ck_assert_int_eq(intent_snapshot_add(a, "e\"\\f\\", "", 0, 14, NULL, false), 0);
+	intent_snapshot_write(a, NULL, &text);
+	ck_assert_int_eq(intent_json_parse(intent_text_str(&text), text.length, 0, &json, &err), 0);
 	ck_assert_int_eq(intent_snapshot_from_json(json, &b, &err), 0);
 	ck_assert(intent_snapshot_same(a, b));
 	ck_assert_uint_eq(b->revision, 12);
@@ -238,6 +242,53 @@ START_TEST(parts_narrowed_by_an_empty_one)
 }
 END_TEST
 
+static const json_t *document_at(const struct intent_snapshot *snapshot, size_t index, bool strict)
+{
+	json_t *document = NULL;
+
+	ck_assert_msg(!intent_document_read(&snapshot->entries[index], strict, &document, &err), "%s", err.msg);
+	json_decref(document); /* the entry holds it */
+	return document;
+}
+
+START_TEST(documents_are_read_once)
+{
+	struct intent_snapshot *a = make("p/nodes/n/b={\"cluster\":\"c\",\"x\":1} p/nodes/n/c={\"cluster\":\"c\"}", 3);
+	struct intent_snapshot *b = intent__snapshot_strip(a, 2);
+	json_t *document = NULL;
+
+	ck_assert_ptr_eq(document_at(b, 0, false), document_at(b, 0, false));
+	ck_assert_msg(intent_document_read(&b->entries[0], true, &document, &err) == INTENT_EMALFORMED,
+		      "a member that is not known");
+	ck_assert_ptr_eq(document_at(b, 1, true), document_at(b, 1, false));
+	ck_assert_msg(intent_document_read(&a->entries[1], false, &document, &err) == INTENT_EMALFORMED,
+		      "the same bytes under another key");
+	intent_snapshot_unref(a);
+	intent_snapshot_unref(b);
+}
+END_TEST
+
+START_TEST(what_stays_is_shared)
+{
+	static const char *const prefixes[] = {"nodes/", NULL};
+	struct intent__parts *parts = intent__parts_new();
+	struct intent_snapshot *b = make("nodes/n/b={\"cluster\":\"c\"} nodes/n/c={\"cluster\":\"c\"} nodes/n/d={}", 3);
+	const json_t *first = document_at(b, 0, false), *second = document_at(b, 1, false);
+
+	ck_assert_int_eq(intent__parts_set(parts, prefixes), 0);
+	intent__parts_put(parts, 0, b);
+	b = make("nodes/n/a={\"cluster\":\"c\"} nodes/n/b={\"cluster\":\"c\"} nodes/n/c={\"cluster\":\"e\"} nodes/n/d={}", 3);
+	intent__parts_put(parts, 0, b);
+	ck_assert_ptr_eq(document_at(b, 1, false), first);
+	ck_assert_ptr_ne(document_at(b, 2, false), second);
+	expect(b, "nodes/n/a={\"cluster\":\"c\"} nodes/n/b={\"cluster\":\"c\"} nodes/n/c={\"cluster\":\"e\"} nodes/n/d={}");
+	b = make("nodes/n/b={\"cluster\":\"c\"}", 4);
+	intent__parts_put(parts, 0, b);
+	ck_assert_msg(b->entries[0].revision == 4 && document_at(b, 0, false) != first, "another write is another entry");
+	intent__parts_free(parts);
+}
+END_TEST
+
 START_TEST(parts_that_overlap)
 {
 	const char *const prefixes[] = {"", "a/", "a/b/", NULL};
@@ -271,6 +322,8 @@ int main(void)
 	tcase_add_test(all, parts_wait_for_all);
 	tcase_add_test(all, parts_of_another_set);
 	tcase_add_test(all, parts_narrowed_by_an_empty_one);
+	tcase_add_test(all, documents_are_read_once);
+	tcase_add_test(all, what_stays_is_shared);
 	tcase_add_test(all, parts_that_overlap);
 	suite_add_tcase(suite, all);
 	runner = srunner_create(suite);

@@ -1,0 +1,3 @@
+#!/bin/bash
+# apply.sh on a real Consul.
+exec "$(dirname "$0")/apply.sh" consul
