@@ -31,7 +31,7 @@ intend() {
 	activate "$1" "$2"
 }
 activate() { put "clusters/$1/c/config" "{\"versions\": {\"$2\": \"active\"}, \"user_config\": {\"greeting\": \"hello\"}, \"min_nodes\": ${min_nodes:-0}}"; }
-runner=(pp-container-runner --listen none --state-dir "$T/state" --check-interval 300ms --splay 0)
+runner=(pp-container-runner --listen none --max-destroy 100 --state-dir "$T/state" --check-interval 300ms --splay 0)
 once() { run "${runner[@]}" --once; }
 status_of() { ppctl --json get "reality/status/container-runner/n1/$1"; }
 is_in() { [[ $(status_of "$1" 2>/dev/null | tr -d ' \n') == *"\"state\":\"$2\""* ]]; }
@@ -92,8 +92,11 @@ eventually "another value in envdir is another container" changed
 alone() { [ "$(ours web -a | wc -l)" = 1 ]; }
 eventually "... and the only one" alone
 
-container=$(ours web) since=$(date +%s.%N) deadline=1s
-intend web 3 ', "ports": [{"container": 80}], "networks": ["front"]'
+deadline=1s intend web 2 ', "ports": [{"container": 80}], "networks": ["front"]'
+short() { [[ $(docker inspect --format '{{index .Config.Labels "platypus.spec"}}' "$(ours web)") != *www* ]] && alone; }
+eventually "so is another section of the deploy_config" short
+container=$(ours web) since=$(date +%s.%N)
+activate web 3
 eventually "a version that fails is marked" is_in web failing
 gone() { [ "$(ours web -a)" = "$container" ]; }
 eventually "... and removed" gone
