@@ -1,6 +1,5 @@
-/* diff, apply, deploy, orphans: a compiled definition against the store. */
+/* A compiled definition against the store: the difference, and how it is written. diff, apply and deploy: release.c. */
 #include <errno.h>
-#include <intent/child.h>
 #include "system-parts.h"
 
 /* Consul takes 512 KiB of JSON a transaction, with values in base64. */
@@ -12,7 +11,7 @@
 static const char *const read_prefixes[] = {"apps/", "clusters/", "injections/", "nodes/", "resources/", "stacks/",
 					    "systems/", "worlds/"};
 
-static int read_all(struct ppctl *ctl, struct intent_snapshot **ret_owned, struct intent_error *err)
+int system_read(struct ppctl *ctl, struct intent_snapshot **ret_owned, struct intent_error *err)
 {
 	struct intent_snapshot *all = intent_snapshot_new(), *part;
 	int code = all ? 0 : intent_fail(err, -ENOMEM, "no memory");
@@ -55,10 +54,10 @@ static bool same_revisions(const struct intent_snapshot *a, const struct intent_
 static int read_moment(struct ppctl *ctl, struct intent_snapshot **ret_owned, struct intent_error *err)
 {
 	struct intent_snapshot *before = NULL, *now = NULL;
-	int code = read_all(ctl, &before, err);
+	int code = system_read(ctl, &before, err);
 
 	for (int tries = 0; !code && tries < MOMENT_TRIES; tries++) {
-		if ((code = read_all(ctl, &now, err)))
+		if ((code = system_read(ctl, &now, err)))
 			break;
 		if (same_revisions(before, now)) {
 			intent_snapshot_unref(now);
@@ -96,7 +95,7 @@ static int conflict(struct ppctl *ctl, const struct writing *writing, struct int
 	const json_t *changes = json_object_get(writing->diff, "changes");
 	json_t *row;
 
-	if (read_all(ctl, &now, &ignored))
+	if (system_read(ctl, &now, &ignored))
 		return intent_fail(err, INTENT_ECONFLICT, "somebody else wrote at the same time; see \"ppctl diff\"");
 	json_array_foreach((json_t *)(uintptr_t)changes, index, row) {
 		const char *key = intent_json_string(row, "key", "");
@@ -145,7 +144,7 @@ static int look(struct ppctl *ctl, struct system_applying *applying, bool moment
 		struct intent_error *err)
 {
 	struct intent_snapshot *now = NULL;
-	int code = moment ? read_moment(ctl, &now, err) : read_all(ctl, &now, err);
+	int code = moment ? read_moment(ctl, &now, err) : system_read(ctl, &now, err);
 
 	if (code)
 		return code;
@@ -346,273 +345,5 @@ int system_apply(struct ppctl *ctl, struct system_applying *applying, json_t **r
 	if (code)
 		return say_how_far(&writing, err);
 	*ret_new_diff = json_incref(diff);
-	return 0;
-}
-
-/* ---- shown ---- */
-
-static void show(struct ppctl *ctl, const json_t *diff, bool members)
-{
-	intent_text_auto struct intent_text out = INTENT_TEXT_INIT;
-	bool colored = ppctl_colored();
-	size_t index;
-	json_t *row;
-
-	if (ppctl_flag(ctl, "json")) {
-		ppctl_print_json(diff, false);
-		return;
-	}
-	json_array_foreach(json_object_get(diff, "changes"), index, row) {
-		const char *op = intent_json_string(row, "op", ""), *note = intent_json_string(row, "note", NULL);
-		enum ppctl_style style = !colored ? PPCTL_PLAIN : *op == '+' ? PPCTL_GREEN : *op == '-' ? PPCTL_RED :
-			PPCTL_YELLOW;
-
-		ppctl_add(&out, op, style, 0, 0);
-		intent_text_printf(&out, " %s%s%s%s\n", intent_json_string(row, "key", ""), note ? " (" : "", note ? note : "",
-				   note ? ")" : "");
-		if (members && *op == '~')
-			system_describe(&out, "", json_object_get(row, "before"), json_object_get(row, "after"));
-	}
-	json_array_foreach(json_object_get(diff, "kept"), index, row)
-		intent_text_printf(&out, "= %s: %s\n", intent_json_string(row, "key", ""), intent_json_string(row, "why", ""));
-	fputs(intent_text_str(&out), stdout);
-}
-
-static int prepare(struct ppctl *ctl, size_t first, struct system_job *job, struct system_applying *applying,
-		   struct intent_error *err)
-{
-	int code = system_job_start(ctl, first, job, err);
-
-	if (code)
-		return code;
-	if (json_array_size(job->system.faults))
-		return system_refuse(ctl, job, "Nothing was written.");
-	*applying = (struct system_applying){
-		.world = &job->setting.world,
-		.system = intent_json_string(job->system.sysdef, "name", "system"),
-		.compiled = job->compiled,
-		.provision = ppctl_flag(ctl, "provision"),
-		.adopt = ppctl_flag(ctl, "adopt"),
-		.whole = !job->applications,
-		.seen = (uint64_t)intent_json_integer(ctl->options, "seen", 0),
-	};
-	return 0;
-}
-
-int ppctl_diff(struct ppctl *ctl, struct intent_error *err)
-{
-	struct system_job job = {0};
-	struct system_applying applying;
-	intent_json_auto json_t *diff = NULL;
-	int code = prepare(ctl, 0, &job, &applying, err);
-
-	if (!code)
-		code = system_diff(ctl, &applying, &diff, err);
-	if (!code) {
-		size_t count = json_array_size(json_object_get(diff, "changes"));
-		show(ctl, diff, true);
-		ppctl_say("%zu change%s, at revision %lld", count, count == 1 ? "" : "s",
-			  (long long)intent_json_integer(diff, "seen", 0));
-		code = applying.refused ? PPCTL_REFUSED : count ? PPCTL_WORK : 0;
-	}
-	system_job_release(&job);
-	return code;
-}
-
-static int write_it(struct ppctl *ctl, struct system_applying *applying, struct intent_error *err)
-{
-	intent_json_auto json_t *diff = NULL;
-	int code = system_apply(ctl, applying, &diff, err);
-
-	if (diff)
-		show(ctl, diff, false);
-	size_t count = json_array_size(json_object_get(diff, "changes"));
-	if (!code)
-		ppctl_say("%zu change%s written to %s", count, count == 1 ? "" : "s", applying->world->name);
-	return code;
-}
-
-int ppctl_apply(struct ppctl *ctl, struct intent_error *err)
-{
-	struct system_job job = {0};
-	struct system_applying applying;
-	int code = prepare(ctl, 0, &job, &applying, err);
-
-	if (!code)
-		code = write_it(ctl, &applying, err);
-	system_job_release(&job);
-	return code;
-}
-
-/* ---- deploy ---- */
-
-/* git's answer, without its newline; NULL and *err otherwise. Owned. */
-static char *ask_git(const char *checkout, const char *const *words, struct intent_error *err)
-{
-	const char *argv[8] = {"git", "-C", checkout}, *env[6] = {"LC_ALL=C", "GIT_OPTIONAL_LOCKS=0"};
-	intent_free_auto char *path = intent_format("PATH=%s", getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin");
-	intent_free_auto char *home = getenv("HOME") ? intent_format("HOME=%s", getenv("HOME")) : NULL;
-	struct intent_child_options options = {.argv = argv, .env = env, .deadline_ms = 60000, .output_max = 1 << 20};
-	struct intent_child_result result = {0};
-	char *said = NULL;
-
-	env[2] = path;
-	env[3] = home;
-	for (size_t i = 0; words[i] && i < 4; i++)
-		argv[3 + i] = words[i];
-	if (!intent_child_run(&options, &result, err)) {
-		if (result.status)
-			intent_fail(err, INTENT_ECHILD, "%s: git: %.200s", checkout, intent_text_str(&result.err));
-		else
-			said = intent_text_steal(&result.out);
-		if (!result.status && !said)
-			said = strdup("");
-	}
-	intent_child_result_release(&result);
-	if (said)
-		said[strcspn(said, "\n")] = '\0';
-	return said;
-}
-
-/* The version of a checkout is its commit. Owned. */
-static char *version_of(const json_t *service, struct intent_error *err)
-{
-	static const char *const head[] = {"rev-parse", "HEAD", NULL}, *const status[] = {"status", "--porcelain", NULL};
-	const char *checkout = intent_json_string(service, "checkout", ""), *name = intent_json_string(service, "name", "");
-	intent_free_auto char *changed = ask_git(checkout, status, err);
-	char *commit = changed ? ask_git(checkout, head, err) : NULL;
-
-	if (changed && *changed) {
-		intent_fail(err, INTENT_EREFUSED, "%s has changes that are not committed, so its commit is not what would be "
-			    "deployed; commit them, or name a version: --version V", name);
-		free(commit);
-		return NULL;
-	}
-	if (!commit)
-		intent_wrap(err, "the version of %s is its commit, unless --version names one", name);
-	return commit;
-}
-
-/* What a builder says of it, else the image by its tag; an archive is found by the preparer. New. */
-static int artifact_of(struct ppctl *ctl, const json_t *row, const char *version, json_t **ret_new,
-		       struct intent_error *err)
-{
-	static const char *const members[] = {"image", "url", "sha256"};
-	const char *name = intent_json_string(row, "name", ""), *recipe = intent_json_string(row, "recipe", NULL);
-	const char *image = intent_json_string(row, "image", NULL), *target = intent_json_string(row, "target", "");
-	intent_free_auto char *key = intent_format("reality/builds/%s/%s/%s", name, version, recipe ? recipe : "image");
-	struct intent_snapshot *found = NULL;
-	json_t *artifact = json_object();
-	int code = key ? ppctl_list(ctl, key, &found, err) : intent_fail(err, -ENOMEM, "no memory");
-
-	intent_json_auto json_t *fact = !code && found->count ? ppctl_document(found->entries) : NULL;
-	for (size_t i = 0; i < 3; i++)
-		if (json_object_get(fact, members[i]))
-			json_object_set(artifact, members[i], json_object_get(fact, members[i]));
-	if (!code)
-		intent_snapshot_unref(found);
-	if (!code && strcmp(target, "runit") && !json_object_get(artifact, "image")) {
-		if (image)
-			json_object_set_new(artifact, "image", json_sprintf("%s:%s", image, version));
-		else
-			code = intent_fail(err, INTENT_EABSENT,
-					   "%s %s has no image: its Pibstack names no image.repository, and no builder has "
-					   "made %s", name, version, key);
-	}
-	if (code)
-		json_decref(artifact);
-	else
-		*ret_new = artifact;
-	return code;
-}
-
-static int choose_versions(struct ppctl *ctl, const struct system_job *job, json_t *versions, struct intent_error *err)
-{
-	const char *given = ppctl_option(ctl, "version");
-	json_t *row, *artifact = NULL;
-	size_t index;
-
-	if (given && !intent_name_is_valid(given))
-		return intent_fail(err, INTENT_EUSAGE, "\"%.64s\" is no name of a version", given);
-	json_array_foreach(json_object_get(job->compiled, "services"), index, row) {
-		intent_free_auto char *version = given ? strdup(given) :
-			version_of(json_array_get(job->system.services, index), err);
-
-		if (!version)
-			return err->code;
-		if (artifact_of(ctl, row, version, &artifact, err))
-			return err->code;
-		json_object_set_new(versions, intent_json_string(row, "name", ""),
-				    json_pack("{ss so}", "version", version, "artifact", artifact));
-		ppctl_say("%s %s", intent_json_string(row, "name", ""), version);
-	}
-	return 0;
-}
-
-int ppctl_deploy(struct ppctl *ctl, struct intent_error *err)
-{
-	struct system_job job = {0};
-	struct system_applying applying;
-	intent_json_auto json_t *versions = json_object();
-	int code = prepare(ctl, 0, &job, &applying, err);
-
-	if (!code)
-		code = choose_versions(ctl, &job, versions, err);
-	if (!code) {
-		applying.versions = versions;
-		code = write_it(ctl, &applying, err);
-	}
-	system_job_release(&job);
-	return code;
-}
-
-/* ---- orphans ---- */
-
-static char *way_to_go(const char *key)
-{
-	const char *name = strrchr(key, '/') + 1;
-
-	if (intent_starts_with(key, "stacks/"))
-		return intent_format("destroy it with: ppctl put %s '{..., \"ensure\": \"absent\"}' (ppctl edit %s)", key, key);
-	if (intent_starts_with(key, "nodes/"))
-		return intent_format("stop it with: ppctl rm %s; its volume %s stays on that node", key, name);
-	return intent_format("then: ppctl rm %s", key);
-}
-
-int ppctl_orphans(struct ppctl *ctl, struct intent_error *err)
-{
-	const char *world = ppctl_option(ctl, "world");
-	intent_json_auto json_t *rows = json_array();
-	struct intent_snapshot *now = NULL;
-	size_t count = 0;
-	int code = read_all(ctl, &now, err);
-
-	if (code)
-		return code;
-	const struct intent_entry *entry = intent_snapshot_range(now, "systems/", &count);
-	for (size_t i = 0; i < count; i++) {
-		const char *whose = entry[i].key + strlen("systems/"), *key;
-		size_t length = strcspn(whose, "/");
-		intent_json_auto json_t *record = ppctl_document(&entry[i]);
-		json_t *value;
-
-		if (world && (strlen(world) != length || strncmp(world, whose, length)))
-			continue;
-		json_object_foreach(json_object_get(record, "orphans"), key, value) {
-			intent_free_auto char *way = intent_snapshot_find(now, key) ? way_to_go(key) : NULL;
-			if (way)
-				json_array_append_new(rows, json_pack("{ss ss ss}", "system", whose, "key", key, "way_out", way));
-		}
-	}
-	intent_snapshot_unref(now);
-	size_t index;
-	json_t *row;
-	if (ppctl_flag(ctl, "json"))
-		ppctl_print_json(rows, false);
-	else
-		json_array_foreach(rows, index, row)
-			printf("%s  %s\n", intent_json_string(row, "key", ""), intent_json_string(row, "way_out", ""));
-	if (!json_array_size(rows))
-		ppctl_say("nothing is left behind");
 	return 0;
 }

@@ -95,6 +95,9 @@ static const struct intent_option stack_options[] = {
 #define WORLD_OPTION {"world", INTENT_OPTION_STRING, "WORLD", NULL, NULL, 0, 0, \
 	"For which world; default: local"}
 static const struct intent_option compile_options[] = {WORLD_OPTION, DIRECTORY_OPTION, {0}};
+static const struct intent_option orphans_options[] = {
+	{"world", INTENT_OPTION_STRING, "WORLD", NULL, NULL, 0, 0, "Only of this world; default: of all"}, {0}
+};
 #define VOLUMES_OPTION {"volumes", INTENT_OPTION_FLAG, NULL, NULL, NULL, 0, 0, \
 	"When it is stopped, also remove its volumes, with all that is in them"}
 
@@ -216,7 +219,7 @@ const struct ppctl_command ppctl_commands[] = {
 	 ppctl_deploy},
 	{"slugs", "", "the components that a world knows", SYSTEM_WORDS, compile_options, 0, 0, ppctl_slugs_of},
 	{"orphans", "", "what is no longer required and was left as it is",
-	 "Stacks, and images with their volumes, of definitions that were applied.", compile_options, 0, 0, ppctl_orphans},
+	 "Stacks, and images with their volumes, of definitions that were applied.", orphans_options, 0, 0, ppctl_orphans},
 	{"get", "APP...|KEY", "fetch an application's repositories; show a document",
 	 "APP (or --all): each repository is cloned into the working directory, or fast-forwarded, several at once. What "
 	 "you changed is never touched. KEY: a name with a slash. " KEY_WORDS, get_options, 0, 64, ppctl_get},

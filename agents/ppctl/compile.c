@@ -92,6 +92,13 @@ int system_refuse(struct ppctl *ctl, const struct system_job *job, const char *w
 		ppctl_print_json(job->system.faults, false);
 	system_say_faults(job->system.faults);
 	ppctl_say("%zu fault%s. %s", count, count == 1 ? "" : "s", way_out);
+	/* Who forgot to say which world is told of things that this one lacks. */
+	intent_json_auto json_t *worlds = job->setting.world.local ? system_worlds(&job->workspace) : NULL;
+	if (json_object_size(worlds)) {
+		intent_text_auto struct intent_text names = INTENT_TEXT_INIT;
+		system_known(&names, "", worlds);
+		ppctl_say("This was the world local; --world names another: %s.", intent_text_str(&names));
+	}
 	return PPCTL_REFUSED;
 }
 
@@ -129,6 +136,15 @@ int ppctl_compile(struct ppctl *ctl, struct intent_error *err)
 	return code;
 }
 
+static void say_sound(const struct system *system)
+{
+	size_t services = json_array_size(system->services);
+	size_t applications = json_object_size(json_object_get(system->sysdef, "applications"));
+
+	ppctl_say("%zu service%s of %zu application%s, no faults", services, services == 1 ? "" : "s", applications,
+		  applications == 1 ? "" : "s");
+}
+
 int ppctl_validate(struct ppctl *ctl, struct intent_error *err)
 {
 	struct system_job job = {0};
@@ -146,8 +162,7 @@ int ppctl_validate(struct ppctl *ctl, struct intent_error *err)
 	else if (!code && ppctl_flag(ctl, "json"))
 		ppctl_print_json(job.system.faults, true);
 	else if (!code)
-		ppctl_say("%zu services of %zu applications, no faults", json_array_size(job.system.services),
-			  json_object_size(json_object_get(job.system.sysdef, "applications")));
+		say_sound(&job.system);
 	system_job_release(&job);
 	return code;
 }
@@ -169,6 +184,11 @@ static void add_slugs(json_t *rows, const json_t *slugs, const char *environment
 						      repository ? repository : from, "resolver", resolver, "exports",
 						      json_object_get(slug, "exports")));
 	}
+}
+
+static int by_slug(const void *a, const void *b)
+{
+	return strcmp(intent_json_string(*(json_t *const *)a, "slug", ""), intent_json_string(*(json_t *const *)b, "slug", ""));
 }
 
 static void show_slugs(const json_t *rows)
@@ -227,6 +247,7 @@ int ppctl_slugs_of(struct ppctl *ctl, struct intent_error *err)
 		add_slugs(rows, json_object_get(job.system.sysdef, "components"), environment,
 			  intent_json_string(job.system.sysdef, "file", SYSTEM_FILE));
 		add_slugs(rows, slugs, environment, "");
+		system_sort(rows, by_slug);
 		if (ppctl_flag(ctl, "json"))
 			ppctl_print_json(rows, false);
 		else

@@ -125,7 +125,7 @@ int ppctl_help(struct ppctl *ctl, struct intent_error *err)
 	const struct ppctl_command *row = find_command(first, second);
 	if (!row)
 		return unknown_command(first, second, err);
-	intent_free_auto char *usage = intent_format("%s %s [OPTION]...", row->name, row->usage);
+	intent_free_auto char *usage = intent_format("%s %s%s[OPTION]...", row->name, row->usage, *row->usage ? " " : "");
 	intent_free_auto char *summary =
 		intent_format("%c%s.%s%s", row->summary[0] & ~0x20, row->summary + 1,
 			      row->more ? " " : "", row->more ? row->more : "");

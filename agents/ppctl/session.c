@@ -43,7 +43,10 @@ static void show_stopping(const struct local_session *session, json_t *rows)
 
 	json_array_foreach(rows, index, row) {
 		bool there = json_object_get(session->remaining, intent_json_string(row, "name", "")) != NULL;
-		json_object_set_new(row, "state", json_string(there ? "stopping" : "stopped"));
+		if (strcmp(intent_json_string(row, "state", ""), "missing"))
+			json_object_set_new(row, "state", json_string(there ? "stopping" : "stopped"));
+		json_object_del(row, "broken");
+		json_object_del(row, "progress");
 		json_object_set_new(row, "why", json_string(""));
 	}
 }
@@ -103,6 +106,10 @@ static void on_signal(uv_signal_t *handle, int number)
 {
 	struct local_session *session = handle->data;
 
+	if (number == SIGCONT) {
+		local_live_resume(session->live);
+		return;
+	}
 	if (session->phase != LOCAL_RUNNING) {
 		if (number == SIGINT)
 			local_abandon(session);
@@ -172,7 +179,7 @@ static json_t *names_of(const json_t *model)
 
 static void start_handles(struct local_session *session)
 {
-	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGCONT};
 
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
 		uv_signal_init(&session->loop, &session->signals[i]);

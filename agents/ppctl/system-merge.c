@@ -245,6 +245,26 @@ static bool withdraw_rules(struct differ *differ, const char *key, const json_t 
 	return true;
 }
 
+/* Nothing is taken away for want of a document: what an injection put into directories and Secrets needs this one. */
+static void take_back(struct differ *differ, const char *key, const json_t *before)
+{
+	intent_json_auto json_t *after = json_deep_copy(before);
+
+	json_object_set_new(after, "ensure", json_string("absent"));
+	remember(differ, "orphans", key, digest_of(after));
+	if (!json_equal(before, after))
+		change(differ, "~", key, before, after, "no longer said: its sinks are taken away");
+}
+
+static bool is_ours(const struct differ *differ, const char *key, const json_t *before, const char *digest)
+{
+	/* An apply that was cut off may have retired it already. */
+	const char *retired = digest_in(differ->record, "orphans", key);
+
+	return before && (is_as_written(key, before, digest, differ->world) ||
+			  (retired && is_as_written(key, before, retired, differ->world)));
+}
+
 /* What was written once and is said no more. */
 static void retire(struct differ *differ, const char *key, const char *digest)
 {
@@ -265,8 +285,10 @@ static void retire(struct differ *differ, const char *key, const char *digest)
 		return;
 	} else if (before && withdraw_rules(differ, key, before)) {
 		return;
-	} else if (!before || !is_as_written(key, before, digest, differ->world)) {
+	} else if (!is_ours(differ, key, before, digest)) {
 		keep(differ, key, "no longer said, but changed by hand since: \"ppctl rm\" removes it");
+	} else if (intent_starts_with(key, "injections/")) {
+		take_back(differ, key, before);
 	} else {
 		change(differ, "-", key, before, NULL, NULL);
 	}
@@ -355,22 +377,6 @@ static int by_rank(const void *a, const void *b)
 	return order ? order : strcmp(intent_json_string(one, "key", ""), intent_json_string(other, "key", ""));
 }
 
-static void sort(json_t *rows)
-{
-	size_t count = json_array_size(rows);
-	json_t **sorted = calloc(count + 1, sizeof(*sorted));
-
-	for (size_t i = 0; sorted && i < count; i++)
-		sorted[i] = json_incref(json_array_get(rows, i));
-	if (!sorted)
-		return;
-	qsort(sorted, count, sizeof(*sorted), by_rank);
-	json_array_clear(rows);
-	for (size_t i = 0; i < count; i++)
-		json_array_append_new(rows, sorted[i]);
-	free(sorted);
-}
-
 static void write_record(struct differ *differ)
 {
 	const json_t *instances = json_object_get(differ->applying->compiled, "instances");
@@ -429,7 +435,7 @@ int system_compare(struct system_applying *applying, const struct intent_snapsho
 		write_record(&differ);
 		activate_all(&differ);
 		add_markers(&differ);
-		sort(differ.changes);
+		system_sort(differ.changes, by_rank);
 		*ret_new = json_pack("{sO sO ss sO sO* sI}", "changes", differ.changes, "kept", differ.kept, "key", own,
 				     "record", differ.written, "was", differ.record, "revision",
 				     (json_int_t)(entry ? entry->revision : 0));
@@ -444,11 +450,31 @@ int system_compare(struct system_applying *applying, const struct intent_snapsho
 
 /* ---- shown ---- */
 
-static void add_value(struct intent_text *out, const json_t *value)
+/* By its name; what only says where it comes from is none. */
+static bool is_secret(const char *path)
 {
-	intent_free_auto char *bytes = intent_json_canonical(value);
+	static const char *const words[] = {"password", "passwd", "secret", "token", "credential", "private_key"};
 
-	intent_text_printf(out, "%.200s%s", bytes ? bytes : "", bytes && strlen(bytes) > 200 ? "..." : "");
+	for (size_t i = 0; i < sizeof(words) / sizeof(*words) && !intent_ends_with(path, "/from"); i++)
+		if (strcasestr(path, words[i]))
+			return true;
+	return false;
+}
+
+static void add_value(struct intent_text *out, const char *path, const json_t *value)
+{
+	intent_free_auto char *bytes = value ? intent_json_canonical(value) : strdup("(none)");
+
+	if (value && is_secret(path))
+		intent_text_puts(out, "(hidden)");
+	else
+		intent_text_printf(out, "%.200s%s", bytes ? bytes : "", bytes && strlen(bytes) > 200 ? "..." : "");
+}
+
+/* To be gone through member by member; what has no members is told as it is. */
+static bool has_members(const json_t *value)
+{
+	return json_is_object(value) && json_object_size(value);
 }
 
 void system_describe(struct intent_text *out, const char *path, const json_t *before, const json_t *after)
@@ -458,8 +484,9 @@ void system_describe(struct intent_text *out, const char *path, const json_t *be
 
 	if (before && after && json_equal(before, after))
 		return;
-	if (json_is_object(before) && json_is_object(after)) {
-		intent_json_auto json_t *both = json_copy((json_t *)(uintptr_t)before);
+	if ((!before || json_is_object(before)) && (!after || json_is_object(after)) &&
+	    (has_members(before) || has_members(after))) {
+		intent_json_auto json_t *both = before ? json_copy((json_t *)(uintptr_t)before) : json_object();
 		json_object_update(both, (json_t *)(uintptr_t)after);
 		/* In the canonical order, so that the same change always reads the same. */
 		const char *names[1024];
@@ -476,14 +503,8 @@ void system_describe(struct intent_text *out, const char *path, const json_t *be
 		return;
 	}
 	intent_text_printf(out, "    %s: ", path);
-	if (before)
-		add_value(out, before);
-	else
-		intent_text_puts(out, "(none)");
+	add_value(out, path, before);
 	intent_text_puts(out, " -> ");
-	if (after)
-		add_value(out, after);
-	else
-		intent_text_puts(out, "(none)");
+	add_value(out, path, after);
 	intent_text_puts(out, "\n");
 }

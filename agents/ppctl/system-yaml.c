@@ -56,26 +56,28 @@ static int by_place(const void *a, const void *b)
 	return order ? order : strcmp(intent_json_string(one, "text", ""), intent_json_string(other, "text", ""));
 }
 
+void system_sort(json_t *rows, int (*order)(const void *, const void *))
+{
+	size_t count = json_array_size(rows);
+	json_t **sorted = calloc(count + 1, sizeof(*sorted));
+
+	for (size_t i = 0; sorted && i < count; i++)
+		sorted[i] = json_incref(json_array_get(rows, i));
+	if (!sorted)
+		return;
+	qsort(sorted, count, sizeof(*sorted), order);
+	json_array_clear(rows);
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(rows, sorted[i]);
+	free(sorted);
+}
+
 void system_sort_faults(json_t *faults)
 {
-	size_t count = json_array_size(faults), kept = 0;
-	json_t **rows = calloc(count + 1, sizeof(*rows));
-
-	if (!rows)
-		return;
-	for (size_t i = 0; i < count; i++)
-		rows[i] = json_incref(json_array_get(faults, i));
-	qsort(rows, count, sizeof(*rows), by_place);
-	json_array_clear(faults);
-	for (size_t i = 0; i < count; i++) {
-		if (kept && json_equal(json_array_get(faults, kept - 1), rows[i])) {
-			json_decref(rows[i]);
-		} else {
-			json_array_append_new(faults, rows[i]);
-			kept++;
-		}
-	}
-	free(rows);
+	system_sort(faults, by_place);
+	for (size_t i = json_array_size(faults); i-- > 1;)
+		if (json_equal(json_array_get(faults, i - 1), json_array_get(faults, i)))
+			json_array_remove(faults, i);
 }
 
 static struct system_place place_of(const json_t *place)

@@ -7,8 +7,8 @@
  *	   -> changes          against what stands in the store       system-merge.c
  *
  * Files named system-*.c are pure, as planners are: no clock, file, environment or store (the build
- * checks it), so that the same files give the same documents. workspace.c reads files, compile.c and
- * apply.c are commands.
+ * checks it), so that the same files give the same documents. workspace.c reads files, apply.c
+ * writes; compile.c, release.c and orphans.c are commands.
  *
  * A *fault* is a row of an array: {"file", "line", "column", "text"}. All of them are found at once;
  * whoever finds one appends it and goes on.
@@ -119,6 +119,8 @@ struct system_setting {
 int system_setting_load(struct ppctl *ctl, const struct system_workspace *workspace, const char *name, json_t *faults,
 			struct system_setting *ret, struct intent_error *err);
 void system_setting_release(struct system_setting *setting);
+/* Those with a file beside sysdef.yaml: {name: true}. New. */
+json_t *system_worlds(const struct system_workspace *workspace);
 
 /* ---- into the store (apply.c) ---- */
 
@@ -146,6 +148,8 @@ int system_diff(struct ppctl *ctl, struct system_applying *applying, json_t **re
  * under us are said. Nothing to do writes nothing. *ret_new_diff is what was written.
  */
 int system_apply(struct ppctl *ctl, struct system_applying *applying, json_t **ret_new_diff, struct intent_error *err);
+/* All keys that definitions write, and systems/. */
+int system_read(struct ppctl *ctl, struct intent_snapshot **ret_owned, struct intent_error *err);
 
 /* Sorted, one a line on standard error; PPCTL_REFUSED if there are any, else 0. */
 int system_say_faults(const json_t *faults);
@@ -163,6 +167,8 @@ void system_fault(json_t *faults, const char *file, struct system_place place, c
 void system_fault_of(json_t *faults, const json_t *row, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 void system_sort_faults(json_t *faults);
+/* As qsort() does it, with pointers to json_t *. */
+void system_sort(json_t *rows, int (*order)(const void *, const void *));
 
 /*
  * YAML as people write it -> JSON and, in the same shape, where everything stands. Duplicate names, anchors,

@@ -327,26 +327,64 @@ static json_t *read_beside(const struct system_workspace *workspace, const char 
 	return json ? json : json_object();
 }
 
-static void read_repositories(const struct system_workspace *workspace, struct system_setting *ret, json_t *faults)
+/* Names of the documents of a kind ("worlds") that stand beside sysdef.yaml: {name: true}. New. */
+static json_t *names_beside(const struct system_workspace *workspace, const char *kind)
 {
-	intent_free_auto char *path = intent_format("%s/resources", workspace->sysdef);
+	intent_free_auto char *path = intent_format("%s/%s", workspace->sysdef, kind);
 	DIR *directory = path ? opendir(path) : NULL;
-	int count = 0;
+	json_t *names = json_object();
 
-	for (struct dirent *entry; directory && (entry = readdir(directory)) && count < FILES_MAX;) {
+	for (struct dirent *entry; directory && (entry = readdir(directory)) && json_object_size(names) < FILES_MAX;) {
 		size_t length = strlen(entry->d_name);
-		if (length <= 5 || strcmp(entry->d_name + length - 5, ".yaml"))
-			continue;
-		intent_free_auto char *name = strndup(entry->d_name, length - 5);
-		bool named = name && intent_name_is_valid(name);
-		intent_free_auto char *key = named ? intent_format("resources/%s", name) : NULL;
-		json_t *document = key ? read_beside(workspace, key, ret->files, faults) : NULL;
-		if (document)
-			json_object_set_new(ret->resources, name, document);
-		count++;
+		intent_free_auto char *name = length > 5 && !strcmp(entry->d_name + length - 5, ".yaml") ?
+			strndup(entry->d_name, length - 5) : NULL;
+
+		if (name && intent_name_is_valid(name))
+			json_object_set_new(names, name, json_true());
 	}
 	if (directory)
 		closedir(directory);
+	return names;
+}
+
+json_t *system_worlds(const struct system_workspace *workspace)
+{
+	return names_beside(workspace, "worlds");
+}
+
+static void read_repositories(const struct system_workspace *workspace, struct system_setting *ret, json_t *faults)
+{
+	intent_json_auto json_t *names = names_beside(workspace, "resources");
+	const char *name;
+	json_t *value;
+
+	json_object_foreach(names, name, value) {
+		intent_free_auto char *key = intent_format("resources/%s", name);
+		json_t *document = key ? read_beside(workspace, key, ret->files, faults) : NULL;
+		if (document)
+			json_object_set_new(ret->resources, name, document);
+	}
+}
+
+/* Beside sysdef.yaml, or in the store if it answers. */
+static int no_such_world(struct ppctl *ctl, const struct system_workspace *workspace, const char *name,
+			 struct intent_error *err)
+{
+	intent_json_auto json_t *known = workspace ? system_worlds(workspace) : json_object();
+	intent_text_auto struct intent_text names = INTENT_TEXT_INIT;
+	struct intent_snapshot *found = NULL;
+	struct intent_error ignored;
+
+	json_object_set_new(known, "local", json_true());
+	if (!ppctl_list(ctl, "worlds/", &found, &ignored)) {
+		for (size_t i = 0; i < found->count; i++)
+			json_object_set_new(known, found->entries[i].key + strlen("worlds/"), json_true());
+		intent_snapshot_unref(found);
+	}
+	system_known(&names, name, known);
+	return intent_fail(err, INTENT_EABSENT,
+			   "there is no world \"%s\"; there is %s. To have it: worlds/%s.yaml beside " SYSTEM_FILE ", or \"ppctl "
+			   "put worlds/%s '{\"capabilities\": [...], \"nodes\": [...]}'\"", name, intent_text_str(&names), name, name);
 }
 
 /* What the store has, where no file says it. */
@@ -407,9 +445,7 @@ int system_setting_load(struct ppctl *ctl, const struct system_workspace *worksp
 	if (!code && !is_complete(&setting))
 		code = read_stored(ctl, name, &setting, err);
 	if (!code && !setting.document)
-		code = intent_fail(err, INTENT_EABSENT,
-				   "there is no world \"%s\": write worlds/%s.yaml beside " SYSTEM_FILE ", or \"ppctl put "
-				   "worlds/%s '{\"capabilities\": [...], \"nodes\": [...]}'\"", name, name, name);
+		code = no_such_world(ctl, workspace, name, err);
 	if (code) {
 		system_setting_release(&setting);
 		return code;

@@ -19,6 +19,7 @@ make_files() {
 		capabilities: [deploy:runit, aws]
 		nodes: [web1, web2]
 		resources: [blocks]
+		artifacts: /srv/artifacts
 		state: {backend: s3, bucket: states, key: "prod/%s.tfstate", region: eu-west-1}
 	END
 	cat >"$W/resources/blocks.yaml" <<-'END'
@@ -83,6 +84,13 @@ what_others_write() {
 	like "$output" "~ clusters/wickedcool-admin/prod/deploy_config \(changed by hand since\)"$'\n'"    /basedir: \"/elsewhere\" -> \"/srv/wickedcool-admin\"" \
 		"what somebody changed by hand is shown"
 	check "and put back" ppctl apply --world prod
+	echo 'environment: {API_TOKEN: hush, LOG: loud}' >>wickedcool-admin/deployd.yaml
+	run ppctl diff --world prod
+	like "$output" "/environment/API_TOKEN: \(none\) -> \(hidden\)"$'\n'" */environment/LOG: \(none\) -> \"loud\"" "what is called a token is not shown"
+	sed -i '/^environment/d' wickedcool-admin/deployd.yaml
+	run ppctl diff --world nowhere
+	is "$status" 1 "a world that nobody knows"
+	like "$errors" "no world \"nowhere\"; there is local, prod\. " "and which there are"
 	run ppctl diff --world prod
 	seen=$(sed -n 's/.*at revision //p' <<<"$errors")
 }
@@ -178,17 +186,35 @@ what_is_not_ours() {
 
 removed_and_renamed() {
 	printf 'image:\n  repository: registry.example.com/foocorp/wickedcool-api\n' >wickedcool-api/Pibstack
+	cp sysdef.yaml "$D/sysdef.yaml"
+	before=$(ppctl get injections/prod/wickedcool-analytics)
 	sed -i '/wickedcool-analytics/d' sysdef.yaml
 	run ppctl apply --world prod wickedcool
-	unlike "$output" "^- " "of one application only, nothing is removed"
-	check "apply without a service and a requirement" ppctl apply --world prod
+	unlike "$output" "^- |absent" "of one application only, nothing is removed"
+	run ppctl apply --world prod
+	is "$status" 0 "apply without a service and a requirement"
 	is "$(ppctl ls nodes/web2 | tr '\n' ' ')" "nodes/web2/ nodes/web2/wickedcool-admin nodes/web2/wickedcool-api " "the service goes"
 	check "its stack stays" ppctl get stacks/prod/wickedcool-api-redis
 	like "$(ppctl orphans --world prod)" "stacks/prod/wickedcool-api-redis .*ensure.*absent" "orphans lists it, and the way out"
+	like "$output" "~ injections/prod/wickedcool-analytics \(no longer said: its sinks are taken away\)" "what its injection wrote goes"
+	like "$(ppctl get injections/prod/wickedcool-analytics | tr -d ' \n')" '"ensure":"absent","sinks":\[\{' "which the document says, for nothing goes by itself"
+	like "$(ppctl orphans --world prod)" "injections/prod/wickedcool-analytics  .*then: ppctl rm injections/prod/wickedcool-analytics" "orphans says how it goes in the end"
+	run ppctl orphans --world nowhere
+	like "$status $errors" "^1 .*\"nowhere\"; there is prod, test" "a world that nothing was applied to is not said to have none"
 	is "$(ppctl ls apps/wickedcool-analytics)" "apps/wickedcool-analytics" "another world still has the service"
 	printf 'requires: [redis/redis:4]\n' >>wickedcool-api/Pibstack
 	check "required again" ppctl apply --world prod
-	is "$(ppctl orphans --world prod 2>/dev/null)" "" "it is no orphan any more"
+	unlike "$(ppctl orphans --world prod)" "stacks/" "it is no orphan any more"
+	revisions=$(standing)
+	ppctl apply --world prod >/dev/null 2>&1
+	is "$(standing)" "$revisions" "a second apply leaves all that so"
+	cp sysdef.yaml "$D/without.yaml"
+	cp "$D/sysdef.yaml" sysdef.yaml
+	run ppctl apply --world prod
+	unlike "$output" "by hand" "the service is back, and nobody's hand is blamed"
+	is "$(ppctl get injections/prod/wickedcool-analytics) $(ppctl orphans --world prod 2>/dev/null)" "$before " "its injection is as it was"
+	cp "$D/without.yaml" sysdef.yaml
+	ppctl apply --world prod >/dev/null 2>&1
 
 	mv worlds/prod.yaml "$D/prod.yaml"
 	check "the world's file is gone" ppctl apply --world prod
@@ -285,6 +311,10 @@ deploy() {
 	cd "$W" || exit 1
 	run ppctl deploy wickedcool --world prod
 	is "$status" 1 "without --version, a service's version is its commit"
+	ppctl put reality/builds/wickedcool-admin/2.1/tarball '{"input": "i", "url": "file:///a", "sha256": "0", "at": "2026-11-21T17:00:00Z"}' --force >/dev/null 2>&1
+	run ppctl deploy wickedcool --world prod --version 2.0
+	is "$status $errors" "1 ppctl: wickedcool-admin 2.0 is not built; there is 2.1" "a version that the builder did not make, of what it makes"
+	ppctl rm reality/builds/wickedcool-admin/2.1/tarball >/dev/null 2>&1
 	check "deploy --version" ppctl deploy wickedcool --world prod --version 2.0
 	like "$(ppctl get clusters/wickedcool-api/prod/config | tr -d ' \n')" '"previous":"1.0","versions":\{"1.0":"prep","2.0":"active"\}' \
 		"activates that version of each, the one before prepared"

@@ -46,6 +46,8 @@ complete_with() {
 is "$(complete_with act)" activate "it completes commands"
 like "$(complete_with status --wa)" "--watch" "and options"
 is "$(complete_with lock '')" "break ls" "and second words"
+mkdir worlds && : >worlds/prod.yaml && : >worlds/test.yaml
+is "$(complete_with apply --world = p) $(complete_with diff -world '')" "prod prod test" "and worlds"
 like "$(ppctl --completion=zsh)" "#compdef ppctl" "zsh has one too"
 
 # ---- init and newcomers ----
