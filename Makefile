@@ -48,7 +48,7 @@ agent_src := $(foreach a,$(agents),$(wildcard agents/$(a)/*.c))
 ppctl_src := $(wildcard agents/ppctl/*.c)
 unit_src := $(wildcard t/unit/*.c)
 # Programs that shell tests and campaigns use; one file each.
-tool_src := $(wildcard t/it/*.c t/fault/*.c t/bench/*.c)
+tool_src := $(filter-out t/fault/nomem.c,$(wildcard t/it/*.c t/fault/*.c t/bench/*.c))
 
 obj = $(patsubst %.c,$(O)/%.o,$(1))
 lib := $(O)/libintent.a
@@ -58,6 +58,8 @@ unit_bin := $(unit_src:%.c=$(O)/%)
 tool_bin := $(tool_src:%.c=$(O)/%)
 # A planner is plan.c and what it is split into, plan-*.c.
 planners := $(wildcard agents/*/plan.c agents/*/plan-*.c)
+# What agents read that others wrote, as pure, and tested and fuzzed by itself.
+parsers := $(wildcard agents/*/parse-*.c)
 # ppctl's compiler is as pure as they are, and tested as they are.
 compiler := $(wildcard agents/ppctl/system-*.c)
 all_obj := $(call obj,$(lib_src) $(agent_src) $(ppctl_src) $(unit_src) $(tool_src))
@@ -72,7 +74,7 @@ alias_bin := $(foreach a,$(aliases),$(O)/bin/$(word 1,$(subst :, ,$(a))))
 
 all: $(agent_bin) $(alias_bin) $(ppctl_bin) pure
 
-tests: all $(unit_bin) $(tool_bin)
+tests: all $(unit_bin) $(tool_bin) $(O)/t/fault/nomem.so
 
 $(all_obj): $(O)/%.o: %.c $(O)/flags
 	@mkdir -p $(@D)
@@ -112,11 +114,16 @@ $(O)/bin/ppctl: $(call obj,$(ppctl_src)) $(lib)
 	$(call say,LD,$@)$(CC) $(ldflags) -o $@ $^ $(libs)
 
 # Unit tests link every agent's planner: the plan driver walks them all.
-$(unit_bin): $(O)/%: $(O)/%.o $(call obj,$(planners) $(compiler)) $(lib)
+$(unit_bin): $(O)/%: $(O)/%.o $(call obj,$(planners) $(parsers) $(compiler)) $(lib)
 	$(call say,LD,$@)$(CC) $(ldflags) -o $@ $^ $(libs) $(shell pkg-config --libs check 2>/dev/null)
 
 $(tool_bin): $(O)/%: $(O)/%.o $(lib)
 	$(call say,LD,$@)$(CC) $(ldflags) -o $@ $^ $(libs)
+
+# Stands between a program and its allocator: nothing of ours, no sanitizer.
+$(O)/t/fault/nomem.so: t/fault/nomem.c $(O)/flags
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) -std=c11 -D_GNU_SOURCE -O2 -g $(warnings) -fPIC -shared -o $@ $< -ldl
 
 # Every agent's planner by name, <agent>_plan, for t/unit/plan.c.
 planned := $(patsubst agents/%/plan.c,%,$(filter %/plan.c,$(planners)))
@@ -133,7 +140,7 @@ $(O)/planners.h: $(planners) $(O)/flags
 # A planner, or the compiler, sees what it is given and nothing else: no clock, no file, no environment.
 impure := time|clock_gettime|gettimeofday|getenv|open|openat|fopen|read|stat|fork|getpid|rand|random
 pure: $(O)/pure
-$(O)/pure: $(call obj,$(planners) $(compiler))
+$(O)/pure: $(call obj,$(planners) $(parsers) $(compiler))
 	@for object in $^; do \
 		if nm -u $$object | grep -wE 'U ($(impure))'; then \
 			echo "$$object: a planner must be pure" >&2; exit 1; fi; done

@@ -1,5 +1,5 @@
 # For tests of pp-configmap-injector, after lib.sh: a store, injections of the world prod, an API server. bash.
-export PP_STORE=dir:$T/store PP_NODE=n1 KUBECONFIG=$T/missing:$T/kubeconfig:$T/second
+export PP_STORE=dir:$T/store PP_NODE=n1 KUBECONFIG=$T/missing:$T/kubeconfig:$T/second/config
 # Not in /run, when root runs this: nothing of it may stay.
 export RUNTIME_DIRECTORY=$T/run
 mkdir -p "$T/run"
@@ -27,8 +27,9 @@ state() {
 
 # start_kubeserver: an API server, and a kubeconfig of three files for it; sets $kube_port. 1 when it does not start.
 start_kubeserver() {
-	echo one >"$T/token"
-	start kubeserver "$BUILD_DIR/t/it/kubeserver" "$ROOT/test-data/recordings/kubernetes" "$T/token" "$T/requests"
+	mkdir "$T/second"
+	echo one >"$T/second/token"
+	start kubeserver "$BUILD_DIR/t/it/kubeserver" "$ROOT/test-data/recordings/kubernetes" "$T/second/token" "$T/requests"
 	wait_for 5 test -s "$T/kubeserver.log" || return 1
 	kube_port=$(cat "$T/kubeserver.log")
 	cat >"$T/kubeconfig" <<-END
@@ -42,7 +43,7 @@ start_kubeserver() {
 		- name: nobody
 		  context: {cluster: c, user: nobody}
 	END
-	cat >"$T/second" <<-END
+	cat >"$T/second/config" <<-END
 		current-context: nobody
 		users:
 		- name: u
@@ -63,7 +64,7 @@ fault() { http PUT "$kube_port" /test/fault "$*" >/dev/null; }
 # kube METHOD PATH BODY: as somebody else.
 kube() {
 	http "$1" "$kube_port" "$2" "$3" \
-		"Authorization: Bearer $(cat "$T/token")"$'\r\n'"Content-Type: application/merge-patch+json" >/dev/null
+		"Authorization: Bearer $(cat "$T/second/token")"$'\r\n'"Content-Type: application/merge-patch+json" >/dev/null
 }
 requests() { grep -cE "$1" "$T/requests" || :; }
 forget() { : >"$T/requests"; }

@@ -31,30 +31,29 @@ int injector__credentials(struct injector *injector, const char *region,
 
 /* ---- Kubernetes ---- */
 
-/* Files as kubectl takes them, "a:b"; what is not there is left out. */
-static int read_configs(const char *list, json_t **ret_new, char **ret_directory, struct intent_error *err)
+/* Files as kubectl takes them, "a:b"; what is not there is left out. NULL: none is. */
+static int read_configs(const char *list, json_t **ret_new, struct intent_error *err)
 {
-	intent_json_auto json_t *whole = NULL;
+	intent_json_auto json_t *whole = json_object();
 
 	while (*list) {
 		size_t length = strcspn(list, ":");
-		intent_free_auto char *path = strndup(list, length);
+		intent_free_auto char *path = strndup(list, length), *directory = NULL;
 		intent_json_auto json_t *one = NULL;
 
 		list += length + (list[length] == ':');
-		if (!path)
+		const char *slash = path ? strrchr(path, '/') : NULL;
+		directory = slash ? strndup(path, (size_t)(slash - path)) : strdup(".");
+		if (!path || !directory)
 			return intent_fail(err, -ENOMEM, "out of memory");
 		if (!*path || access(path, F_OK) < 0)
 			continue;
 		if (intent_yaml_read(path, &one, err) < 0)
 			return err->code;
-		if (whole ? intent_kube_merge(whole, one, err) < 0 : !(whole = json_incref(one)))
+		if (intent_kube_merge(whole, one, directory, err) < 0)
 			return intent_wrap(err, "%s", path);
-		const char *slash = *ret_directory ? NULL : strrchr(path, '/');
-		if (!*ret_directory)
-			*ret_directory = slash ? strndup(path, (size_t)(slash - path) + (slash == path)) : strdup(".");
 	}
-	*ret_new = json_incref(whole);
+	*ret_new = json_object_size(whole) ? json_incref(whole) : NULL;
 	return 0;
 }
 
@@ -72,14 +71,13 @@ static char *which_config(const struct injector *injector)
 
 int injector__kube(struct injector *injector, struct intent_kube **ret_borrowed, struct intent_error *err)
 {
-	intent_free_auto char *which = which_config(injector), *directory = NULL;
+	intent_free_auto char *which = which_config(injector);
 	intent_json_auto json_t *config = NULL;
 
 	if (!injector->kube) {
-		if (which && read_configs(which, &config, &directory, err) < 0)
+		if (which && read_configs(which, &config, err) < 0)
 			return err->code;
-		if (intent_kube_open(config, directory,
-				     intent_json_string(intent_round_options(injector->round), "context", NULL),
+		if (intent_kube_open(config, intent_json_string(intent_round_options(injector->round), "context", NULL),
 				     &injector->kube, err) < 0)
 			return config || !which ? err->code : intent_wrap(err, "no kubeconfig %s", which);
 		const json_t *options = intent_round_options(injector->round);

@@ -18,6 +18,7 @@
  *	{"world", "name", "node", "options",
  *	 "injection": {"values", "ensure"?},          the document, without its sinks
  *	 "sinks": {ID: sink},                         those that this agent does on this node
+ *	 "elsewhere": {ID: true},                     those here that it is not to do (--sinks); optional
  *	 "others": {"world/name": values}}            what its values refer to, and what that refers to
  * or {"world", "name", "node", "options", "absent": true}.
  *

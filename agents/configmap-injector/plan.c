@@ -2,8 +2,8 @@
  * What to do about an injection: all of its values or nothing, each sink for itself. Pure.
  *
  * A sink is compared by content, so that what somebody else changed is put right; what is gone from the values leaves
- * the sink, and a sink that is gone from the injection is removed while it is ours. The document's own absence
- * removes nothing.
+ * the sink, and a sink that is gone from the injection is removed while it is ours. One that is only another agent's to
+ * do stays, and the document's own absence removes nothing.
  */
 #include <errno.h>
 #include "injector.h"
@@ -116,11 +116,12 @@ static int give_up(struct look *look, const char *id, const char *why)
 static int give_up_all(struct look *look, bool all, const char *why)
 {
 	const json_t *meant = json_object_get(look->intent, "sinks");
+	const json_t *elsewhere = json_object_get(look->intent, "elsewhere");
 	const char **ids = sorted(look->sinks);
 	int code = ids ? 0 : -ENOMEM;
 
 	for (const char **id = ids; !code && *id; id++)
-		if (all || !json_object_get(meant, *id))
+		if (all || (!json_object_get(meant, *id) && !json_object_get(elsewhere, *id)))
 			code = give_up(look, *id, why);
 	free(ids);
 	return code;

@@ -101,14 +101,15 @@ static int look(struct injector *injector, const struct injector_sink *sink, jso
 		*ret_new = json_pack("{ss}", "state", "absent");
 		return 0;
 	}
-	if (injector__rights(sink, &rights, err) < 0)
+	/* What is to go need not have an owner that still exists. */
+	if (sink->wanted && injector__rights(sink, &rights, err) < 0)
 		return err->code;
 	foreign = whose(sink, directory);
 	is_bad = intent_envdir_read(path_of(sink), &variables, err) < 0;
 	/* What somebody spoilt is put right, what is somebody else's need not be understood. */
 	*ret_new = json_pack("{ss ss* so}", "state", foreign ? "foreign" : "ours", "by", foreign,
 			     "keys", digests(injector, variables));
-	if (!foreign)
+	if (!foreign && sink->wanted)
 		compare_rights(directory, &rights, variables, *ret_new);
 	if (!foreign && is_bad)
 		json_object_set_new(*ret_new, "differs", json_string("it is not as we write it"));

@@ -2,7 +2,9 @@
  * A Service that stands for a host elsewhere.
  *
  * A host's name makes an ExternalName. An IP address, which such a Service cannot hold, makes a headless Service with
- * an EndpointSlice of the same name. The server lets neither become the other in place: the old Service goes first.
+ * an EndpointSlice of the same name. One becomes the other in place: clusterIP, which else never changes, may come and
+ * go with the type ExternalName, and the server then sets or clears clusterIPs itself. The slice is there before the
+ * Service needs it, and goes after; its addressType alone can never change.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -17,6 +19,11 @@ static int family_of(const char *address)
 	if (inet_pton(AF_INET, address, bytes) == 1)
 		return AF_INET;
 	return inet_pton(AF_INET6, address, bytes) == 1 ? AF_INET6 : 0;
+}
+
+static const char *type_of(int family)
+{
+	return family == AF_INET ? "IPv4" : "IPv6";
 }
 
 /* ---- looking ---- */
@@ -112,7 +119,7 @@ static json_t *slice_for(const struct injector_sink *sink, const char *address, 
 
 	json_object_set(labels, "kubernetes.io/service-name", json_object_get(sink->document, "name"));
 	json_object_set_new(labels, "endpointslice.kubernetes.io/managed-by", json_string(INJECTOR_MANAGER));
-	json_object_set_new(slice, "addressType", json_string(family == AF_INET ? "IPv4" : "IPv6"));
+	json_object_set_new(slice, "addressType", json_string(type_of(family)));
 	json_object_set_new(slice, "endpoints",
 			    json_pack("[{s[s] s{sb}}]", "addresses", address, "conditions", "ready", 1));
 	return slice;
@@ -122,51 +129,57 @@ static json_t *service_for(const struct injector_sink *sink, const char *address
 {
 	json_t *service = injector__object_new(sink, "v1", "Service");
 
-	json_object_set_new(service, "spec", family ? json_pack("{ss}", "clusterIP", "None") :
+	json_object_set_new(service, "spec", family ? json_pack("{ss ss}", "type", "ClusterIP", "clusterIP", "None") :
 			    json_pack("{ss ss}", "type", "ExternalName", "externalName", address));
 	return service;
 }
 
-/* The Service of the other form, or the slice of the other family of addresses, out of the way. */
-static int clear_way(struct injector *injector, const struct injector_sink *sink, int family, struct intent_error *err)
+/* *ret_new NULL: there is none. */
+static int get_ours(struct injector *injector, const struct injector_sink *sink, const char *kind, json_t **ret_new,
+		    struct intent_error *err)
 {
-	intent_json_auto json_t *service = NULL, *slice = NULL;
-	const char *type, *addresses;
-	bool by_name;
+	return injector__object_get(injector, sink, kind, ret_new, err) < 0 ? err->code :
+		injector__object_check(*ret_new, sink, err);
+}
 
-	if (injector__object_get(injector, sink, "Service", &service, err) < 0 ||
-	    injector__object_check(service, sink, err) < 0 ||
-	    injector__object_get(injector, sink, "EndpointSlice", &slice, err) < 0)
+static int write_by_name(struct injector *injector, const struct injector_sink *sink, const char *name,
+			 struct intent_error *err)
+{
+	if (injector__object_apply(injector, sink, service_for(sink, name, 0), err) < 0)
 		return err->code;
-	if (family && injector__object_check(slice, sink, err) < 0)
+	return injector__object_remove(injector, sink, SLICE_API, "EndpointSlice", err);
+}
+
+static int write_by_address(struct injector *injector, const struct injector_sink *sink, const char *address,
+			    int family, struct intent_error *err)
+{
+	intent_json_auto json_t *slice = NULL;
+	const char *type;
+
+	if (get_ours(injector, sink, "EndpointSlice", &slice, err) < 0)
 		return intent_wrap(err, "EndpointSlice");
-	type = intent_json_string(json_object_get(service, "spec"), "type", "ClusterIP");
-	addresses = intent_json_string(slice, "addressType", NULL);
-	by_name = !strcmp(type, "ExternalName");
-	if (service && by_name == !!family && !is_ours(service, sink))
-		return intent_fail(err, INTENT_EREFUSED,
-				   "it is a Service of type %s, which cannot become another in place, and not "
-				   "ours to replace: delete it", type);
-	if (service && by_name == !!family && injector__object_remove(injector, sink, "v1", "Service", err) < 0)
+	type = intent_json_string(slice, "addressType", NULL);
+	if (type && strcmp(type, type_of(family)) &&
+	    injector__object_remove(injector, sink, SLICE_API, "EndpointSlice", err) < 0)
 		return err->code;
-	if (addresses && (!family || strcmp(addresses, family == AF_INET ? "IPv4" : "IPv6")))
-		return injector__object_remove(injector, sink, SLICE_API, "EndpointSlice", err);
-	return 0;
+	if (injector__object_apply(injector, sink, slice_for(sink, address, family), err) < 0)
+		return err->code;
+	return injector__object_apply(injector, sink, service_for(sink, address, family), err);
 }
 
 static int write_service(struct injector *injector, const struct injector_sink *sink, const json_t *values,
 			 struct intent_error *err)
 {
 	const char *address = json_string_value(json_object_iter_value(json_object_iter((json_t *)(uintptr_t)values)));
+	intent_json_auto json_t *service = NULL;
 	int family = address ? family_of(address) : 0;
 
 	if (!address)
 		return intent_fail(err, INTENT_EMALFORMED, "there is no address for it");
-	if (check_address(address, family, err) < 0 || clear_way(injector, sink, family, err) < 0)
+	if (check_address(address, family, err) < 0 || get_ours(injector, sink, "Service", &service, err) < 0)
 		return err->code;
-	if (family && injector__object_apply(injector, sink, slice_for(sink, address, family), err) < 0)
-		return err->code;
-	return injector__object_apply(injector, sink, service_for(sink, address, family), err);
+	return family ? write_by_address(injector, sink, address, family, err) :
+			write_by_name(injector, sink, address, err);
 }
 
 static int remove_both(struct injector *injector, const struct injector_sink *sink, struct intent_error *err)

@@ -115,7 +115,8 @@ static void observe_each(struct injector *injector, const json_t *documents, con
 
 		if (!owner || json_object_get(seen, id))
 			continue;
-		if (json_object_get(meant, id) && injector__sink_wants(document, values, &wanted, &ignored) == 0)
+		if (values && json_object_get(meant, id) &&
+		    injector__sink_wants(document, values, &wanted, &ignored) == 0)
 			sink.wanted = wanted;
 		json_object_set_new(seen, id, observe_one(injector, &sink));
 	}

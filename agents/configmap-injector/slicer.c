@@ -48,7 +48,7 @@ static json_t *values_of(const struct intent_snapshot *snapshot, const char *nam
 	struct intent_error ignored;
 
 	if (!entry ||
-	    intent_document_check(entry->key, entry->value, entry->length, true, &document, NULL, &ignored) < 0)
+	    intent_document_read(entry, true, &document, &ignored) < 0)
 		return NULL;
 	return json_incref(json_object_get(document, "values"));
 }
@@ -130,16 +130,21 @@ static json_t *basic(const char *name, const json_t *options)
 			 "node", intent_json_string(options, "node", ""), "options", json_object_get(options, "own"));
 }
 
-/* Does this agent, on this node, do that sink? */
-static bool is_ours(const json_t *sink, const json_t *options)
+/* Does this agent do sinks of that type? */
+static bool is_done_here(const json_t *sink, const json_t *options)
 {
-	const char *type = intent_json_string(sink, "type", ""), *node = intent_json_string(options, "node", "");
+	const char *type = intent_json_string(sink, "type", "");
+
+	return is_listed(intent_json_string(json_object_get(options, "own"), "sinks", ""), type, strlen(type));
+}
+
+static bool is_on_node(const json_t *sink, const json_t *options)
+{
+	const char *node = intent_json_string(options, "node", "");
 	const json_t *nodes = json_object_get(sink, "nodes");
 	size_t i;
 	json_t *item;
 
-	if (!is_listed(intent_json_string(json_object_get(options, "own"), "sinks", ""), type, strlen(type)))
-		return false;
 	json_array_foreach((json_t *)(uintptr_t)nodes, i, item)
 		if (!strcmp(json_string_value(item), node))
 			return true;
@@ -174,10 +179,14 @@ static json_t *placed(const json_t *sink, const json_t *options)
 	return copy;
 }
 
-/* {ID: sink} of those that are ours to do. New; NULL: two of them are one object. */
-static json_t *sinks_of(const json_t *document, const json_t *options, struct intent_error *err)
+/*
+ * {ID: sink} of those on this node that are ours to do, and {ID: true} of those that another agent is to do. Both new;
+ * INTENT_ECLASH: two of ours are one object.
+ */
+static int sort_sinks(const json_t *document, const json_t *options, json_t **ret_new, json_t **ret_new_elsewhere,
+		      struct intent_error *err)
 {
-	intent_json_auto json_t *sinks = json_object();
+	intent_json_auto json_t *sinks = json_object(), *elsewhere = json_object();
 	json_t *sink;
 	size_t i;
 
@@ -185,16 +194,19 @@ static json_t *sinks_of(const json_t *document, const json_t *options, struct in
 		intent_json_auto json_t *here = placed(sink, options);
 		char id[INJECTOR_ID_MAX];
 
-		if (!is_ours(sink, options))
+		if (!is_on_node(sink, options))
 			continue;
 		injector__sink_id(here, id);
-		if (json_object_get(sinks, id)) {
-			intent_fail(err, INTENT_ECLASH, "two of its sinks are %s: make them one", id);
-			return NULL;
-		}
-		json_object_set(sinks, id, here);
+		if (!is_done_here(sink, options))
+			json_object_set_new(elsewhere, id, json_true());
+		else if (json_object_get(sinks, id))
+			return intent_fail(err, INTENT_ECLASH, "two of its sinks are %s: make them one", id);
+		else
+			json_object_set(sinks, id, here);
 	}
-	return json_incref(sinks);
+	*ret_new = json_incref(sinks);
+	*ret_new_elsewhere = json_incref(elsewhere);
+	return 0;
 }
 
 /* New; NULL: nothing of it is this agent's business. */
@@ -202,23 +214,24 @@ static json_t *injection_slice(const struct intent_snapshot *snapshot, const str
 			       const json_t *options, bool known)
 {
 	const char *name = entry->key + strlen(PREFIX);
-	intent_json_auto json_t *document = NULL, *sinks = NULL;
-	json_t *intent, *others;
+	intent_json_auto json_t *document = NULL, *sinks = NULL, *elsewhere = NULL;
+	json_t *intent, *injection, *others;
 	struct intent_error err;
 
-	if (intent_document_check(entry->key, entry->value, entry->length, true, &document, NULL, &err) < 0)
-		return failure(&err);
-	sinks = sinks_of(document, options, &err);
-	if (!sinks)
+	if (intent_document_read(entry, true, &document, &err) < 0 ||
+	    sort_sinks(document, options, &sinks, &elsewhere, &err) < 0)
 		return failure(&err);
 	if (!json_object_size(sinks) && !known)
 		return NULL;
 	others = json_object();
 	add_others(snapshot, json_object_get(document, "values"), others, 0);
-	json_object_del(document, "sinks");
+	injection = json_copy(document);
+	json_object_del(injection, "sinks");
 	intent = basic(name, options);
-	json_object_set(intent, "injection", document);
+	json_object_set_new(intent, "injection", injection);
 	json_object_set(intent, "sinks", sinks);
+	if (json_object_size(elsewhere))
+		json_object_set(intent, "elsewhere", elsewhere);
 	json_object_set_new(intent, "others", others);
 	return json_pack("{so}", "intent", intent);
 }

@@ -8,9 +8,8 @@
 /* Whose containers there are: found again when the state directory is lost, and when intent went while we were away. */
 static int docker__discover(const json_t *options, json_t **ret_new_names, struct intent_error *err)
 {
-	intent_text_auto struct intent_text path = INTENT_TEXT_INIT;
-	intent_json_auto json_t *labels = json_pack("[o]", json_sprintf("%s=%s", DOCKER__NODE,
-						    intent_json_string(options, "node", ""))), *found = NULL;
+	json_t *labels = json_pack("[o]", json_sprintf("%s=%s", DOCKER__NODE, intent_json_string(options, "node", "")));
+	intent_json_auto json_t *found = NULL;
 	const struct docker__owner owner = {
 		.node = intent_json_string(options, "node", ""), .store = intent_json_string(options, "store", ""),
 	};
@@ -18,11 +17,11 @@ static int docker__discover(const json_t *options, json_t **ret_new_names, struc
 	struct engine engine;
 	size_t i;
 
-	if (engine__open(intent_json_string(options, "engine", NULL), DISCOVER_MS, &engine, err))
+	if (engine__open(intent_json_string(options, "engine", NULL), DISCOVER_MS, &engine, err)) {
+		json_decref(labels);
 		return err->code;
-	intent_text_puts(&path, "/containers/json?all=1&");
-	engine__filter(&path, "label", labels);
-	int code = engine__get(&engine, intent_text_str(&path), &found, err);
+	}
+	int code = engine__find(&engine, "/containers/json?all=1&", "label", labels, &found, err);
 	engine__close(&engine);
 	if (code)
 		return code;
@@ -40,6 +39,8 @@ static int docker__discover(const json_t *options, json_t **ret_new_names, struc
 static const struct intent_option options[] = {
 	{ "engine", INTENT_OPTION_STRING, "URL", NULL, "DOCKER_HOST", 0, 0,
 	  "unix:///PATH or tcp://HOST:PORT of the Docker or Podman engine (default: the usual sockets)" },
+	{ "engine-timeout", INTENT_OPTION_DURATION, "DURATION", "30s", NULL, 100, 3600000,
+	  "wait so long for each of the engine's answers" },
 	{ "check-interval", INTENT_OPTION_DURATION, "DURATION", "5s", NULL, 100, 3600000,
 	  "look at each container so often" },
 	{ NULL, 0, NULL, NULL, NULL, 0, 0, NULL },
@@ -56,7 +57,8 @@ static const struct intent_agent agent = {
 	.discover = docker__discover,
 	/* The engine's socket, an envdir, and a directory store may be others'. */
 	.capabilities = 1ull << CAP_DAC_OVERRIDE | 1ull << CAP_DAC_READ_SEARCH | 1ull << CAP_FOWNER,
-	.programs = INTENT_PROGRAMS_NONE,
+	/* docker-credential-NAME. */
+	.programs = INTENT_PROGRAMS_OWN,
 };
 
 int main(int argc, char **argv)

@@ -1,4 +1,4 @@
-/* The look at one container. */
+/* Whose a container is, and how it is. */
 #include <intent/health.h>
 #include <stdlib.h>
 #include "runner.h"
@@ -29,64 +29,19 @@ bool docker__is_ours(const json_t *labels, const struct docker__owner *owner)
 int docker__list(struct engine *engine, const struct docker__owner *owner, bool all, json_t **ret_new,
 		 struct intent_error *err)
 {
-	intent_json_auto json_t *labels = json_pack("[oo]", json_sprintf("%s=%s", DOCKER__NODE, owner->node),
-						    json_sprintf("%s=%s", DOCKER__APP, owner->app)), *found = NULL;
-	intent_text_auto struct intent_text path = INTENT_TEXT_INIT;
-	json_t *ids = json_array(), *item;
+	json_t *labels = json_pack("[oo]", json_sprintf("%s=%s", DOCKER__NODE, owner->node),
+				   json_sprintf("%s=%s", DOCKER__APP, owner->app)), *item;
+	intent_json_auto json_t *found = NULL;
+	json_t *ids;
 	size_t i;
 
-	intent_text_printf(&path, "/containers/json?%s", all ? "all=1&" : "");
-	engine__filter(&path, "label", labels);
-	if (engine__get(engine, intent_text_str(&path), &found, err)) {
-		json_decref(ids);
+	if (engine__find(engine, all ? "/containers/json?all=1&" : "/containers/json?", "label", labels, &found, err))
 		return err->code;
-	}
+	ids = json_array();
 	json_array_foreach(found, i, item)
 		if (docker__is_ours(json_object_get(item, "Labels"), owner))
 			json_array_append(ids, json_object_get(item, "Id"));
 	*ret_new = ids;
-	return 0;
-}
-
-/* ---- volumes ---- */
-
-static int users_of(struct engine *engine, const struct docker__owner *owner, const char *volume, char out[400],
-		    struct intent_error *err)
-{
-	intent_json_auto json_t *names = json_pack("[s]", volume), *found = NULL;
-	intent_text_auto struct intent_text path = INTENT_TEXT_INIT;
-	json_t *item;
-	size_t i;
-
-	intent_text_puts(&path, "/containers/json?");
-	engine__filter(&path, "volume", names);
-	if (engine__get(engine, intent_text_str(&path), &found, err))
-		return err->code;
-	json_array_foreach(found, i, item) {
-		const char *name = json_string_value(json_array_get(json_object_get(item, "Names"), 0));
-
-		if (!docker__is_ours(json_object_get(item, "Labels"), owner))
-			snprintf(out, 400, "container %.150s runs on volume %.100s, which is to be written by this "
-				 "application alone: stop it, or give one of the two another volume",
-				 name ? name + (*name == '/') : "?", volume);
-	}
-	return 0;
-}
-
-int docker__volume_users(struct engine *engine, const struct docker__owner *owner, const json_t *spec, char out[400],
-			 struct intent_error *err)
-{
-	json_t *item;
-	size_t i;
-
-	*out = '\0';
-	json_array_foreach(json_object_get(spec, "volumes"), i, item) {
-		const char *volume = intent_json_string(item, "volume", NULL);
-
-		if (volume && !intent_json_boolean(item, "read_only", false) &&
-		    users_of(engine, owner, volume, out, err))
-			return err->code;
-	}
 	return 0;
 }
 

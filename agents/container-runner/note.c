@@ -1,10 +1,12 @@
 /* What one round of an application leaves for the next. */
 #include <errno.h>
-#include <fcntl.h>
+#include <intent/digest.h>
 #include <intent/file.h>
 #include "runner.h"
 
 #define NOTE_MAX (1u << 20)
+#define PAUSE_FIRST_MS 1000
+#define PAUSE_MAX_MS 60000     /* as of rounds that fail */
 
 static char *note_path(const struct intent_round *round)
 {
@@ -16,24 +18,14 @@ char *docker__log_path(const struct intent_round *round)
 	return intent_format("%s/log-%s", intent_round_state_dir(round), intent_round_slice(round));
 }
 
-/* CLOCK_BOOTTIME means nothing in another one. */
-static void boot_id(char out[64])
-{
-	intent_free_auto char *text = NULL;
-	struct intent_error ignored;
-	size_t count;
-
-	*out = '\0';
-	if (!intent_file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &text, &count, &ignored))
-		snprintf(out, 64, "%.*s", (int)strcspn(text, "\n"), text);
-}
-
-static void forget_times(json_t *containers)
+/* CLOCK_BOOTTIME means nothing in another boot. */
+static void forget_times(json_t *note)
 {
 	const char *id;
 	json_t *container;
 
-	json_object_foreach(containers, id, container) {
+	json_object_del(note, "failed");
+	json_object_foreach(json_object_get(note, "containers"), id, container) {
 		json_object_del(container, "since_ms");
 		if (json_object_get(container, "settled_ms"))
 			json_object_set_new(container, "settled_ms", json_integer(0));
@@ -45,15 +37,13 @@ json_t *docker__note_read(const struct intent_round *round)
 	intent_free_auto char *path = note_path(round);
 	struct intent_error ignored;
 	json_t *note = NULL;
-	char boot[64];
 
 	if (!path || intent_file_read_json(path, NOTE_MAX, &note, &ignored) || !json_is_object(note)) {
 		json_decref(note);
 		return json_object();
 	}
-	boot_id(boot);
-	if (strcmp(intent_json_string(note, "boot", "?"), boot) != 0)
-		forget_times(json_object_get(note, "containers"));
+	if (strcmp(intent_json_string(note, "boot", "?"), intent_boot_id()) != 0)
+		forget_times(note);
 	return note;
 }
 
@@ -61,10 +51,8 @@ int docker__note_write(const struct intent_round *round, const json_t *note, str
 {
 	intent_free_auto char *path = note_path(round);
 	intent_json_auto json_t *whole = json_copy((json_t *)(uintptr_t)note);
-	char boot[64];
 
-	boot_id(boot);
-	json_object_set_new(whole, "boot", json_string(boot));
+	json_object_set_new(whole, "boot", json_string(intent_boot_id()));
 	if (!path || !whole)
 		return intent_fail(err, -ENOMEM, "out of memory");
 	return intent_file_write_json(path, whole, 0600, err);
@@ -110,4 +98,61 @@ int docker__note_remove(const struct intent_round *round, struct intent_error *e
 	if (!path || !log)
 		return intent_fail(err, -ENOMEM, "out of memory");
 	return intent_file_remove(path, err) || intent_file_remove(log, err) ? err->code : 0;
+}
+
+/* ---- what failed ---- */
+
+static void describe(const struct intent_round *round, const char *verb, const char *subject, char deed[300],
+		     char intent[65])
+{
+	snprintf(deed, 300, "%s %.250s", verb, subject);
+	intent_json_digest(intent_round_intent(round), intent);
+}
+
+void docker__note_failed(const struct intent_round *round, const char *verb, const char *subject,
+			 const struct intent_error *failed)
+{
+	intent_json_auto json_t *note = docker__note_read(round);
+	const json_t *before = json_object_get(note, "failed");
+	struct intent_error ignored;
+	char deed[300], intent[65];
+
+	describe(round, verb, subject, deed, intent);
+	bool same = !strcmp(intent_json_string(before, "deed", ""), deed) &&
+		!strcmp(intent_json_string(before, "intent", ""), intent);
+	json_object_set_new(note, "failed", json_pack("{ss ss sI sI si ss}", "deed", deed, "intent", intent, "at_ms",
+		(json_int_t)intent_time_monotonic(), "attempts",
+		(json_int_t)(same ? intent_json_integer(before, "attempts", 0) + 1 : 1), "code", failed->code, "message",
+		failed->msg));
+	/* Without it, it is tried again a little sooner. */
+	docker__note_write(round, note, &ignored);
+}
+
+int docker__note_done(const struct intent_round *round, const char *verb, const char *subject, struct intent_error *err)
+{
+	intent_json_auto json_t *note = docker__note_read(round);
+	char deed[300], intent[65];
+
+	describe(round, verb, subject, deed, intent);
+	if (strcmp(intent_json_string(json_object_get(note, "failed"), "deed", ""), deed) != 0)
+		return 0;
+	json_object_del(note, "failed");
+	return docker__note_write(round, note, err);
+}
+
+int64_t docker__note_pause(const struct intent_round *round, const json_t *note)
+{
+	const json_t *failed = json_object_get(note, "failed");
+	int64_t attempts = intent_json_integer(failed, "attempts", 0), pause = PAUSE_FIRST_MS;
+	char intent[65];
+
+	intent_json_digest(intent_round_intent(round), intent);
+	if (!attempts || intent_round_is_demanded(round) ||
+	    strcmp(intent_json_string(failed, "intent", ""), intent) != 0)
+		return 0;
+	for (int64_t i = 1; i < attempts && pause < PAUSE_MAX_MS; i++)
+		pause *= 2;
+	pause = pause < PAUSE_MAX_MS ? pause : PAUSE_MAX_MS;
+	int64_t left = intent_json_integer(failed, "at_ms", 0) + pause - intent_time_monotonic();
+	return left > 0 ? left : 0;
 }

@@ -9,7 +9,6 @@
 #include <intent/rolling.h>
 #include "runner.h"
 
-#define PING_MS 5000
 #define SOON_MS 500            /* while something is on its way */
 #define TAIL_LINES 5
 #define TAIL_MAX 1000          /* bytes of it, in the status */
@@ -17,9 +16,10 @@
 int docker__engine(struct intent_round *round, struct engine **ret, struct intent_error *err)
 {
 	static struct engine engine;
+	const json_t *options = intent_round_options(round);
 
-	if (!engine.http && engine__open(intent_json_string(intent_round_options(round), "engine", NULL), PING_MS,
-					 &engine, err))
+	if (!engine.http && engine__open(intent_json_string(options, "engine", NULL),
+					 intent_json_integer(options, "engine-timeout", 30000), &engine, err))
 		return err->code;
 	*ret = &engine;
 	return 0;
@@ -130,9 +130,8 @@ static int observe_containers(struct intent_round *round, struct engine *engine,
 	if (docker__list(engine, &owner, true, &ids, err))
 		return err->code;
 	json_array_foreach(ids, i, item) {
-		intent_free_auto char *path = intent_format("/containers/%s/json", json_string_value(item));
 		intent_json_auto json_t *inspected = NULL;
-		int code = path ? engine__get(engine, path, &inspected, err) : -ENOMEM;
+		int code = engine__inspect(engine, json_string_value(item), &inspected, err);
 
 		if (code == INTENT_EABSENT)
 			continue;
@@ -148,112 +147,6 @@ static int observe_containers(struct intent_round *round, struct engine *engine,
 	intent_round_owned(round, (int)json_object_size(containers));
 	if (json_object_size(details))
 		intent_round_detail(round, "containers", json_incref(details));
-	return 0;
-}
-
-/* ---- what a container needs ---- */
-
-static int look_at_name(struct engine *engine, const struct docker__owner *owner, const json_t *intent,
-			const json_t *spec, json_t *taken, struct intent_error *err)
-{
-	intent_free_auto char *name = docker__name(intent, spec);
-	intent_free_auto char *path = name ? intent_format("/containers/%s/json", name) : NULL;
-	intent_json_auto json_t *inspected = NULL;
-	int code = path ? engine__get(engine, path, &inspected, err) : -ENOMEM;
-	const char *found = intent_json_string(inspected, "Name", "");
-	const json_t *labels = intent_json_at(inspected, "/Config/Labels");
-
-	/* An id that begins so is found, too. */
-	if (code || strcmp(found + (*found == '/'), name) || docker__is_ours(labels, owner))
-		return code == INTENT_EABSENT ? 0 : code;
-	const char *node = intent_json_string(labels, DOCKER__NODE, NULL);
-	return json_object_set_new(taken, name, json_sprintf(
-		"container %s (of image %s) is there and not ours%s%s%s%s: remove or rename it, or rename the application",
-		name, intent_json_string(json_object_get(inspected, "Config"), "Image", "?"),
-		node ? ", but of node " : "", node ? node : "", node ? " and store " : "",
-		node ? intent_json_string(labels, DOCKER__STORE, "(a server)") : ""));
-}
-
-static void add_object(json_t *observed, const char *kind, const char *name, bool ours)
-{
-	if (ours)
-		json_object_set_new(json_object_get(observed, kind), name, json_true());
-	else
-		json_object_set_new(json_object_get(observed, "taken"), name, json_sprintf(
-			"%s %s is there and was not made by this node's container-runner: remove it, or use another name",
-			!strcmp(kind, "networks") ? "network" : "volume", name));
-}
-
-static int look_at_network(struct engine *engine, const struct docker__owner *owner, const char *name,
-			   json_t *observed,
-			   struct intent_error *err)
-{
-	intent_json_auto json_t *names = json_pack("[s]", name), *found = NULL;
-	intent_text_auto struct intent_text path = INTENT_TEXT_INIT;
-	json_t *item;
-	size_t i;
-
-	intent_text_puts(&path, "/networks?");
-	engine__filter(&path, "name", names);
-	if (engine__get(engine, intent_text_str(&path), &found, err))
-		return err->code;
-	/* Parts of names are found, too. */
-	json_array_foreach(found, i, item)
-		if (!strcmp(intent_json_string(item, "Name", ""), name))
-			add_object(observed, "networks", name,
-				   docker__is_ours(json_object_get(item, "Labels"), owner));
-	return 0;
-}
-
-static int look_at_volume(struct engine *engine, const struct docker__owner *owner, const char *name,
-			  json_t *observed,
-			  struct intent_error *err)
-{
-	intent_free_auto char *path = intent_format("/volumes/%s", name);
-	intent_json_auto json_t *found = NULL;
-	int code = path ? engine__get(engine, path, &found, err) : -ENOMEM;
-
-	if (!code)
-		add_object(observed, "volumes", name, docker__is_ours(json_object_get(found, "Labels"), owner));
-	return code == INTENT_EABSENT ? 0 : code;
-}
-
-static int look_at_image(struct engine *engine, const char *image, json_t *observed, struct intent_error *err)
-{
-	intent_free_auto char *path = intent_format("/images/%s/json", image);
-	intent_json_auto json_t *found = NULL;
-	int code = path ? engine__get(engine, path, &found, err) : -ENOMEM;
-
-	if (!code && !json_object_get(json_object_get(observed, "images"), image))
-		json_object_set_new(json_object_get(observed, "images"), image,
-				    json_string(intent_json_string(found, "Id", "?")));
-	return code == INTENT_EABSENT ? 0 : code;
-}
-
-static int look_at_parts(struct intent_round *round, struct engine *engine, const json_t *spec, json_t *observed,
-			 struct intent_error *err)
-{
-	const struct docker__owner own = docker__owner_of(round), any = { .node = own.node, .store = own.store };
-	const json_t *intent = intent_round_intent(round);
-	char users[400] = "";
-	json_t *item;
-	size_t i;
-
-	if (look_at_name(engine, &own, intent, spec, json_object_get(observed, "taken"), err) ||
-	    look_at_image(engine, intent_json_string(spec, "image", ""), observed, err))
-		return err->code;
-	json_array_foreach(json_object_get(spec, "networks"), i, item)
-		if (!docker__is_builtin(json_string_value(item)) &&
-		    look_at_network(engine, &any, json_string_value(item), observed, err))
-			return err->code;
-	json_array_foreach(json_object_get(spec, "volumes"), i, item)
-		if (json_object_get(item, "volume") &&
-		    look_at_volume(engine, &any, intent_json_string(item, "volume", ""), observed, err))
-			return err->code;
-	if (docker__is_stateful(intent, spec) && docker__volume_users(engine, &own, spec, users, err))
-		return err->code;
-	if (*users)
-		json_object_set_new(observed, "in_use", json_string(users));
 	return 0;
 }
 
@@ -295,39 +188,6 @@ static int observe_environment(struct intent_round *round, const json_t *intent,
 }
 
 /* ---- all of it ---- */
-
-/* What an application that goes leaves: networks of ours that nobody else is on. */
-static int observe_networks(struct intent_round *round, struct engine *engine, json_t *observed,
-			    struct intent_error *err)
-{
-	const struct docker__owner own = docker__owner_of(round), any = { .node = own.node, .store = own.store };
-	intent_json_auto json_t *labels = json_pack("[o]", json_sprintf("%s=%s", DOCKER__NODE, own.node)),
-		*found = NULL;
-	intent_text_auto struct intent_text path = INTENT_TEXT_INIT;
-	json_t *idle = json_array(), *item, *user;
-	size_t i, k;
-
-	json_object_set_new(observed, "idle_networks", idle);
-	intent_text_puts(&path, "/networks?");
-	engine__filter(&path, "label", labels);
-	if (engine__get(engine, intent_text_str(&path), &found, err))
-		return err->code;
-	json_array_foreach(found, i, item) {
-		intent_json_auto json_t *names = json_pack("[O]", json_object_get(item, "Name")), *users = NULL;
-		bool others = !docker__is_ours(json_object_get(item, "Labels"), &any);
-
-		intent_text_clear(&path);
-		intent_text_puts(&path, "/containers/json?all=1&");
-		engine__filter(&path, "network", names);
-		if (engine__get(engine, intent_text_str(&path), &users, err))
-			return err->code;
-		json_array_foreach(users, k, user)
-			others |= !docker__is_ours(json_object_get(user, "Labels"), &own);
-		if (!others)
-			json_array_append(idle, json_object_get(item, "Name"));
-	}
-	return 0;
-}
 
 /* Is there one container, it is as wanted, and it has proved itself? Then nothing else matters. */
 static bool is_quiet(const json_t *observed, const json_t *spec, const json_t *note)
@@ -372,6 +232,18 @@ static void show_log(struct intent_round *round)
 	intent_round_detail(round, "log", json_pack("{ss so}", "file", path, "tail", tail));
 }
 
+/* What the engine failed at is left for a while. */
+static void observe_pause(struct intent_round *round, const json_t *note, json_t *observed)
+{
+	int64_t left = docker__note_pause(round, note);
+
+	if (!left)
+		return;
+	intent_round_again(round, left);
+	json_object_set_new(observed, "pause", json_pack("{sO sO}", "code", intent_json_at(note, "/failed/code"), "message",
+							 intent_json_at(note, "/failed/message")));
+}
+
 static int observe_meant(struct intent_round *round, struct engine *engine, const json_t *intent, const json_t *note,
 			 json_t *observed, struct intent_error *err)
 {
@@ -390,7 +262,7 @@ static int observe_meant(struct intent_round *round, struct engine *engine, cons
 		return 0;
 	intent_rolling_look(round, observed);
 	const json_t *failed = json_object_get(json_object_get(observed, "slot"), "failed");
-	if (spec && !failed && !json_object_get(observed, "hold"))
+	if (spec && !failed && !json_object_get(observed, "hold") && !json_object_get(observed, "pause"))
 		intent_round_again(round, SOON_MS);
 	json_object_update_new(observed, json_pack("{s{} s{} s{} s{}}", "taken", "networks", "volumes", "images"));
 	if (failed)
@@ -399,9 +271,11 @@ static int observe_meant(struct intent_round *round, struct engine *engine, cons
 		json_object_set(observed, "before", (json_t *)(uintptr_t)before);
 	if (json_object_get(note, "slot"))
 		json_object_set_new(observed, "noted_slot", json_true());
-	if (spec && look_at_parts(round, engine, spec, observed, err))
+	if (spec && docker__look_at_parts(round, engine, spec, observed, err))
 		return err->code;
-	return before && json_object_get(observed, "slot") ? look_at_parts(round, engine, before, observed, err) : 0;
+	if (before && json_object_get(observed, "slot"))
+		return docker__look_at_parts(round, engine, before, observed, err);
+	return 0;
 }
 
 /* ---- what is published ---- */
@@ -474,6 +348,19 @@ static bool is_unproven(const json_t *note)
 	return false;
 }
 
+/* Then nothing is known of what there is, and all that runs is left alone. */
+static bool is_of_engine(int code)
+{
+	static const int codes[] = {
+		INTENT_EENGINE, INTENT_EUNAVAILABLE, INTENT_EUSAGE, INTENT_EREFUSED, INTENT_EABSENT, INTENT_ECONFLICT,
+	};
+
+	for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
+		if (code == codes[i])
+			return true;
+	return false;
+}
+
 int docker__observe(struct intent_round *round, const json_t *intent, json_t **ret_new_observed,
 		    struct intent_error *err)
 {
@@ -482,16 +369,17 @@ int docker__observe(struct intent_round *round, const json_t *intent, json_t **r
 	struct engine *engine;
 	int code = docker__engine(round, &engine, err);
 
+	observe_pause(round, note, observed);
 	if (!code)
 		code = observe_containers(round, engine, intent, note, observed, err);
 	if (!code && absent) {
 		intent_rolling_look(round, observed);
-		code = observe_networks(round, engine, observed, err);
+		code = docker__idle_networks(round, engine, observed, err);
 	} else if (!code) {
 		intent_rolling_hold(round, observed);
 		code = observe_meant(round, engine, intent, note, observed, err);
 	}
-	if (code && code != INTENT_EENGINE && code != INTENT_EUNAVAILABLE && code != INTENT_EUSAGE)
+	if (code && !is_of_engine(code))
 		return code;
 	if (code)
 		json_object_set_new(observed, "engine", json_pack("{si ss}", "code", code, "message", err->msg));

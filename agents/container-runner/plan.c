@@ -11,26 +11,14 @@
 #include <intent/health.h>
 #include "plan.h"
 
-static const char *store_error(const struct look *look)
+const char *docker__store_error(const struct look *look)
 {
 	return intent_json_string(look->observed, "store_error", NULL);
-}
-
-/* Did we find that what intent wants does not become healthy? */
-static bool is_marked(const struct look *look)
-{
-	return look->slot && !strcmp(intent_json_string(look->slot, "target", ""), look->target) &&
-		json_object_get(look->slot, "failed");
 }
 
 static bool state_is(const json_t *container, const char *state)
 {
 	return !strcmp(intent_json_string(container, "state", ""), state);
-}
-
-static bool runs(const json_t *container)
-{
-	return state_is(container, "running") || state_is(container, "restarting") || state_is(container, "paused");
 }
 
 /* ---- shutdown slots ---- */
@@ -40,20 +28,20 @@ static int plan_release(struct look *look, const char *version, bool fact)
 {
 	const char *cluster = intent_json_string(look->intent, "cluster", "");
 
-	if (is_marked(look) || (!look->slot && !json_object_get(look->observed, "noted_slot")))
+	if (docker__is_marked(look) || (!look->slot && !json_object_get(look->observed, "noted_slot")))
 		return 0;
-	if (!store_error(look) && look->slot && look->min_nodes && !fact) {
+	if (!docker__store_error(look) && look->slot && look->min_nodes && !fact) {
 		intent_plan_verdict(look->plan, INTENT_EWAITING,
 				    "healthy, but reality/health/%s/%s/%s does not say so yet; "
 				    "then its shutdown slot is given back", look->app, cluster,
 				    intent_json_string(look->intent, "node", ""));
 		return 0;
 	}
-	if (!store_error(look))
+	if (!docker__store_error(look))
 		return docker__plan_release(look, cluster, version);
 	if (look->min_nodes)
 		intent_plan_verdict(look->plan, INTENT_EUNAVAILABLE, "its shutdown slot cannot be given back: %s",
-				    store_error(look));
+				    docker__store_error(look));
 	return 0;
 }
 
@@ -85,113 +73,11 @@ static int plan_release_elsewhere(struct look *look)
 	return 0;
 }
 
-/* ---- what is to run ---- */
-
-/* The container that is as wanted; of several the one that runs, and has proved itself. */
-static void find_current(struct look *look)
-{
-	const char *name;
-	json_t *container;
-	int best = -1;
-
-	look->current = NULL;
-	look->is = NULL;
-	json_object_foreach((json_t *)(uintptr_t)look->containers, name, container) {
-		int good = 2 * runs(container) + intent_json_boolean(container, "settled", false);
-
-		if (!strcmp(intent_json_string(container, "digest", ""), look->digest) && good > best) {
-			look->current = name;
-			look->is = container;
-			best = good;
-		}
-	}
-}
-
-static int choose(struct look *look, json_t *spec)
-{
-	json_decref(look->wanted);
-	free(look->name);
-	look->wanted = spec;
-	look->name = docker__name(look->intent, spec);
-	docker__spec_digest(spec, look->digest);
-	find_current(look);
-	return look->name ? 0 : -ENOMEM;
-}
-
-static bool is_failed(const struct look *look, const json_t *container)
-{
-	return !strcmp(intent_json_string(container, "digest", "?"), look->failed);
-}
-
-/* What stands in for a version that failed: what still runs beside it, else what ran before it. New; NULL: nothing. */
-static json_t *stand_in(const struct look *look)
-{
-	json_t *spec = NULL, *container;
-	const char *name;
-
-	json_object_foreach((json_t *)(uintptr_t)look->containers, name, container)
-		if (!is_failed(look, container) && json_object_get(container, "spec") && (!spec || runs(container)))
-			spec = json_object_get(container, "spec");
-	return json_incref(spec ? spec : json_object_get(look->observed, "before"));
-}
-
-static int fall_back(struct look *look)
-{
-	snprintf(look->failed, sizeof look->failed, "%s", look->digest);
-	json_t *spec = stand_in(look);
-
-	look->stand_in = spec;
-	look->current = NULL;
-	look->is = NULL;
-	return spec ? choose(look, spec) : 0;
-}
-
-/* ---- failure ---- */
-
-static int64_t time_left(const struct look *look)
-{
-	return intent_health_deadline(intent_json_at(look->intent, "/deploy/health")) -
-		intent_json_integer(look->is, "since_ms", 0);
-}
-
-/* Never healthy since it was made, and it had its time. */
-static bool has_failed(const struct look *look)
-{
-	return look->is && !intent_json_boolean(look->is, "settled", false) && time_left(look) <= 0 &&
-		*intent_json_string(look->is, "health", "?");
-}
-
-static int plan_failure(struct look *look)
-{
-	char failed[128], limit[24];
-
-	if (is_marked(look) || store_error(look) || !has_failed(look))
-		return 0;
-	intent_duration_format(intent_health_deadline(intent_json_at(look->intent, "/deploy/health")), limit);
-	snprintf(failed, sizeof failed, "was not healthy within %s", limit);
-	if (fall_back(look) || docker__plan_mark(look, failed))
-		return -ENOMEM;
-	look->slot = intent_json_at(json_array_get(look->plan->actions, json_array_size(look->plan->actions) - 1),
-				    "/effect/slot");
-	return 0;
-}
-
-static void say_mark(struct look *look)
-{
-	char now[200] = "nothing runs instead";
-
-	if (look->stand_in)
-		snprintf(now, sizeof now, "%.150s runs instead", intent_json_string(look->wanted, "version", "?"));
-	intent_plan_verdict(look->plan, INTENT_EUNHEALTHY,
-			    "%s %s; %s; correct it, or try again with: ppctl rollout retry %s",
-			    look->active, intent_json_string(look->slot, "failed", "failed"), now, look->app);
-}
-
 /* ---- the steps ---- */
 
 static bool is_other(const struct look *look, const char *name, const json_t *container)
 {
-	return (!look->current || strcmp(name, look->current) != 0) && !is_failed(look, container);
+	return (!look->current || strcmp(name, look->current) != 0) && !docker__is_failed(look, container);
 }
 
 static bool has_others(const struct look *look)
@@ -224,7 +110,7 @@ static int retire_failed(struct look *look)
 	json_t *container;
 
 	json_object_foreach((json_t *)(uintptr_t)look->containers, name, container)
-		if (is_failed(look, container) && docker__plan_retire(look, "retire", name, "it failed", false))
+		if (docker__is_failed(look, container) && docker__plan_retire(look, "retire", name, "it failed", false))
 			return -ENOMEM;
 	return 0;
 }
@@ -275,10 +161,10 @@ static bool may_switch(struct look *look)
 				    "ppctl rollout retry %s", version, intent_json_string(marked, "node",
 											  "another node"),
 				    intent_json_string(marked, "failed", "failed"), look->app);
-	else if (look->min_nodes && store_error(look))
+	else if (look->min_nodes && docker__store_error(look))
 		intent_plan_verdict(look->plan, INTENT_EUNAVAILABLE,
 				    "%s is not started: a shutdown slot is needed (min_nodes is "
-				    "%lld), but %s", version, (long long)look->min_nodes, store_error(look));
+				    "%lld), but %s", version, (long long)look->min_nodes, docker__store_error(look));
 	else if (json_object_get(look->observed, "in_use"))
 		intent_plan_verdict(look->plan, INTENT_ECLASH, "%s",
 				    intent_json_string(look->observed, "in_use", ""));
@@ -289,7 +175,9 @@ static bool may_switch(struct look *look)
 
 static int plan_slot(struct look *look)
 {
-	return !look->stand_in && !store_error(look) && (look->min_nodes || look->slot) ? docker__plan_slot(look) : 0;
+	bool needed = look->min_nodes || look->slot;
+
+	return needed && !look->stand_in && !docker__store_error(look) ? docker__plan_slot(look) : 0;
 }
 
 static int plan_new(struct look *look)
@@ -342,7 +230,7 @@ static int plan_current(struct look *look)
 	const char *health = intent_json_string(look->is, "health", NULL);
 	const char *version = intent_json_string(look->wanted, "version", "");
 	bool settled = intent_json_boolean(look->is, "settled", false), down = is_to_start(look);
-	int64_t left = time_left(look);
+	int64_t left = docker__time_left(look);
 
 	if (down && plan_start(look))
 		return -ENOMEM;
@@ -366,12 +254,26 @@ static int plan_current(struct look *look)
 
 /* ---- the cases ---- */
 
+/* Not again, so soon after the engine failed at it. */
+static bool is_paused(struct look *look)
+{
+	const json_t *pause = json_object_get(look->observed, "pause");
+
+	if (pause)
+		intent_plan_verdict(look->plan, (int)intent_json_integer(pause, "code", INTENT_EUNAVAILABLE), "%s",
+				    intent_json_string(pause, "message", ""));
+	return pause;
+}
+
 static int plan_live(struct look *look)
 {
-	if ((is_marked(look) && fall_back(look)) || (!*look->failed && plan_failure(look)))
+	if ((docker__is_marked(look) && docker__fall_back(look)) || (!*look->failed && docker__plan_failure(look)))
 		return -ENOMEM;
+	if (*look->failed)
+		docker__say_mark(look);
+	if (is_paused(look))
+		return 0;
 	if (*look->failed) {
-		say_mark(look);
 		if (retire_failed(look))
 			return -ENOMEM;
 		if (!look->stand_in)
@@ -387,7 +289,7 @@ static int leave_be(struct look *look)
 	json_t *container;
 
 	json_object_foreach((json_t *)(uintptr_t)look->containers, name, container)
-		if (json_object_size(look->containers) == 1 && runs(container) &&
+		if (json_object_size(look->containers) == 1 && docker__runs(container) &&
 		    !*intent_json_string(container, "health", "?"))
 			return plan_release(look, intent_json_string(container, "version", NULL), fact_is_good(look));
 	return 0;
@@ -398,6 +300,8 @@ static int plan_idle(struct look *look)
 	const char *name;
 	json_t *container;
 
+	if (is_paused(look))
+		return 0;
 	json_object_foreach((json_t *)(uintptr_t)look->containers, name, container)
 		if (docker__plan_retire(look, "retire", name, "no version is active", false))
 			return -ENOMEM;
@@ -411,6 +315,8 @@ static int plan_absent(struct look *look)
 	json_t *container, *item;
 	size_t i;
 
+	if (is_paused(look))
+		return 0;
 	json_object_foreach((json_t *)(uintptr_t)look->containers, name, container)
 		if (docker__plan_retire(look, "remove", name, "intent for it is gone from this node", false))
 			return -ENOMEM;
@@ -420,10 +326,10 @@ static int plan_absent(struct look *look)
 					"Removing network %s: nothing is on it any more",
 				    json_string_value(item)))
 			return -ENOMEM;
-	if (store_error(look))
+	if (docker__store_error(look))
 		intent_plan_verdict(look->plan, INTENT_EUNAVAILABLE,
 				    "whether it holds a shutdown slot is not known: %s",
-				    store_error(look));
+				    docker__store_error(look));
 	return plan_release_elsewhere(look);
 }
 
@@ -464,7 +370,7 @@ static int plan_app(struct look *look, struct intent_error *err)
 			 intent_json_string(json_object_get(look->observed, "environment"), "digest", NULL),
 				&spec, err))
 		return err->code;
-	return choose(look, spec) || plan_live(look) ? -ENOMEM : 0;
+	return docker__choose(look, spec) || plan_live(look) ? -ENOMEM : 0;
 }
 
 static int plan_engine(struct look *look)

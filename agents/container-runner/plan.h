@@ -24,6 +24,29 @@ struct look {
 
 enum ask { ASK_NOTHING, ASK_HOLD, ASK_SLOT };
 
+/* ---- plan.c ---- */
+
+/* Why the store cannot be asked; NULL: it can. */
+const char *docker__store_error(const struct look *look);
+
+/* ---- plan-failure.c ---- */
+
+/* Running, restarting or paused. */
+bool docker__runs(const json_t *container);
+/* Did we find that what intent wants does not become healthy? */
+bool docker__is_marked(const struct look *look);
+bool docker__is_failed(const struct look *look, const json_t *container);
+/* `spec` (stolen) is what is to run. */
+int docker__choose(struct look *look, json_t *spec);
+/* What was chosen failed: chooses what stands in for it, if there is anything. */
+int docker__fall_back(struct look *look);
+int64_t docker__time_left(const struct look *look);
+/* Marks what had its time, and falls back. */
+int docker__plan_failure(struct look *look);
+void docker__say_mark(struct look *look);
+
+/* ---- plan-steps.c ---- */
+
 int docker__plan_slot(struct look *look);
 int docker__plan_pull(struct look *look);
 int docker__plan_objects(struct look *look);

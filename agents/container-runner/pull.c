@@ -1,14 +1,9 @@
 /* Images from registries; the engine fetches them. */
 #include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
-#include <intent/file.h>
 #include "engine.h"
 
 #define LINE_MAX_BYTES (64u << 10)
 #define STALL_MS 120000           /* without a word */
-#define ACCOUNTS_MAX (1u << 20)
-#define HUB "https://index.docker.io/v1/"
 
 /* The stream of an answer: JSON documents, a line each. That it begins with 200 means nothing. */
 struct pulling {
@@ -27,7 +22,7 @@ static int hear(struct pulling *pulling)
 		return 0;
 	const char *error = intent_json_string(said, "error", NULL);
 	if (error)
-		return intent_fail(&pulling->err, INTENT_EUNAVAILABLE, "%.400s", error);
+		return intent_fail(&pulling->err, INTENT_EUNAVAILABLE, "%.300s", error);
 	return pulling->progress(intent_json_string(said, "status", ""), pulling->data);
 }
 
@@ -50,67 +45,6 @@ static int on_body(const void *bytes, size_t count, void *data)
 	return 0;
 }
 
-/* ---- accounts ---- */
-
-/* The registry of a name is what stands before its first slash, if that looks like a host. */
-static void registry_of(const char *image, char out[256])
-{
-	size_t length = strcspn(image, "/");
-
-	if (length < 255 && image[length] && (memchr(image, '.', length) || memchr(image, ':', length) ||
-					      !strncmp(image, "localhost", length)))
-		snprintf(out, 256, "%.*s", (int)length, image);
-	else
-		snprintf(out, 256, "%s", HUB);
-}
-
-/* The account for a registry, as `docker login` left it; helpers of credentials are not asked. */
-static json_t *account_of(const char *registry)
-{
-	const char *directory = getenv("DOCKER_CONFIG"), *home = getenv("HOME");
-	intent_free_auto char *path = directory ? intent_format("%s/config.json", directory) :
-		intent_format("%s/.docker/config.json", home ? home : "");
-	intent_json_auto json_t *config = NULL;
-	intent_text_auto struct intent_text pair = INTENT_TEXT_INIT;
-	struct intent_error ignored;
-	json_t *account = NULL;
-
-	if (!path || intent_file_read_json(path, ACCOUNTS_MAX, &config, &ignored))
-		return NULL;
-	const char *auth = intent_json_string(json_object_get(json_object_get(config, "auths"), registry),
-					      "auth", "");
-	if (!*auth || intent_base64_decode(&pair, auth, strlen(auth), &ignored))
-		return NULL;
-	const char *colon = strchr(intent_text_str(&pair), ':');
-	if (colon)
-		account = json_pack("{ss% ss ss}", "username", pair.data, (size_t)(colon - pair.data),
-				    "password", colon + 1, "serveraddress", registry);
-	explicit_bzero(pair.data, pair.length);
-	return account;
-}
-
-/* X-Registry-Auth: base64 with - and _; owned, NULL: no account. */
-static char *account_header(const char *image)
-{
-	char registry[256];
-
-	registry_of(image, registry);
-	intent_json_auto json_t *account = account_of(registry);
-	intent_free_auto char *text = account ? json_dumps(account, JSON_COMPACT) : NULL;
-	intent_text_auto struct intent_text header = INTENT_TEXT_INIT;
-
-	if (!text)
-		return NULL;
-	intent_text_puts(&header, "X-Registry-Auth: ");
-	intent_base64_encode(&header, text, strlen(text));
-	for (char *p = header.data ? header.data + strlen("X-Registry-Auth:") : NULL; p && *p; p++)
-		*p = *p == '+' ? '-' : *p == '/' ? '_' : *p;
-	explicit_bzero(text, strlen(text));
-	return intent_text_steal(&header);
-}
-
-/* ---- all of it ---- */
-
 /* name:tag and name@digest apart: without a tag the engine would fetch them all. */
 static void add_reference(struct intent_text *url, const char *image)
 {
@@ -126,14 +60,55 @@ static void add_reference(struct intent_text *url, const char *image)
 	}
 }
 
+/* The last line may lack its end; half of one means that the rest is missing, too. */
+static int hear_last(struct pulling *pulling, struct intent_error *err)
+{
+	intent_json_auto json_t *said = NULL;
+	const char *line = intent_text_str(&pulling->line);
+
+	if (!line[strspn(line, " \r\t")])
+		return 0;
+	if (intent_json_parse(line, pulling->line.length, 0, &said, err))
+		return intent_fail(err, INTENT_EUNAVAILABLE, "the engine's answer ends in the middle of a line");
+	return hear(pulling) ? intent_fail(err, INTENT_ESTALE, "given up") : 0;
+}
+
+/* Would an account help? Registries say it in words of their own, and engines pass them on. */
+static bool is_about_access(const char *words)
+{
+	static const char *const known[] = { "denied", "unauthorized", "authentication", "auth credentials", "forbidden" };
+
+	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+		if (strcasestr(words, known[i]))
+			return true;
+	return false;
+}
+
+static int judge(const struct engine *engine, const struct pulling *pulling, const char *account, int code,
+		 struct intent_error *err)
+{
+	if (pulling->err.code)
+		*err = pulling->err;
+	else if (!code)
+		return 0;
+	else if (code == INTENT_EUNKNOWN)
+		err->code = INTENT_EUNAVAILABLE; /* a second time does no harm */
+	else if (code == INTENT_EABSENT)
+		err->code = INTENT_EIMAGE;
+	if ((engine->spoke || pulling->err.code) && is_about_access(err->msg))
+		return intent_fail(err, err->code, "%.250s; %s", err->msg, account);
+	return err->code;
+}
+
 int engine__pull(struct engine *engine, const char *image, engine__progress progress, void *data,
 		 struct intent_error *err)
 {
 	struct pulling pulling = { .progress = progress, .data = data };
 	intent_text_auto struct intent_text url = INTENT_TEXT_INIT;
-	intent_free_auto char *account = account_header(image);
-	const char *headers[] = { account, NULL };
 	struct intent_http_response response = { 0 };
+	char words[400];
+	intent_free_auto char *account = engine__account(image, words);
+	const char *headers[] = { account, NULL };
 	struct intent_http_request request = {
 		.method = "POST", .headers = headers, .stall_ms = STALL_MS, .once = true,
 		.on_body = on_body, .data = &pulling,
@@ -142,18 +117,13 @@ int engine__pull(struct engine *engine, const char *image, engine__progress prog
 	intent_text_puts(&url, engine->base);
 	add_reference(&url, image);
 	request.url = intent_text_str(&url);
-	int code = intent_http_perform(engine->http, &request, &response, NULL, err);
-	/* The last line may lack its end. */
-	if (!code && response.status < 300)
-		code = hear(&pulling);
-	if (pulling.err.code)
-		*err = pulling.err;
-	else if (!code && response.status >= 300)
-		code = intent_fail(err, response.status == 404 ? INTENT_EIMAGE : INTENT_EUNAVAILABLE, "%.300s",
-				   intent_text_str(&response.body));
+	int code = engine__perform(engine, &request, &response, err);
+	if (!code)
+		code = hear_last(&pulling, err);
+	code = judge(engine, &pulling, words, code, err);
 	intent_text_release(&pulling.line);
 	intent_http_response_release(&response);
 	if (account)
 		explicit_bzero(account, strlen(account));
-	return code || pulling.err.code ? intent_wrap(err, "pulling %.200s", image) : 0;
+	return code ? intent_wrap(err, "pulling %.200s", image) : 0;
 }

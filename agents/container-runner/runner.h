@@ -4,18 +4,23 @@
  *	plan.c        the cases: what is to run, what stands in the way, what follows a failure; pure
  *	plan-spec.c   from intent to all that a container is made of; pure
  *	plan-steps.c  the actions; pure
+ *	plan-failure.c  what is to run, and what instead of what failed; pure
  *	observe.c     what is there
+ *	observe-parts.c  ... of what a container needs
  *	look.c        the look at one container
- *	apply.c       what the verbs do
+ *	apply.c       the verbs, and shutdown slots
+ *	apply-parts.c, apply-container.c  what the engine is told
  *	create.c      the engine's words for a container
  *	note.c        what one round leaves for the next
- *	engine.c, pull.c  the Docker Engine API
+ *	engine.c, engine-open.c, engine-files.c, pull.c  the Docker Engine API
+ *	account.c, parse-account.c  accounts of registries; the latter is pure
  *	agent.c       the table, options, main
  *
  * The observed document:
  *
  *	{"engine": {"code": -20027, "message"},  the engine cannot be asked: nothing else is known
  *	 "unproven": true,                       ... while the time of a new container runs
+ *	 "pause": {"code", "message"},           what the engine was told last failed so, and is not tried again yet
  *	 "containers": {                         those with our labels, by name
  *	   "web.5d41402abc4b": {"id": "...",
  *	      "digest": "...", "version": "1.0", of what it was made
@@ -83,7 +88,9 @@ int64_t docker__drain_ms(const json_t *intent);
 
 /*
  * {"containers": {id: {"since_ms": CLOCK_BOOTTIME of its first start, "settled_ms": since when it has been healthy}},
- *  "slot": true, "before": {spec}}; times of another boot are 0. New, never NULL.
+ *  "slot": true, "before": {spec},
+ *  "failed": {"deed", "intent": digest, "at_ms", "attempts", "code", "message"}}; times of another boot are 0.
+ * New, never NULL.
  */
 json_t *docker__note_read(const struct intent_round *round);
 int docker__note_write(const struct intent_round *round, const json_t *note, struct intent_error *err);
@@ -92,11 +99,17 @@ int docker__note_set(const struct intent_round *round, const char *id, const cha
 		     struct intent_error *err);
 /* The time of those that have not been healthy yet begins anew. */
 int docker__note_suspend(const struct intent_round *round, struct intent_error *err);
+/* The engine was told so, and it failed; or it did not. */
+void docker__note_failed(const struct intent_round *round, const char *verb, const char *subject,
+			 const struct intent_error *failed);
+int docker__note_done(const struct intent_round *round, const char *verb, const char *subject, struct intent_error *err);
+/* How long what failed is not to be tried again: 0 for other intent, and when a person asks. */
+int64_t docker__note_pause(const struct intent_round *round, const json_t *note);
 int docker__note_remove(const struct intent_round *round, struct intent_error *err);
 /* <state-dir>/log-<app>: the last lines of what failed. Owned. */
 char *docker__log_path(const struct intent_round *round);
 
-/* ---- look.c: at one container, and at who is on a volume ---- */
+/* ---- look.c ---- */
 
 /* Of which node, application (NULL: any) and store something is. */
 struct docker__owner {
@@ -110,9 +123,17 @@ void docker__health(const json_t *intent, const json_t *inspected, struct intent
 /* Ids of this application's containers, those that run, or all. New. */
 int docker__list(struct engine *engine, const struct docker__owner *owner, bool all, json_t **ret_new,
 		 struct intent_error *err);
+
+/* ---- observe-parts.c ---- */
+
 /* Which container of somebody else runs on a volume that this one writes: a sentence, "" when there is none. */
 int docker__volume_users(struct engine *engine, const struct docker__owner *owner, const json_t *spec, char out[400],
 			 struct intent_error *err);
+/* What a container of this spec needs, and what stands in its way, into the observed document. */
+int docker__look_at_parts(struct intent_round *round, struct engine *engine, const json_t *spec, json_t *observed,
+			  struct intent_error *err);
+/* What an application that goes leaves: networks of ours that nobody else is on. */
+int docker__idle_networks(struct intent_round *round, struct engine *engine, json_t *observed, struct intent_error *err);
 
 /* ---- create.c ---- */
 

@@ -36,7 +36,10 @@ static void show_stopping(const struct local_session *session, json_t *rows)
 
 	json_array_foreach(rows, index, row) {
 		bool there = json_object_get(session->remaining, intent_json_string(row, "name", "")) != NULL;
-		json_object_set_new(row, "state", json_string(there ? "stopping" : "stopped"));
+		if (strcmp(intent_json_string(row, "state", ""), "missing"))
+			json_object_set_new(row, "state", json_string(there ? "stopping" : "stopped"));
+		json_object_del(row, "broken");
+		json_object_del(row, "progress");
 		json_object_set_new(row, "why", json_string(""));
 	}
 }

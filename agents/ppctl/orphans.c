@@ -10,6 +10,9 @@ static char *way_to_go(const char *key)
 		return intent_format("destroy it with: ppctl edit %s, adding \"ensure\": \"absent\"", key);
 	if (intent_starts_with(key, "nodes/"))
 		return intent_format("stop it with: ppctl rm %s; its volume %s stays on that node", key, name);
+	if (intent_starts_with(key, "injections/"))
+		return intent_format("its sinks are taken away (ppctl injection show %s); then: ppctl rm %s",
+				     key + strlen("injections/"), key);
 	return intent_format("then: ppctl rm %s", key);
 }
 

@@ -88,6 +88,8 @@ static int ask(struct local_place *place, const char *app, pid_t pid, const char
 	if (code == INTENT_EBUSY && same == pid && fd >= 0) {
 		ppctl_say("process %d is asked to stop %s", (int)pid, app);
 		syscall(SYS_pidfd_send_signal, fd, SIGTERM, NULL, 0u);
+		/* Suspended by Ctrl-Z, it would never hear of it. */
+		syscall(SYS_pidfd_send_signal, fd, SIGCONT, NULL, 0u);
 	}
 	while (code == INTENT_EBUSY) {
 		nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);

@@ -48,6 +48,10 @@ static void on_signal(uv_signal_t *handle, int number)
 {
 	struct local_session *session = handle->data;
 
+	if (number == SIGCONT) {
+		local_live_resume(session->live);
+		return;
+	}
 	if (session->phase != LOCAL_RUNNING) {
 		if (number == SIGINT)
 			local_abandon(session);
@@ -117,7 +121,7 @@ static json_t *names_of(const json_t *model)
 
 static void start_handles(struct local_session *session)
 {
-	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGCONT};
 
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
 		uv_signal_init(&session->loop, &session->signals[i]);

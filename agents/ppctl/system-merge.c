@@ -245,6 +245,26 @@ static bool withdraw_rules(struct differ *differ, const char *key, const json_t 
 	return true;
 }
 
+/* Nothing is taken away for want of a document: what an injection put into directories and Secrets needs this one. */
+static void take_back(struct differ *differ, const char *key, const json_t *before)
+{
+	intent_json_auto json_t *after = json_deep_copy(before);
+
+	json_object_set_new(after, "ensure", json_string("absent"));
+	remember(differ, "orphans", key, digest_of(after));
+	if (!json_equal(before, after))
+		change(differ, "~", key, before, after, "no longer said: its sinks are taken away");
+}
+
+static bool is_ours(const struct differ *differ, const char *key, const json_t *before, const char *digest)
+{
+	/* An apply that was cut off may have retired it already. */
+	const char *retired = digest_in(differ->record, "orphans", key);
+
+	return before && (is_as_written(key, before, digest, differ->world) ||
+			  (retired && is_as_written(key, before, retired, differ->world)));
+}
+
 /* What was written once and is said no more. */
 static void retire(struct differ *differ, const char *key, const char *digest)
 {
@@ -265,8 +285,10 @@ static void retire(struct differ *differ, const char *key, const char *digest)
 		return;
 	} else if (before && withdraw_rules(differ, key, before)) {
 		return;
-	} else if (!before || !is_as_written(key, before, digest, differ->world)) {
+	} else if (!is_ours(differ, key, before, digest)) {
 		keep(differ, key, "no longer said, but changed by hand since: \"ppctl rm\" removes it");
+	} else if (intent_starts_with(key, "injections/")) {
+		take_back(differ, key, before);
 	} else {
 		change(differ, "-", key, before, NULL, NULL);
 	}

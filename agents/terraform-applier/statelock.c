@@ -7,18 +7,26 @@
 #include <intent/file.h>
 #include "statelock.h"
 
-/* The value behind "  Who:      " in Terraform's words; "" when there is none. */
-static void field(const char *detail, const char *name, char out[256])
+#define INFO "Lock Info:"
+/* Terraform's HTTP backend then shows the lock that it wanted for itself; of the holder's there is only this. */
+#define HTTP_HOLDER "already locked: ID="
+
+/* The value of a line "  Who:      " of Terraform's words on a lock; "" when there is none. */
+static void field(const char *info, const char *name, char out[256])
 {
-	const char *at = strstr(detail, name);
+	const char *line = info;
 
 	*out = '\0';
-	if (!at)
+	for (; line; line = strchr(line, '\n')) {
+		line += strspn(line, " \t\n");
+		if (!intent_starts_with(line, name))
+			continue;
+		line += strlen(name);
+		line += strspn(line, " \t");
+		snprintf(out, 256, "%.*s", (int)strcspn(line, "\n"), line);
+		intent_utf8_clean(out);
 		return;
-	at += strlen(name);
-	at += strspn(at, " \t");
-	snprintf(out, 256, "%.*s", (int)strcspn(at, "\n"), at);
-	intent_utf8_clean(out);
+	}
 }
 
 /* "2026-11-21 10:48:05.029332 +0000 UTC" -> how long ago, for people; "" when it cannot be read. */
@@ -95,17 +103,22 @@ json_t *applier__state_lock(const struct applier *applier, const char *detail)
 {
 	char id[256], path[256], who[256], created[256], operation[256], ago[24];
 	intent_free_auto char *life = NULL, *words = NULL;
+	const char *http = strstr(detail, HTTP_HOLDER), *info = strstr(detail, INFO);
 
-	field(detail, "ID:", id);
-	field(detail, "Path:", path);
-	field(detail, "Who:", who);
-	field(detail, "Created:", created);
-	field(detail, "Operation:", operation);
+	info = http || !info ? "" : info;
+	field(info, "ID:", id);
+	field(info, "Path:", path);
+	field(info, "Who:", who);
+	field(info, "Created:", created);
+	field(info, "Operation:", operation);
+	if (http)
+		snprintf(id, sizeof(id), "%.*s", (int)strcspn(http + strlen(HTTP_HOLDER), " \n"), http + strlen(HTTP_HOLDER));
+	intent_utf8_clean(id);
 	age(created, ago);
 	life = alive(applier, path, who);
-	words = intent_format("Terraform's lock on the state%s%.100s is held by %.100s for %.40s%s%s; %s. It is not broken here: "
+	words = intent_format("Terraform's lock on the state%s%.100s is held by %.100s%s%.40s%s%s; %s. It is not broken here: "
 			      "if nobody works on it any more, terraform force-unlock %.64s", *path ? " " : "", path,
-			      *who ? who : "somebody", *operation ? operation : "something", *ago ? ", since " : "", ago,
-			      life ? life : "", id);
+			      *who ? who : "somebody whom this backend does not name", *operation ? " for " : "", operation,
+			      *ago ? ", since " : "", ago, life ? life : "", id);
 	return json_pack("{ss* ss* ss* ss*}", "id", id, "who", who, "since", created, "words", words);
 }

@@ -17,6 +17,9 @@
 #define intent_close_auto __attribute__((cleanup(intent__close)))
 void intent__close(int *fd);
 
+/* The first eight digits of this boot's id: pids and CLOCK_BOOTTIME mean nothing in another one. Static. */
+const char *intent_boot_id(void);
+
 /* A fresh temporary name ".tmp-<boot>-<pid>-<number>-<tail>"; tail may be "". */
 void intent_temp_name(char out[256], const char *tail);
 

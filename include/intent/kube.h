@@ -15,15 +15,17 @@
 struct intent_kube;
 
 /*
- * `config`: a kubeconfig as JSON (YAML is a matter of intent_yaml_read()), `directory` what its relative file names are
- * relative to; NULL: in-cluster. `context`: NULL for its current-context. Opens no connection.
- * INTENT_EABSENT: in no cluster; INTENT_EMALFORMED, INTENT_EREFUSED name the member.
+ * `config`: a kubeconfig as JSON, as intent_kube_merge() makes one; NULL: in-cluster. `context`: NULL for its
+ * current-context. Opens no connection. INTENT_EABSENT: in no cluster; INTENT_EMALFORMED, INTENT_EREFUSED name the member.
  */
-int intent_kube_open(const json_t *config, const char *directory, const char *context,
-		     struct intent_kube **ret_owned, struct intent_error *err);
+int intent_kube_open(const json_t *config, const char *context, struct intent_kube **ret_owned, struct intent_error *err);
 struct intent_kube *intent_kube_close(struct intent_kube *kube); /* takes NULL, returns NULL */
-/* Several kubeconfigs become one as kubectl does it: what an earlier one says stays. `into` is changed. */
-int intent_kube_merge(json_t *into, const json_t *config, struct intent_error *err);
+/*
+ * Several kubeconfigs (YAML is a matter of intent_yaml_read()) become one as kubectl does it: what an earlier one says
+ * stays, and names of files and of a plug-in that are relative are so to the `directory` of the file that has them.
+ * `into` is changed; it may be empty.
+ */
+int intent_kube_merge(json_t *into, const json_t *config, const char *directory, struct intent_error *err);
 /* Of the server, for messages: "https://10.0.0.1:6443". Borrowed. */
 const char *intent_kube_server(const struct intent_kube *kube);
 /* How long an answer may take; 30 s unless said otherwise. */

@@ -3,7 +3,6 @@
  *
  * It only spares and damps. Without it the store is asked, and the first look decides.
  */
-#include <fcntl.h>
 #include <intent/file.h>
 #include "fact.h"
 
@@ -14,31 +13,18 @@ static char *note_path(const struct intent_round *round)
 	return intent_format("%s/fact-%s.json", intent_round_state_dir(round), intent_round_slice(round));
 }
 
-/* CLOCK_BOOTTIME means nothing in another one. */
-static void boot_id(char out[64])
-{
-	intent_free_auto char *text = NULL;
-	struct intent_error ignored;
-	size_t count;
-
-	*out = '\0';
-	if (!intent_file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &text, &count, &ignored))
-		snprintf(out, 64, "%.*s", (int)strcspn(text, "\n"), text);
-}
-
 json_t *intent__fact_note_read(const struct intent_round *round)
 {
 	intent_free_auto char *path = note_path(round);
 	struct intent_error ignored;
 	json_t *note = NULL;
-	char boot[64];
 
 	if (!path || intent_file_read_json(path, NOTE_MAX, &note, &ignored) || !json_is_object(note)) {
 		json_decref(note);
 		return json_object();
 	}
-	boot_id(boot);
-	if (strcmp(intent_json_string(note, "boot", "?"), boot) != 0)
+	/* CLOCK_BOOTTIME means nothing in another boot. */
+	if (strcmp(intent_json_string(note, "boot", "?"), intent_boot_id()) != 0)
 		json_object_del(note, "history");
 	return note;
 }
@@ -47,11 +33,8 @@ int intent__fact_note_write(const struct intent_round *round, const char *sessio
 			 struct intent_error *err)
 {
 	intent_free_auto char *path = note_path(round);
-	char boot[64];
-
-	boot_id(boot);
 	intent_json_auto json_t *note =
-		json_pack("{ss sO* so* sO*}", "boot", boot, "cluster",
+		json_pack("{ss sO* so* sO*}", "boot", intent_boot_id(), "cluster",
 			  json_object_get(intent_round_intent(round), "cluster"), "session",
 			  session ? json_string(session) : NULL, "history", history);
 	if (!path || !note)

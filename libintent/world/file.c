@@ -30,8 +30,7 @@ int intent_write_all(int fd, const void *bytes, size_t count)
 	return 0;
 }
 
-/* The first eight digits of the boot id: a pid means nothing after a reboot. */
-static const char *boot_id(void)
+const char *intent_boot_id(void)
 {
 	static char id[9];
 	int fd;
@@ -65,7 +64,7 @@ static unsigned next_number(void)
 
 void intent_temp_name(char out[256], const char *tail)
 {
-	snprintf(out, 256, INTENT_TEMP_PREFIX "%s-%d-%u%s%.180s", boot_id(), (int)getpid(),
+	snprintf(out, 256, INTENT_TEMP_PREFIX "%s-%d-%u%s%.180s", intent_boot_id(), (int)getpid(),
 		 next_number(), *tail ? "-" : "", tail);
 }
 
@@ -93,7 +92,7 @@ bool intent_temp_is_stale(const char *name)
 
 	if (sscanf(name, INTENT_TEMP_PREFIX "%8[0-9a-z]-%d-%u", boot, &pid, &number) != 3 || pid <= 0)
 		return false;
-	if (strcmp(boot, boot_id()))
+	if (strcmp(boot, intent_boot_id()))
 		return true;
 	if (pid == getpid()) /* ours, or of one who had our pid before */
 		return number - first_number >= temp_number - first_number;

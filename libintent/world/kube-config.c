@@ -36,7 +36,6 @@ struct intent_kube *intent_kube_close(struct intent_kube *kube)
 	free(kube->server);
 	free(kube->namespace);
 	free(kube->token_file);
-	free(kube->directory);
 	free(kube->server_name);
 	json_decref(kube->exec);
 	free(kube);
@@ -107,7 +106,7 @@ static int take_file(struct intent_kube *kube, const json_t *from, const char *n
 	}
 	if (!path)
 		return 0;
-	kube->paths[which] = *path == '/' ? strdup(path) : intent_format("%s/%s", kube->directory, path);
+	kube->paths[which] = strdup(path);
 	return kube->paths[which] ? 0 : intent_fail(err, -ENOMEM, "kubeconfig: out of memory");
 }
 
@@ -160,7 +159,34 @@ static const json_t *named(const json_t *config, const char *list, const char *n
 	return NULL;
 }
 
-int intent_kube_merge(json_t *into, const json_t *config, struct intent_error *err)
+/* A name that is relative to the directory of its kubeconfig. */
+static void place_file(json_t *in, const char *name, const char *directory)
+{
+	const char *path = intent_json_string(in, name, NULL);
+
+	if (path && *path && *path != '/')
+		json_object_set_new(in, name, json_sprintf("%s/%s", directory, path));
+}
+
+/* An item of "clusters", "users" or "contexts" that names its files without regard to where it stands; new. */
+static json_t *placed(const json_t *item, const char *directory)
+{
+	static const char *const files[] = {
+		"certificate-authority", "client-certificate", "client-key", "tokenFile",
+	};
+	json_t *copy = json_deep_copy(item), *exec = json_object_get(json_object_get(copy, "user"), "exec");
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+		place_file(json_object_get(copy, "cluster"), files[i], directory);
+		place_file(json_object_get(copy, "user"), files[i], directory);
+	}
+	/* A bare name is looked for on PATH. */
+	if (strchr(intent_json_string(exec, "command", ""), '/'))
+		place_file(exec, "command", directory);
+	return copy;
+}
+
+int intent_kube_merge(json_t *into, const json_t *config, const char *directory, struct intent_error *err)
 {
 	static const char *const lists[] = {"clusters", "users", "contexts"};
 	static const char *const members[] = {"cluster", "user", "context"};
@@ -180,7 +206,7 @@ int intent_kube_merge(json_t *into, const json_t *config, struct intent_error *e
 		}
 		json_array_foreach(json_object_get(config, lists[i]), index, item)
 			if (!named(into, lists[i], intent_json_string(item, "name", ""), members[i]))
-				json_array_append(list, item);
+				json_array_append_new(list, placed(item, directory));
 	}
 	return 0;
 }
@@ -214,7 +240,7 @@ static int take_user(struct intent_kube *kube, const json_t *user, struct intent
 		return intent_fail(err, INTENT_EREFUSED,
 				   "kubeconfig: auth-provider is not supported any more, by kubectl neither; use exec");
 	if (file)
-		kube->token_file = *file == '/' ? strdup(file) : intent_format("%s/%s", kube->directory, file);
+		kube->token_file = strdup(file);
 	else if (token)
 		kube->token = strdup(token);
 	else if (name)
@@ -250,8 +276,8 @@ static int open_config(struct intent_kube *kube, const json_t *config, const cha
 	return connect_with(kube, insecure, err);
 }
 
-int intent_kube_open(const json_t *config, const char *directory, const char *context,
-		     struct intent_kube **ret_owned, struct intent_error *err)
+int intent_kube_open(const json_t *config, const char *context, struct intent_kube **ret_owned,
+		     struct intent_error *err)
 {
 	struct intent_kube *kube = calloc(1, sizeof(*kube));
 	int code;
@@ -261,7 +287,6 @@ int intent_kube_open(const json_t *config, const char *directory, const char *co
 	for (size_t i = 0; i < KUBE_FILES; i++)
 		kube->files[i] = -1;
 	kube->timeout_ms = TIMEOUT_MS;
-	kube->directory = strdup(directory ? directory : ".");
 	code = config ? open_config(kube, config, context, err) : open_in_cluster(kube, err);
 	if (code)
 		intent_kube_close(kube);
@@ -311,8 +336,8 @@ static int run_plugin(struct intent_kube *kube, struct intent_text *ret, struct 
 		if (json_is_string(item) && count < 65)
 			argv[count++] = json_string_value(item);
 	struct intent_child_options options = {
-		.argv = argv, .env = (const char *const *)env, .directory = kube->directory,
-		.deadline_ms = EXEC_DEADLINE_MS, .output_max = TOKEN_MAX,
+		.argv = argv, .env = (const char *const *)env, .deadline_ms = EXEC_DEADLINE_MS,
+		.output_max = TOKEN_MAX,
 	};
 	int code = intent_child_run(&options, &result, err);
 	if (!code && result.status)

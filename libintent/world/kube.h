@@ -16,7 +16,6 @@ struct intent_kube {
 	char *token_file;           /* read before each request */
 	char *token, *basic;        /* "Bearer ..." material; wiped */
 	json_t *exec;               /* the plug-in's description */
-	char *directory;            /* of the kubeconfig */
 	int files[KUBE_FILES];      /* memory files that hold what a kubeconfig has inline; -1 */
 	struct intent_http_settings settings;
 	char *paths[KUBE_FILES];    /* what the settings point at */

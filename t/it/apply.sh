@@ -186,19 +186,35 @@ what_is_not_ours() {
 
 removed_and_renamed() {
 	printf 'image:\n  repository: registry.example.com/foocorp/wickedcool-api\n' >wickedcool-api/Pibstack
+	cp sysdef.yaml "$D/sysdef.yaml"
+	before=$(ppctl get injections/prod/wickedcool-analytics)
 	sed -i '/wickedcool-analytics/d' sysdef.yaml
 	run ppctl apply --world prod wickedcool
-	unlike "$output" "^- " "of one application only, nothing is removed"
-	check "apply without a service and a requirement" ppctl apply --world prod
+	unlike "$output" "^- |absent" "of one application only, nothing is removed"
+	run ppctl apply --world prod
+	is "$status" 0 "apply without a service and a requirement"
 	is "$(ppctl ls nodes/web2 | tr '\n' ' ')" "nodes/web2/ nodes/web2/wickedcool-admin nodes/web2/wickedcool-api " "the service goes"
 	check "its stack stays" ppctl get stacks/prod/wickedcool-api-redis
 	like "$(ppctl orphans --world prod)" "stacks/prod/wickedcool-api-redis .*ensure.*absent" "orphans lists it, and the way out"
+	like "$output" "~ injections/prod/wickedcool-analytics \(no longer said: its sinks are taken away\)" "what its injection wrote goes"
+	like "$(ppctl get injections/prod/wickedcool-analytics | tr -d ' \n')" '"ensure":"absent","sinks":\[\{' "which the document says, for nothing goes by itself"
+	like "$(ppctl orphans --world prod)" "injections/prod/wickedcool-analytics  .*then: ppctl rm injections/prod/wickedcool-analytics" "orphans says how it goes in the end"
 	run ppctl orphans --world nowhere
 	like "$status $errors" "^1 .*\"nowhere\"; there is prod, test" "a world that nothing was applied to is not said to have none"
 	is "$(ppctl ls apps/wickedcool-analytics)" "apps/wickedcool-analytics" "another world still has the service"
 	printf 'requires: [redis/redis:4]\n' >>wickedcool-api/Pibstack
 	check "required again" ppctl apply --world prod
-	is "$(ppctl orphans --world prod 2>/dev/null)" "" "it is no orphan any more"
+	unlike "$(ppctl orphans --world prod)" "stacks/" "it is no orphan any more"
+	revisions=$(standing)
+	ppctl apply --world prod >/dev/null 2>&1
+	is "$(standing)" "$revisions" "a second apply leaves all that so"
+	cp sysdef.yaml "$D/without.yaml"
+	cp "$D/sysdef.yaml" sysdef.yaml
+	run ppctl apply --world prod
+	unlike "$output" "by hand" "the service is back, and nobody's hand is blamed"
+	is "$(ppctl get injections/prod/wickedcool-analytics) $(ppctl orphans --world prod 2>/dev/null)" "$before " "its injection is as it was"
+	cp "$D/without.yaml" sysdef.yaml
+	ppctl apply --world prod >/dev/null 2>&1
 
 	mv worlds/prod.yaml "$D/prod.yaml"
 	check "the world's file is gone" ppctl apply --world prod

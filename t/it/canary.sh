@@ -31,9 +31,9 @@ END
 echo '{"format_version": "1.2", "resource_changes": []}' >"$T/stub/after.json"
 echo slow >"$T/stub/apply"
 # A plug-in that gives a token, slow enough to be looked at.
-printf '#!/bin/sh\necho >>%s\nsleep 0.3\necho "{\\"status\\": {\\"token\\": \\"$(cat %s)\\"}}"\n' "$T/plugged" "$T/token" >"$T/plugin"
-chmod 755 "$T/plugin"
-sed -i 's|tokenFile: token|exec: {apiVersion: client.authentication.k8s.io/v1, command: ./plugin}|' "$T/second"
+printf '#!/bin/sh\necho >>%s\nsleep 0.3\necho "{\\"status\\": {\\"token\\": \\"$(cat %s)\\"}}"\n' "$T/plugged" "$T/second/token" >"$T/second/plugin"
+chmod 755 "$T/second/plugin"
+sed -i 's|tokenFile: token|exec: {apiVersion: client.authentication.k8s.io/v1, command: ./plugin}|' "$T/second/config"
 
 put stacks/prod/net "{\"source\": \"dir:$T/module\", \"state\": {\"backend\": \"local\", \"path\": \"$T/applied.tfstate\"}}"
 values='"HOST": {"from": "tfstate:'$T'/net.tfstate#address"},

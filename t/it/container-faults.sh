@@ -28,7 +28,7 @@ world() {
 # engine OPTION...: what it says last is the result.
 engine() {
 	run "$BUILD_DIR/t/it/engine" "$T/engine.sock" world="$T/world" state="$T/state" "$@" -- pp-container-runner --once \
-		--engine "unix://$T/engine.sock" --listen none --log-level error --max-destroy 100
+		--engine "unix://$T/engine.sock" --engine-timeout 300ms --listen none --log-level error --max-destroy 100
 	said=${output##*$'\n'}
 }
 # never_twice DESC OPTION...
@@ -48,8 +48,12 @@ mount='"Mounts": [{"Type": "volume", "Source": "data", "Target": "/d", "ReadOnly
 world db "$mount" db:1 db:2
 intend db 2 ', "volumes": [{"volume": "data", "target": "/d"}]'
 never_twice "stateful: an update" fault=none wants=db
-for fault in kill-before kill-after cut-before cut-after 500; do
+for fault in kill-before kill-after cut-before cut-after half 500 404 page; do
 	never_twice "stateful: $fault at each call" fault=$fault wants=db
+done
+# These take their time.
+for fault in hang restart 503 login nothing; do
+	never_twice "stateful: $fault at every fourth call" fault=$fault step=4 wants=db
 done
 never_twice "stateful: two runners at once, ten times" fault=none agents=2 times=10 wants=db
 

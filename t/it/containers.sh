@@ -168,6 +168,75 @@ once
 is "$(docker volume ls -q)" data "volumes stay"
 refute "... networks go with the last one" docker network inspect front
 docker rm -f other >/dev/null
+ppctl node rm other >/dev/null 2>&1
+
+# ---- a registry that wants an account ----
+
+# registry: Debian's own, with one account; "ann" and "canary-9e1c".
+start_registry() {
+	registry=127.0.0.1:$(free_port)
+	mkdir -p "$T/registry"
+	printf 'ann:%s\n' '$2b$05$2NPvlNkcouFuDdn5J8DyteKAGAH9nXW4Uax3gxzmfVy/C0AQwr0iu' >"$T/registry/htpasswd"
+	cat >"$T/registry/config.yml" <<-END
+	version: 0.1
+	log: {level: error}
+	storage: {filesystem: {rootdirectory: $T/registry/data}}
+	http: {addr: $registry}
+	auth: {htpasswd: {realm: test, path: $T/registry/htpasswd}}
+	END
+	start registry docker-registry serve "$T/registry/config.yml"
+	wait_for 10 listens "${registry#*:}"
+}
+listens() { exec 8<>"/dev/tcp/127.0.0.1/$1" && exec 8>&-; } 2>/dev/null
+push() {
+	DOCKER_CONFIG=$T/pusher docker login -u ann --password-stdin "$registry" <<<canary-9e1c &&
+		docker tag web:1 "$registry/shop/web:$1" && DOCKER_CONFIG=$T/pusher docker push "$registry/shop/web:$1" &&
+		docker rmi "$registry/shop/web:$1"
+}
+# pulls VERSION CONFIG STATUS WORDS DESC: what comes of it with that config.json.
+pulls() {
+	printf '%s\n' "$2" >"$DOCKER_CONFIG/config.json"
+	put clusters/shop/c/config "{\"versions\": {\"$1\": \"active\"}}"
+	once
+	is "$status" "$3" "$5"
+	like "$(status_of shop)" "$4" "... and says so"
+	[ "$status" = "$3" ] || diag "$errors" "$(docker ps -a)" "$(tail -n 5 "$T/dockerd.log")"
+}
+if have docker-registry && start_registry; then
+	mkdir -p "$DOCKER_CONFIG" "$T/helpers"
+	cat >"$T/helpers/docker-credential-test" <<-END
+	#!/bin/sh
+	echo "\$*" >>"$T/asked"
+	read -r registry || :
+	echo "\$registry" >>"$T/asked"
+	[ "\$registry" = "$registry" ] || { echo "credentials not found in native keychain"; exit 1; }
+	echo '{"ServerURL": "$registry", "Username": "ann", "Secret": "canary-9e1c"}'
+	END
+	printf '#!/bin/sh\necho "the keyring is locked"\nexit 1\n' >"$T/helpers/docker-credential-locked"
+	chmod 755 "$T"/helpers/*
+	PATH=$T/helpers:$PATH
+	for version in 1 2 3; do check "version $version is pushed" push "$version"; done
+	ppctl node add shop c >/dev/null 2>&1
+	put clusters/shop/c/deploy_config "{\"docker\": {\"image\": \"$registry/shop/web:%v\"}, \"stop_timeout\": \"1s\", \"health\": {\"up\": \"100ms\"}}"
+	account=$(printf ann:canary-9e1c | base64) wrong=$(printf ann:canary-0000 | base64)
+	pulls 1 '{}' 111 "no account was sent: none for $registry is in $DOCKER_CONFIG/config.json \(docker login\)" "without an account"
+	pulls 1 "{\"auths\": {\"$registry\": {\"auth\": \"$wrong\"}}}" 111 "the account for $registry of $DOCKER_CONFIG/config.json was sent" \
+		"with a wrong one"
+	pulls 1 '{"auths": ' 111 "no account was sent: $DOCKER_CONFIG/config.json: .*line 2" "with half a config.json"
+	pulls 1 '{"credsStore": "gone"}' 111 'docker-credential-gone is not on PATH: install it' "with a helper that is not there"
+	pulls 1 '{"credsStore": "locked"}' 111 'docker-credential-locked get: exit status 1: the keyring is locked' "with one that fails"
+	is "$(ours shop -a)" "" "nothing runs of what could not be pulled"
+	pulls 1 "{\"auths\": {\"$registry\": {\"auth\": \"$account\"}}}" 0 '"converged"' "with what docker login left"
+	pulls 2 "{\"credHelpers\": {\"$registry\": \"test\"}}" 0 '"converged"' "with a helper of that registry"
+	pulls 3 "{\"auths\": {\"$registry\": {\"auth\": \"$account\"}}, \"credHelpers\": {\"other.example.com\": \"locked\"}}" 0 \
+		'"converged"' "with one for another"
+	is "$(sort -u "$T/asked" | paste -sd,)" "$registry,get" "a helper is asked for this registry, and not by its arguments"
+	unlike "$(grep -rhsF -e canary-9e1c -e "$account" "$T/store"; cat "$T"/state/*.json)$output$errors" "canary-9e1c|$account" "no secret is kept anywhere"
+	ppctl node rm shop >/dev/null 2>&1
+	once
+else
+	skip "an image of a private registry" "docker-registry is not on PATH (Debian: docker-registry)"
+fi
 
 mkdir "$T/try"
 run bash "$ROOT/t/it/readme.sh" container-runner

@@ -7,8 +7,10 @@
  *
  *	world=FILE      what there is at first: {"containers": [{"name", "body", "running"}], "images": ["web:1"]}
  *	state=DIR       the agent's state directory, emptied before each time
- *	fault=KIND      at every call in turn: kill-before, kill-after (the agent with all its processes), 500, cut-before,
- *	                cut-after; none: once, without
+ *	fault=KIND      at every call in turn: kill-before, kill-after (the agent with all its processes); what `answers`
+ *	                below has; none: once, without
+ *	step=N          ... at each N-th call
+ *	hang=WORDS      each call whose path has these is never answered
  *	agents=2        so many at once, with answers that come late at random; `state` has a directory for each
  *	times=N         of that
  *	wants=NAME      the one container that runs in the end
@@ -34,7 +36,11 @@
 static json_t *containers, *networks, *volumes, *images;
 static int calls, doubled, killed, ids;
 static int fault_at;        /* the call that goes wrong; 0: none */
-static const char *fault = "none";
+static const char *fault = "none", *hang = "";
+static const char *place;   /* of the socket */
+static int listener = -1;
+static bool restarts;
+static int64_t back_ms;     /* until then there is no engine */
 static bool slow;
 
 struct client {
@@ -287,6 +293,7 @@ static int object_call(json_t *objects, const char *method, const char *rest, js
 	json_t *object;
 
 	if (!strcmp(method, "POST")) {
+		json_object_set_new(body, "Id", json_string(name));
 		if (!json_object_get(objects, name))
 			json_object_set(objects, name, body);
 		*ret = json_deep_copy(body);
@@ -355,43 +362,87 @@ static int handle(const char *method, char *path, json_t *body, json_t **ret)
 
 /* ---- connections ---- */
 
-static void answer(int fd, int status, const json_t *body)
+/* `half`: the head promises more than comes. */
+static void answer(int fd, int status, const json_t *body, bool half)
 {
 	intent_free_auto char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
 	intent_text_auto struct intent_text out = INTENT_TEXT_INIT;
 
 	intent_text_printf(&out, "HTTP/1.1 %d X\r\nApi-Version: 1.41\r\n", status);
 	if (status != 204 && status != 304)
-		intent_text_printf(&out, "Content-Length: %zu\r\n", text ? strlen(text) : 0);
+		intent_text_printf(&out, "Content-Length: %zu\r\n", (text ? strlen(text) : 0) + half);
 	intent_text_printf(&out, "\r\n%s", text && status != 204 && status != 304 ? text : "");
 	/* Who asked may be gone. */
 	if (send(fd, out.data, out.length, MSG_NOSIGNAL) < 0)
 		return;
 }
 
-/* One whole request; false: the connection is to be closed. */
-static bool serve_request(int fd, const char *method, char *path, json_t *body)
+static void drop(size_t i)
 {
-	bool now = ++calls == fault_at;
-	json_t *said = NULL;
+	close(clients[i].fd);
+	intent_text_release(&clients[i].in);
+	clients[i] = clients[--client_count];
+}
 
+/* What goes wrong at a call, beside the agent's death. `handled`: it was done all the same. */
+enum manner { SAYS, CUT, HALF, HANGS, RESTARTS };
+static const struct {
+	const char *name;
+	bool handled;
+	enum manner manner;
+	const char *says;    /* SAYS: instead of the answer */
+} answers[] = {
+	{ "500", false, SAYS, "HTTP/1.1 500 X\r\nApi-Version: 1.41\r\nContent-Length: 24\r\n\r\n{\"message\": \"no space\"}\n" },
+	{ "503", false, SAYS, "HTTP/1.1 503 X\r\nContent-Length: 24\r\n\r\n<html>no backend</html>\n" },
+	{ "404", false, SAYS, "HTTP/1.1 404 X\r\nContent-Length: 23\r\n\r\n<html>not here</html>\r\n" },
+	{ "login", false, SAYS, "HTTP/1.1 302 X\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n" },
+	{ "page", false, SAYS, "HTTP/1.1 200 X\r\nContent-Length: 22\r\n\r\n<html>welcome</html>\r\n" },
+	{ "nothing", true, SAYS, "HTTP/1.1 200 X\r\nApi-Version: 1.41\r\nContent-Length: 4\r\n\r\nnull" },
+	{ "cut-before", false, CUT, NULL },
+	{ "cut-after", true, CUT, NULL },
+	{ "half", true, HALF, NULL },
+	{ "hang", true, HANGS, NULL },
+	{ "restart", false, RESTARTS, NULL },
+	{ NULL, true, SAYS, NULL },
+};
+
+/* All connections end, and nobody listens for a while. */
+static void restart(void)
+{
+	restarts = false;
+	while (client_count)
+		drop(client_count - 1);
+	close(listener);
+	unlink(place);
+	listener = -1;
+	back_ms = intent_time_monotonic() + 100;
+}
+
+/* One whole request; false: the connection is to be closed. */
+static bool serve_request(struct client *client, const char *method, char *path, json_t *body)
+{
+	bool now = ++calls == fault_at, hangs = *hang && strstr(path, hang);
+	json_t *said = NULL;
+	size_t i = 0;
+
+	while (answers[i].name && (!now || strcmp(answers[i].name, fault) != 0))
+		i++;
 	if (slow)
 		usleep((useconds_t)(rand() % 4000));
 	if (now && !strcmp(fault, "kill-before"))
-		kill_family(fd);
-	if (now && !strcmp(fault, "500")) {
-		answer(fd, 500, NULL);
-		return true;
-	}
-	if (now && !strcmp(fault, "cut-before"))
-		return false;
-	int status = handle(method, path, body, &said);
+		kill_family(client->fd);
+	int status = answers[i].handled && !hangs ? handle(method, path, body, &said) : 0;
 	if (now && !strcmp(fault, "kill-after"))
-		kill_family(fd);
-	if (!now || strcmp(fault, "cut-after"))
-		answer(fd, status, said);
+		kill_family(client->fd);
+	if (hangs)
+		return true;
+	if (answers[i].manner == SAYS && answers[i].says)
+		send(client->fd, answers[i].says, strlen(answers[i].says), MSG_NOSIGNAL);
+	else if (answers[i].manner == SAYS || answers[i].manner == HALF)
+		answer(client->fd, status, said, answers[i].manner == HALF);
+	restarts = answers[i].manner == RESTARTS;
 	json_decref(said);
-	return !now || strcmp(fault, "cut-after");
+	return answers[i].manner == SAYS || answers[i].manner == HANGS;
 }
 
 /* What came is whole, or not yet. */
@@ -411,7 +462,7 @@ static bool serve_client(struct client *client)
 		return true;
 	intent_json_auto json_t *body = json_loadb(client->in.data + head, count, 0, NULL);
 	intent_text_clear(&client->in);
-	return serve_request(client->fd, method, path, body);
+	return serve_request(client, method, path, body);
 }
 
 static bool hear(struct client *client)
@@ -425,15 +476,24 @@ static bool hear(struct client *client)
 	return serve_client(client);
 }
 
-static void drop(size_t i)
+static int listen_at(const char *path)
 {
-	close(clients[i].fd);
-	intent_text_release(&clients[i].in);
-	clients[i] = clients[--client_count];
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+	unlink(path);
+	if (bind(fd, (struct sockaddr *)&address, sizeof address) || listen(fd, 16)) {
+		perror(path);
+		exit(1);
+	}
+	return fd;
 }
 
-static void serve_once(int listener)
+static void serve_once(void)
 {
+	if (listener < 0 && intent_time_monotonic() >= back_ms)
+		listener = listen_at(place);
 	struct pollfd polled[CLIENTS_MAX + 1] = { { .fd = listener, .events = POLLIN } };
 
 	for (size_t i = 0; i < client_count; i++)
@@ -443,7 +503,9 @@ static void serve_once(int listener)
 	for (size_t i = client_count; i-- > 0; )
 		if (polled[i + 1].revents && !hear(&clients[i]))
 			drop(i);
-	if (polled[0].revents && client_count < CLIENTS_MAX) {
+	if (restarts)
+		restart();
+	else if (polled[0].revents && client_count < CLIENTS_MAX) {
 		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 
 		if (fd >= 0)
@@ -474,7 +536,7 @@ static pid_t run_agent(char **argv, const char *state, int which)
 }
 
 /* All of them, once, to their ends; true: each was content. */
-static bool run_all(int listener, char **argv, const char *state, int agents)
+static bool run_all(char **argv, const char *state, int agents)
 {
 	int64_t until = intent_time_monotonic() + PATIENCE_MS;
 	bool good = true;
@@ -484,7 +546,7 @@ static bool run_all(int listener, char **argv, const char *state, int agents)
 	for (int i = 0; i < agents; i++)
 		pids[i] = run_agent(argv, state, i);
 	while (left) {
-		serve_once(listener);
+		serve_once();
 		for (int i = 0; i < agents; i++)
 			if (pids[i] && waitpid(pids[i], &status, WNOHANG) == pids[i]) {
 				good &= status == 0;
@@ -543,7 +605,7 @@ static bool is_as_wanted(const char *wants)
 }
 
 /* From the same world each time; whether it ended well. */
-static bool try_once(int listener, char **argv, const char *world, const char *state, const char *wants, int agents)
+static bool try_once(char **argv, const char *world, const char *state, const char *wants, int agents)
 {
 	struct intent_error ignored;
 	bool good = false;
@@ -553,7 +615,7 @@ static bool try_once(int listener, char **argv, const char *world, const char *s
 	mkdir(state, 0700);
 	calls = 0;
 	for (int run = 0; run < RUNS_MAX && !good; run++)
-		good = run_all(listener, argv, state, agents);
+		good = run_all(argv, state, agents);
 	if (good && is_as_wanted(wants))
 		return true;
 	intent_free_auto char *left = intent_json_pretty(containers);
@@ -563,50 +625,39 @@ static bool try_once(int listener, char **argv, const char *world, const char *s
 	return false;
 }
 
-static int listen_at(const char *path)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
-	unlink(path);
-	if (bind(fd, (struct sockaddr *)&address, sizeof address) || listen(fd, 16)) {
-		perror(path);
-		exit(1);
-	}
-	return fd;
-}
-
 int main(int argc, char **argv)
 {
-	const char *world = "", *state = "", *wants = "", *agents_text = "1", *times_text = "1";
+	const char *world = "", *state = "", *wants = "", *agents_text = "1", *times_text = "1", *step_text = "1";
 	const struct { const char *name, **value; } known[] = {
 		{ "world", &world }, { "state", &state }, { "wants", &wants }, { "fault", &fault },
-		{ "agents", &agents_text }, { "times", &times_text },
+		{ "agents", &agents_text }, { "times", &times_text }, { "hang", &hang },
+		{ "step", &step_text },
 	};
 	int bad = 0, most, i;
 
 	if (argc < 4)
 		return 2;
-	int listener = listen_at(argv[1]);
+	place = argv[1];
+	listener = listen_at(place);
 	for (i = 2; i < argc && strcmp(argv[i], "--"); i++) {
 		size_t length = strcspn(argv[i], "="), k = 0;
 
-		while (k < 6 && (strlen(known[k].name) != length || strncmp(argv[i], known[k].name, length) != 0))
+		while (k < 8 && (strlen(known[k].name) != length || strncmp(argv[i], known[k].name, length) != 0))
 			k++;
-		if (k == 6 || !argv[i][length])
+		if (k == 8 || !argv[i][length])
 			return 2;
 		*known[k].value = argv[i] + length + 1;
 	}
 	int agents = (int)strtol(agents_text, NULL, 10), times = (int)strtol(times_text, NULL, 10);
+	int step = (int)strtol(step_text, NULL, 10);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	argv += i + 1;
 	slow = agents > 1;
 	for (int time = 0; time < times; time++)
-		bad += !try_once(listener, argv, world, state, wants, agents);
+		bad += !try_once(argv, world, state, wants, agents);
 	most = calls;
-	for (fault_at = 1; strcmp(fault, "none") && fault_at <= most; fault_at++)
-		bad += !try_once(listener, argv, world, state, wants, agents);
+	for (fault_at = 1; strcmp(fault, "none") && fault_at <= most; fault_at += step)
+		bad += !try_once(argv, world, state, wants, agents);
 	printf("calls: %d, killed: %d, doubled: %d, not converged: %d\n", most, killed, doubled, bad);
 	return doubled || bad;
 }

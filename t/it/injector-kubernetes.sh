@@ -88,8 +88,9 @@ service='{"type": "externalname", "namespace": "prod", "name": "pg"}'
 host() { inject pg "\"HOST\": {\"value\": \"$1\"}" "$service"; once; }
 host db.example.org
 is "$(at services/prod/pg spec)" '{"externalName":"db.example.org","type":"ExternalName"}' "a host's name: an ExternalName"
+uid=$(at services/prod/pg metadata/uid)
 host 10.1.2.3
-is "$(at services/prod/pg spec)" '{"clusterIP":"None","type":"ClusterIP"}' "an address: a headless Service"
+is "$(at services/prod/pg spec)" '{"clusterIP":"None","clusterIPs":["None"],"type":"ClusterIP"}' "an address: a headless Service"
 is "$(at endpointslices/prod/pg endpoints/0/addresses) $(at endpointslices/prod/pg addressType)" '["10.1.2.3"] "IPv4"' \
 	"and an EndpointSlice"
 is "$(at endpointslices/prod/pg metadata/labels/kubernetes.io~1service-name)" '"pg"' "which says whose it is"
@@ -105,6 +106,10 @@ is "$(at endpointslices/prod/pg endpoints/0/addresses) $(at endpointslices/prod/
 host db.example.org
 is "$(at services/prod/pg spec)$(at endpointslices/prod/pg '')" '{"externalName":"db.example.org","type":"ExternalName"}' \
 	"and back: no slice is left"
+is "$uid" "$(at services/prod/pg metadata/uid)" "it was the same Service all along"
+is "$(grep -nE '(PATCH|DELETE) .*(services|slices)/pg 20' "$T/requests" | tail -n 2 | sed 's/^[0-9]*://')" "\
+PATCH /api/v1/namespaces/prod/services/pg 200
+DELETE /apis/discovery.k8s.io/v1/namespaces/prod/endpointslices/pg 200" "which had its slice until it needed none"
 host 127.0.0.1
 like "$(state pg)" '^blocked Refused .*no other pod can reach' "an address that only this host can reach is refused"
 host db.example.org:5432
@@ -153,7 +158,7 @@ hurts 1 cut PATCH 'failing Unavailable' 3 "a cut connection while writing"
 injector+=(--kube-timeout 500ms)
 hurts 1 hang PATCH 'failing Timeout' 3 "no answer at all"
 
-echo two >"$T/token"
+echo two >"$T/second/token"
 echo rotated >"$T/v"
 once
 is "$(at configmaps/prod/db-env data/V)" '"rotated"' "a renewed token is used at once"

@@ -115,6 +115,20 @@ else
 	skip "chpst -e" "chpst is not on PATH"
 fi
 
+# ---- what is somebody else's to do, and what is nobody's ----
+env='{"type": "dotenv", "path": "'"$T"'/here.env"}'
+put here '{"values": {"A": {"value": 1}}, "sinks": ['"$env"', {"type": "json", "path": "'"$T"'/here.json", "owner": "'"$(id -un)"'"}]}'
+once
+once --sinks dotenv
+check "a sink that another agent is to do now (--sinks) stays" test -e "$T/here.json"
+sed -i "s/\"owner\": *\"$(id -un)\"/\"owner\": \"no-such-user\"/" "$T/state/injections/prod/here.json"
+put here '{"values": {"A": {"value": 1}}, "sinks": ['"$env"']}'
+once --dry-run
+like "$output" "would remove json $T/here.json: Removing json $T/here.json: the injection names it no more" "one that is named no more goes"
+once
+is "$(cat "$T"/here.*)" "$(cat "$T/here.env")" "... although its owner is gone, too"
+ppctl rm injections/prod/here >/dev/null
+
 # ---- references ----
 put two '{"values": {"PW": {"from": "injection:prod/db#PASSWORD"}}, "sinks": [{"type": "configmap", "namespace": "a", "name": "b", "keys": ["PW"]}]}'
 once

@@ -343,13 +343,31 @@ static const char *fault_of_data(const json_t *object, bool encoded)
 	return size > 1 << 20 ? "Too long: must have at most 1048576 bytes" : NULL;
 }
 
+/* clusterIPs is the server's to keep beside clusterIP: whoever clears or changes only that means both. */
+static void settle_addresses(const json_t *before, json_t *spec, const char *type)
+{
+	const json_t *were = json_object_get(before, "clusterIPs"), *are = json_object_get(spec, "clusterIPs");
+	const char *one = intent_json_string(spec, "clusterIP", NULL);
+	bool same = were == are || json_equal(were, are);
+
+	if (!one && !strcmp(type, "ExternalName") && same)
+		json_object_del(spec, "clusterIPs");
+	else if (one && same)
+		json_object_set_new(spec, "clusterIPs", json_pack("[s]", one));
+}
+
 static const char *fault_of_service(const json_t *before, json_t *object)
 {
 	json_t *spec = json_object_get(object, "spec");
 	const char *type = intent_json_string(spec, "type", "ClusterIP"), *name, *c;
 
-	if (before && strcmp(intent_json_string(json_object_get(before, "spec"), "type", ""), type))
-		return "spec.clusterIPs[0]: may not change in place";
+	settle_addresses(json_object_get(before, "spec"), spec, type);
+	if (before && strcmp(type, "ExternalName") &&
+	    strcmp(intent_json_string(json_object_get(before, "spec"), "type", ""), "ExternalName") &&
+	    !json_equal(json_object_get(json_object_get(before, "spec"), "clusterIPs"), json_object_get(spec, "clusterIPs")))
+		return "spec.clusterIPs[0]: may not change once set";
+	if (!strcmp(type, "ExternalName") && json_object_get(spec, "clusterIPs"))
+		return "spec.clusterIPs: may not be set when type is ExternalName";
 	name = intent_json_string(spec, "externalName", "");
 	if (!strcmp(type, "ExternalName") != !!*name)
 		return "spec.externalName: goes with type ExternalName";

@@ -161,7 +161,7 @@ is "$status $(applies)" "100 1" "... and nothing is applied until a person has s
 
 fresh
 plan stub.one:create:1 >"$stub/plan.json"
-printf 'x\\nLock Info:\\n  ID:        5e2b-77\\n  Path:      env:/net\\n  Operation: OperationTypeApply\\n  Who:       anna@elsewhere\\n  Created:   %s +0000 UTC\\n' \
+printf 'Error message: PreconditionFailed, RequestID: RQ1, HostID: H1\\nLock Info:\\n  ID:        5e2b-77\\n  Path:      env:/net\\n  Operation: OperationTypeApply\\n  Who:       anna@elsewhere\\n  Created:   %s +0000 UTC\\n' \
 	"$(date -u -d '5 minutes ago' '+%F %T.123456')" >"$stub/lock"
 once
 is "$status $(member reason)" "111 Busy" "Terraform's own lock is held: waiting"
@@ -169,6 +169,9 @@ like "$(member message)" 'held by anna@elsewhere for OperationTypeApply, since 5
 sed -i "s/anna@elsewhere/anna@$(uname -n)/" "$stub/lock"
 once
 like "$(member message)" '(no Terraform is to be seen on|a Terraform .process [0-9]+. runs on) this host' "... of this host it is known"
+echo 'Error message: HTTP remote state already locked: ID=77-5e2b\nLock Info:\n  ID:        own\n  Who:       me@here' >"$stub/lock"
+once
+like "$(member message)" 'held by somebody whom this backend does not name; whether .* cannot be known.*force-unlock 77-5e2b' "... where Terraform shows its own lock instead, that is not taken for the holder's"
 is "$(grep -c force-unlock "$stub/calls")" 0 "... and it is not broken"
 
 fresh

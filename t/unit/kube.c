@@ -106,11 +106,12 @@ static json_t *config_of(const char *user)
 
 static struct intent_kube *open_as(const char *user)
 {
-	intent_json_auto json_t *config = config_of(user);
+	intent_json_auto json_t *config = config_of(user), *placed = json_object();
 	struct intent_kube *kube = NULL;
 	struct intent_error err;
 
-	ck_assert_msg(!intent_kube_open(config, directory, NULL, &kube, &err), "%s", err.msg);
+	ck_assert_msg(!intent_kube_merge(placed, config, directory, &err), "%s", err.msg);
+	ck_assert_msg(!intent_kube_open(placed, NULL, &kube, &err), "%s", err.msg);
 	ck_assert_str_eq(intent_kube_server(kube), server);
 	ck_assert_str_eq(intent_kube_namespace(kube), "default");
 	return kube;
@@ -232,7 +233,7 @@ START_TEST(test_plugin)
 	intent_json_auto json_t *now = NULL;
 	struct intent_error err;
 
-	put_file("plugin", "#!/bin/sh\necho called >>calls\ncase $KUBERNETES_EXEC_INFO in *ExecCredential*) ;; *) exit 1;; esac\n"
+	put_file("plugin", "#!/bin/sh\ncd \"${0%/*}\" && echo called >>calls\ncase $KUBERNETES_EXEC_INFO in *ExecCredential*) ;; *) exit 1;; esac\n"
 		 "echo \"{\\\"status\\\": {\\\"token\\\": \\\"$1$N-$(wc -l <calls)\\\"}}\"\n", 0700);
 	answers[0] = "08-get";
 	answers[1] = "12-unauthorized";
@@ -273,16 +274,44 @@ START_TEST(test_config)
 		intent_json_auto json_t *config = NULL;
 
 		ck_assert(!intent_json_parse(bad[i].text, strlen(bad[i].text), 0, &config, &err));
-		ck_assert_int_ne(intent_kube_open(config, NULL, NULL, &kube, &err), 0);
+		ck_assert_int_ne(intent_kube_open(config, NULL, &kube, &err), 0);
 		ck_assert_msg(strstr(err.msg, bad[i].says) != NULL, "%s", err.msg);
 	}
 	unsetenv("KUBERNETES_SERVICE_HOST");
-	ck_assert_int_eq(intent_kube_open(NULL, NULL, NULL, &kube, &err), INTENT_EABSENT);
+	ck_assert_int_eq(intent_kube_open(NULL, NULL, &kube, &err), INTENT_EABSENT);
 	json_object_set_new(second, "current-context", json_string("there"));
-	ck_assert(!intent_kube_merge(into, first, &err) && !intent_kube_merge(into, second, &err));
+	ck_assert(!intent_kube_merge(into, first, "/a", &err) && !intent_kube_merge(into, second, "/b", &err));
 	ck_assert_str_eq(intent_json_string(into, "current-context", ""), "here");
 	ck_assert_uint_eq(json_array_size(json_object_get(into, "users")), 1);
 	ck_assert_ptr_null(intent_json_at(into, "/users/0/user/token"));
+}
+END_TEST
+
+/* What two kubeconfigs call by the same relative name is two files. */
+START_TEST(test_files_of_each)
+{
+	static const char *const names[] = {
+		"/clusters/0/cluster/certificate-authority", "/users/0/user/client-certificate",
+		"/users/0/user/client-key", "/users/0/user/tokenFile", "/users/0/user/exec/command",
+		"/users/1/user/client-certificate", "/users/1/user/client-key", "/users/1/user/exec/command",
+	};
+	static const char *const are[] = {
+		"/a/ca.pem", "/a/x.pem", "/abs/x.key", "/a/token", "/a/./plugin",
+		"/b/x.pem", "/b/x.key", "plugin",
+	};
+	intent_json_auto json_t *into = json_object();
+	intent_json_auto json_t *first = config_of("{\"client-certificate\": \"x.pem\", \"client-key\": \"/abs/x.key\", "
+						   "\"tokenFile\": \"token\", \"exec\": {\"command\": \"./plugin\"}}");
+	intent_json_auto json_t *second = config_of("{\"client-certificate\": \"x.pem\", \"client-key\": \"x.key\", "
+						    "\"exec\": {\"command\": \"plugin\"}}");
+	struct intent_error err;
+
+	json_object_set_new(intent_json_at(first, "/clusters/0/cluster"), "certificate-authority", json_string("ca.pem"));
+	json_object_set_new(intent_json_at(second, "/users/0"), "name", json_string("v"));
+	ck_assert(!intent_kube_merge(into, first, "/a", &err) && !intent_kube_merge(into, second, "/b", &err));
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		ck_assert_str_eq(json_string_value(intent_json_at(into, names[i])), are[i]);
+	ck_assert_str_eq(json_string_value(intent_json_at(first, "/users/0/user/tokenFile")), "token");
 }
 END_TEST
 
@@ -298,6 +327,7 @@ int main(void)
 	tcase_add_test(tc, test_token_is_renewed);
 	tcase_add_test(tc, test_plugin);
 	tcase_add_test(tc, test_config);
+	tcase_add_test(tc, test_files_of_each);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
