@@ -247,6 +247,9 @@ int local_session_open(struct local_session *session, struct ppctl *ctl, struct 
 /* Until it is over. */
 void local_session_run(struct local_session *session);
 void local_session_close(struct local_session *session);
+
+/* ---- look.c ---- */
+
 /* Do what is due, show how things are. */
 void local_look(struct local_session *session);
 void local_say(struct local_session *session, const char *format, ...) __attribute__((format(printf, 2, 3)));
