@@ -26,6 +26,14 @@ bool injector__query(const char *url, const char *name, char *out, size_t room)
 	return false;
 }
 
+/* Does it name a scheme under which nobody listens in? */
+static bool is_sealed(const char *url)
+{
+	const char *end = strstr(url, "://");
+
+	return end && end - url >= 5 && !strncmp(end - 5, "https", 5);
+}
+
 bool injector__is_at(const char *url, const char *other)
 {
 	const char *host = strstr(url, "://"), *other_host = other ? strstr(other, "://") : NULL;
@@ -34,7 +42,8 @@ bool injector__is_at(const char *url, const char *other)
 	other_host = other_host ? other_host + 3 : other;
 	size_t length = strcspn(host, "/?");
 
-	return other && length && strcspn(other_host, "/,") == length && !strncasecmp(host, other_host, length);
+	return other && length && strcspn(other_host, "/,") == length && !strncasecmp(host, other_host, length) &&
+		(is_sealed(url) || !is_sealed(other));
 }
 
 /* ---- a local file ---- */

@@ -199,7 +199,7 @@ int injector__fetch(struct injector *injector, const char *url, const char *vali
 void injector__answer_release(struct injector_answer *answer);
 /* "?name=value&..." of a URL; false: it does not say. */
 bool injector__query(const char *url, const char *name, char *out, size_t room);
-/* Is `url` at the host and port of another, however either is written? `other` NULL: no. */
+/* Is `url` at the host and port of another, however either is written, and not in clear where that is sealed? */
 bool injector__is_at(const char *url, const char *other);
 
 /* ---- fetch-consul.c ---- */
