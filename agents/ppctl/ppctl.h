@@ -112,6 +112,8 @@ int ppctl_list(struct ppctl *ctl, const char *word, struct intent_snapshot **ret
 	       struct intent_error *err);
 /* The document, NULL when its bytes are no JSON. New. */
 json_t *ppctl_document(const struct intent_entry *entry);
+/* What the agents of that name say of a slice, or (NULL) of all: [{"node", "name", "state", ...}, ...]. New. */
+int ppctl_statuses(struct ppctl *ctl, const char *agent, const char *slice, json_t **ret_new, struct intent_error *err);
 /* One or more faults of a document, said with the way out; the exit status. */
 int ppctl_faults(const char *key, const struct intent_text *faults, const char *way_out);
 /*

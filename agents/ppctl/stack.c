@@ -37,32 +37,6 @@ static int find_stack(struct ppctl *ctl, const char **ret_name, struct intent_er
 	return 0;
 }
 
-/* What each applier says of it: [{"node", "state", ...}, ...]. New. */
-static int statuses(struct ppctl *ctl, const char *name, json_t **ret_new, struct intent_error *err)
-{
-	static const char prefix[] = "reality/status/terraform-applier/";
-	struct intent_snapshot *found = NULL;
-	json_t *rows;
-
-	if (ppctl_list(ctl, prefix, &found, err))
-		return err->code;
-	rows = json_array();
-	for (size_t i = 0; i < found->count; i++) {
-		const char *node = found->entries[i].key + strlen(prefix), *slash = strchr(node, '/');
-		json_t *document = slash && !strcmp(slash + 1, name) ? ppctl_document(&found->entries[i]) : NULL;
-
-		if (!json_is_object(document)) {
-			json_decref(document);
-			continue;
-		}
-		json_object_set_new(document, "node", json_stringn(node, (size_t)(slash - node)));
-		json_array_append_new(rows, document);
-	}
-	intent_snapshot_unref(found);
-	*ret_new = rows;
-	return 0;
-}
-
 /* ---- approve stack ---- */
 
 static void who(char out[256])
@@ -104,7 +78,7 @@ int ppctl_approve_stack(struct ppctl *ctl, struct intent_error *err)
 	char by[256], at[32];
 	bool written;
 
-	if (find_stack(ctl, &name, err) || statuses(ctl, name, &rows, err))
+	if (find_stack(ctl, &name, err) || ppctl_statuses(ctl, "terraform-applier", name, &rows, err))
 		return err->code;
 	who(by);
 	intent_time_format(intent_time_now(), at);
@@ -209,7 +183,7 @@ int ppctl_stack_show(struct ppctl *ctl, struct intent_error *err)
 	size_t i;
 	json_t *row;
 
-	if (find_stack(ctl, &name, err) || statuses(ctl, name, &rows, err))
+	if (find_stack(ctl, &name, err) || ppctl_statuses(ctl, "terraform-applier", name, &rows, err))
 		return err->code;
 	if (ppctl_flag(ctl, "json")) {
 		ppctl_print_json(rows, false);
