@@ -48,7 +48,7 @@ agent_src := $(foreach a,$(agents),$(wildcard agents/$(a)/*.c))
 ppctl_src := $(wildcard agents/ppctl/*.c)
 unit_src := $(wildcard t/unit/*.c)
 # Programs that shell tests and campaigns use; one file each.
-tool_src := $(wildcard t/it/*.c t/fault/*.c t/bench/*.c)
+tool_src := $(filter-out t/fault/nomem.c,$(wildcard t/it/*.c t/fault/*.c t/bench/*.c))
 
 obj = $(patsubst %.c,$(O)/%.o,$(1))
 lib := $(O)/libintent.a
@@ -74,7 +74,7 @@ alias_bin := $(foreach a,$(aliases),$(O)/bin/$(word 1,$(subst :, ,$(a))))
 
 all: $(agent_bin) $(alias_bin) $(ppctl_bin) pure
 
-tests: all $(unit_bin) $(tool_bin)
+tests: all $(unit_bin) $(tool_bin) $(O)/t/fault/nomem.so
 
 $(all_obj): $(O)/%.o: %.c $(O)/flags
 	@mkdir -p $(@D)
@@ -119,6 +119,11 @@ $(unit_bin): $(O)/%: $(O)/%.o $(call obj,$(planners) $(parsers) $(compiler)) $(l
 
 $(tool_bin): $(O)/%: $(O)/%.o $(lib)
 	$(call say,LD,$@)$(CC) $(ldflags) -o $@ $^ $(libs)
+
+# Stands between a program and its allocator: nothing of ours, no sanitizer.
+$(O)/t/fault/nomem.so: t/fault/nomem.c $(O)/flags
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) -std=c11 -D_GNU_SOURCE -O2 -g $(warnings) -fPIC -shared -o $@ $< -ldl
 
 # Every agent's planner by name, <agent>_plan, for t/unit/plan.c.
 planned := $(patsubst agents/%/plan.c,%,$(filter %/plan.c,$(planners)))

@@ -72,25 +72,16 @@ static void show(const json_t *row)
 		show_sink(name, item);
 }
 
-/* "prod/db", or the whole key. NULL: it is no such name. */
-static const char *injection_name(const char *word)
-{
-	const char *name = intent_starts_with(word, "injections/") ? word + strlen("injections/") : word;
-	const char *slash = strchr(name, '/');
-
-	return slash && slash != name && slash[1] && !strchr(slash + 1, '/') ? name : NULL;
-}
-
 int ppctl_injection_show(struct ppctl *ctl, struct intent_error *err)
 {
-	const char *word = ppctl_argument(ctl, 0), *name = word ? injection_name(word) : NULL;
+	const char *word = ppctl_argument(ctl, 0), *name = word ? ppctl_slice_name(word, "injections/") : NULL;
 	intent_json_auto json_t *rows = NULL;
 	size_t i;
 	json_t *row;
 
 	if (word && !name)
 		return intent_fail(err, INTENT_EUSAGE, "\"%.100s\" is no injection: name it as WORLD/NAME", word);
-	if (ppctl_statuses(ctl, "configmap-injector", name, &rows, err))
+	if (ppctl_published(ctl, "configmap-injector", name, &rows, err))
 		return err->code;
 	if (ppctl_flag(ctl, "json")) {
 		ppctl_print_json(rows, false);

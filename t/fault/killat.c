@@ -1,12 +1,12 @@
 /*
  * Runs a command, counting the system calls of its whole family, and lets one of them go wrong.
  *
- *	killat [-w DIRECTORY] FILE -- COMMAND...
+ *	killat [-w DIRECTORY | -b DIRECTORY] FILE -- COMMAND...
  *	                                     writes "NUMBER ORDINAL KIND SPACE" per call to FILE; SPACE is
- *	                                     the ordinal among those of kind `space`
+ *	                                     the ordinal among those of kind `space`, or `disk`
  *	killat NUMBER ORDINAL -- COMMAND...  kills every process of it at the entry of the
  *	                                     ORDINAL-th call of that number in the family
- *	killat -e ERRNO NUMBER ORDINAL -- COMMAND...
+ *	killat [-b DIRECTORY] -e ERRNO NUMBER ORDINAL -- COMMAND...
  *	                                     that call of kind `space` (ORDINAL is SPACE, and no other
  *	                                     call counts) fails with ERRNO, a number, undone; with
  *	                                     "ERRNO+" every later one of that kind does so too
@@ -16,7 +16,9 @@
  * at each call: its files and what is in them, what waits in pipes to supervisors, locks, and processes there
  * that are not of the family. `look` is then only a call at which all of it is as at the call before and
  * the call after, and which comes between two that look, too; who is killed there leaves what they leave.
- * Those two ends of such a row are of kind `edge`. strace counts per process, so that calls
+ * Those two ends of such a row are of kind `edge`. With -b there are only `disk`, a call by which a program of ours
+ * (pp*) asks the disk for something at or below DIRECTORY, and `look`, all others: what a loader does, and what
+ * a shell or nft makes of a broken disk, is not ours. strace counts per process, so that calls
  * spread over children are never reached, and it cannot say "the disk is full from now on".
  *
  * What one call costs decides how many can be tried, and a stop of the family is nearly all of it: a
@@ -30,6 +32,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -43,6 +46,7 @@
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -53,7 +57,7 @@
 #define CALLS 600
 #define FAMILY 256
 
-enum kind { LOOK, CHANGE, SPACE, EDGE };
+enum kind { LOOK, CHANGE, SPACE, EDGE, DISK };
 /* What decides the kind of a call: its number alone, the flags of an open, what a descriptor is. */
 enum by { BY_NUMBER = 1, BY_FLAGS, BY_FILE };
 
@@ -91,6 +95,37 @@ static const struct call {
 	{SYS_sendto, CHANGE, BY_NUMBER, 0}, {SYS_sendmsg, CHANGE, BY_NUMBER, 0}, {SYS_sendmmsg, CHANGE, BY_NUMBER, 0},
 };
 
+/* Which calls ask the disk, and where they say for what; -1: not so. */
+static const struct reach {
+	int number;
+	int at, path; /* a descriptor, and a path below it */
+	int flags;    /* where AT_EMPTY_PATH would be */
+} reaches[] = {
+#ifdef SYS_open
+	{SYS_open, -1, 0, -1}, {SYS_creat, -1, 0, -1}, {SYS_stat, -1, 0, -1}, {SYS_lstat, -1, 0, -1},
+	{SYS_access, -1, 0, -1}, {SYS_readlink, -1, 0, -1}, {SYS_mkdir, -1, 0, -1}, {SYS_rmdir, -1, 0, -1},
+	{SYS_unlink, -1, 0, -1}, {SYS_rename, -1, 1, -1}, {SYS_symlink, -1, 1, -1}, {SYS_link, -1, 1, -1},
+	{SYS_chmod, -1, 0, -1}, {SYS_chown, -1, 0, -1}, {SYS_lchown, -1, 0, -1}, {SYS_mknod, -1, 0, -1},
+	{SYS_getdents, 0, -1, -1},
+#endif
+#ifdef SYS_renameat
+	{SYS_renameat, 2, 3, -1},
+#endif
+#ifdef SYS_newfstatat
+	{SYS_newfstatat, 0, 1, 3},
+#endif
+	{SYS_openat, 0, 1, -1}, {SYS_openat2, 0, 1, -1}, {SYS_statx, 0, 1, 2}, {SYS_faccessat, 0, 1, -1},
+	{SYS_faccessat2, 0, 1, 3}, {SYS_readlinkat, 0, 1, -1}, {SYS_mkdirat, 0, 1, -1}, {SYS_unlinkat, 0, 1, -1},
+	{SYS_renameat2, 2, 3, -1}, {SYS_symlinkat, 1, 2, -1}, {SYS_linkat, 2, 3, -1}, {SYS_mknodat, 0, 1, -1},
+	{SYS_fchmodat, 0, 1, -1}, {SYS_fchownat, 0, 1, 4}, {SYS_utimensat, 0, 1, -1}, {SYS_truncate, -1, 0, -1},
+	{SYS_statfs, -1, 0, -1}, {SYS_chdir, -1, 0, -1}, {SYS_inotify_add_watch, -1, 1, -1},
+	{SYS_fstat, 0, -1, -1}, {SYS_fstatfs, 0, -1, -1}, {SYS_getdents64, 0, -1, -1}, {SYS_read, 0, -1, -1},
+	{SYS_readv, 0, -1, -1}, {SYS_pread64, 0, -1, -1}, {SYS_write, 0, -1, -1}, {SYS_writev, 0, -1, -1},
+	{SYS_pwrite64, 0, -1, -1}, {SYS_ftruncate, 0, -1, -1}, {SYS_fallocate, 0, -1, -1}, {SYS_fsync, 0, -1, -1},
+	{SYS_fdatasync, 0, -1, -1}, {SYS_syncfs, 0, -1, -1}, {SYS_fchmod, 0, -1, -1}, {SYS_fchown, 0, -1, -1},
+	{SYS_copy_file_range, 2, -1, -1}, {SYS_sendfile, 0, -1, -1}, {SYS_splice, 2, -1, -1},
+};
+
 struct target {
 	long number, ordinal;
 	int error;       /* 0: kill */
@@ -102,6 +137,7 @@ static int members;
 static long counts[CALLS], space_counts[CALLS];
 static FILE *record;
 static const char *world;       /* -w; NULL: not looked at */
+static const char *disk;        /* -b; NULL: what fails is what needs room */
 
 static int member(pid_t pid)
 {
@@ -154,16 +190,18 @@ static void stop_at(struct sock_filter *filter, int *length, long number)
 /* Before the command begins, by itself: the calls of it and all below it that may be the one stop it. */
 static int filter_calls(const struct target *target)
 {
-	struct sock_filter filter[4 + 2 * sizeof(calls) / sizeof(calls[0])];
+	struct sock_filter filter[4 + 2 * (sizeof(calls) / sizeof(calls[0]) + sizeof(reaches) / sizeof(reaches[0]))];
 	struct sock_fprog program = {.filter = filter};
 	int length = 0;
 
 	filter[length++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
 	if (target->ordinal)
 		stop_at(filter, &length, target->number);
-	for (size_t i = 0; target->lasting && i < sizeof(calls) / sizeof(calls[0]); i++)
+	for (size_t i = 0; target->lasting && !disk && i < sizeof(calls) / sizeof(calls[0]); i++)
 		if (calls[i].kind == SPACE)
 			stop_at(filter, &length, calls[i].number);
+	for (size_t i = 0; target->lasting && disk && i < sizeof(reaches) / sizeof(reaches[0]); i++)
+		stop_at(filter, &length, reaches[i].number);
 	filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, target->ordinal ? SECCOMP_RET_ALLOW : SECCOMP_RET_TRACE);
 	program.len = (unsigned short)length;
 	/* Without privilege only for who gives up getting any. */
@@ -208,15 +246,17 @@ static void name_of(pid_t pid, uint64_t fd, char name[32])
 	name[length < 0 ? 0 : length] = '\0';
 }
 
-/* A file of some directory, not a pipe, a socket, a device, memory, or what is said. */
+/* A file of some directory, not a pipe, a socket, a device, memory, or what is said. By its type: worlds may be in /dev/shm. */
 static bool is_file(pid_t pid, uint64_t fd)
 {
-	char path[32];
+	char path[64], name[32];
+	struct stat st;
 
 	if (fd <= 2)
 		return false;
-	name_of(pid, fd, path);
-	return path[0] == '/' && strncmp(path, "/dev/", 5) && strncmp(path, "/memfd:", 7);
+	snprintf(path, sizeof(path), "/proc/%d/fd/%llu", pid, (unsigned long long)fd);
+	name_of(pid, fd, name);
+	return !stat(path, &st) && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) && strncmp(name, "/memfd:", 7);
 }
 
 static bool is_socket(pid_t pid, uint64_t fd)
@@ -227,8 +267,91 @@ static bool is_socket(pid_t pid, uint64_t fd)
 	return !strncmp(path, "socket:", 7);
 }
 
+/* What a link of /proc/PID leads to: "exe", "cwd", "fd/N". */
+static void read_link(pid_t pid, const char *name, char *out, size_t room)
+{
+	char link[64];
+	ssize_t length;
+
+	snprintf(link, sizeof(link), "/proc/%d/%s", pid, name);
+	length = readlink(link, out, room - 1);
+	out[length < 0 ? 0 : length] = '\0';
+}
+
+/* By words, a page at most at a time: the string may end right before memory that is not there. */
+static void read_string(pid_t pid, uint64_t address, char *out, size_t room)
+{
+	size_t have = 0;
+
+	while (have + 1 < room) {
+		size_t count = 4096 - (address + have) % 4096;
+		struct iovec here, there = {(void *)(uintptr_t)(address + have), 0};
+		ssize_t got;
+
+		if (count > room - 1 - have)
+			count = room - 1 - have;
+		here = (struct iovec){out + have, count};
+		there.iov_len = count;
+		got = process_vm_readv(pid, &here, 1, &there, 1, 0);
+		if (got <= 0 || memchr(out + have, '\0', (size_t)got))
+			break;
+		have += (size_t)got;
+	}
+	out[room - 1] = '\0';
+}
+
+static bool is_below(const char *path)
+{
+	size_t length = strlen(disk);
+
+	return !strncmp(path, disk, length) && (!path[length] || path[length] == '/');
+}
+
+static bool is_our_program(pid_t pid)
+{
+	char program[PATH_MAX];
+	const char *name;
+
+	read_link(pid, "exe", program, sizeof(program));
+	name = strrchr(program, '/');
+	return name && !strncmp(name, "/pp", 3);
+}
+
+static bool asks_disk(pid_t pid, const struct ptrace_syscall_info *info, const struct reach *reach)
+{
+	uint64_t fd = reach->at < 0 ? (uint32_t)AT_FDCWD : (uint32_t)info->seccomp.args[reach->at];
+	char path[2 * PATH_MAX] = "";
+
+	if (reach->path >= 0)
+		read_string(pid, info->seccomp.args[reach->path], path, sizeof(path));
+	if (*path != '/') {
+		bool itself = !*path;
+		char name[32] = "cwd";
+
+		if (reach->path >= 0 && itself && (reach->flags < 0 || !(info->seccomp.args[reach->flags] & AT_EMPTY_PATH)))
+			return false;
+		/* Pipes to a supervisor are below the directory, but what is in them is on no disk. */
+		if (itself && !is_file(pid, fd))
+			return false;
+		if (fd != (uint32_t)AT_FDCWD)
+			snprintf(name, sizeof(name), "fd/%llu", (unsigned long long)fd);
+		read_link(pid, name, path, sizeof(path));
+	}
+	return is_below(path) && is_our_program(pid);
+}
+
+static enum kind disk_kind_of(pid_t pid, const struct ptrace_syscall_info *info)
+{
+	for (size_t i = 0; i < sizeof(reaches) / sizeof(reaches[0]); i++)
+		if (reaches[i].number == (long)info->seccomp.nr)
+			return asks_disk(pid, info, &reaches[i]) ? DISK : LOOK;
+	return LOOK;
+}
+
 static enum kind kind_of(pid_t pid, const struct ptrace_syscall_info *info)
 {
+	if (disk)
+		return disk_kind_of(pid, info);
 	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
 		const struct call *call = &calls[i];
 		uint64_t argument = info->seccomp.args[call->argument];
@@ -360,7 +483,7 @@ static uint64_t look_at_world(void)
 
 /* ---- noting ---- */
 
-static const char *const kinds[] = {"look", "change", "space", "edge"};
+static const char *const kinds[] = {"look", "change", "space", "edge", "disk"};
 /* The call before, if it looks: whether its row ends with it is only seen now. */
 static char held[64];            /* NUMBER and ORDINAL, "" for none */
 static enum kind held_kind;      /* what it is unless its row ends with it */
@@ -411,6 +534,7 @@ enum verdict { GO_ON, HIT };
 
 static enum verdict at_call(pid_t pid, const struct target *target, bool hit)
 {
+	const enum kind failing = disk ? DISK : SPACE;
 	struct ptrace_syscall_info info;
 	enum kind kind;
 	uint64_t number;
@@ -422,14 +546,14 @@ static enum verdict at_call(pid_t pid, const struct target *target, bool hit)
 		return GO_ON;
 	kind = kind_of(pid, &info);
 	counts[number]++;
-	space_counts[number] += kind == SPACE;
+	space_counts[number] += kind == failing;
 	if (record)
 		note((int)number, kind);
 	/* Who waits for others makes now more, now fewer calls: one that only looks must not come to fail. */
-	if ((long)number == target->number && (target->error ? kind == SPACE && space_counts[number] == target->ordinal :
+	if ((long)number == target->number && (target->error ? kind == failing && space_counts[number] == target->ordinal :
 					       counts[number] == target->ordinal))
 		return HIT;
-	return hit && target->lasting && kind == SPACE ? HIT : GO_ON;
+	return hit && target->lasting && kind == failing ? HIT : GO_ON;
 }
 
 static int follow(pid_t first, const struct target *target)
@@ -476,7 +600,8 @@ static int follow(pid_t first, const struct target *target)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: killat [-w DIRECTORY] FILE -- COMMAND...\n       killat [-e ERRNO[+]] NUMBER ORDINAL -- COMMAND...\n");
+	fprintf(stderr, "usage: killat [-w DIRECTORY | -b DIRECTORY] FILE -- COMMAND...\n"
+		"       killat [[-b DIRECTORY] -e ERRNO[+]] NUMBER ORDINAL -- COMMAND...\n");
 	return 2;
 }
 
@@ -486,8 +611,8 @@ int main(int argc, char **argv)
 	int result;
 
 	one_processor();
-	if (argc > 3 && !strcmp(argv[1], "-w")) {
-		world = argv[2];
+	if (argc > 3 && (!strcmp(argv[1], "-w") || !strcmp(argv[1], "-b"))) {
+		*(argv[1][1] == 'w' ? &world : &disk) = argv[2];
 		argc -= 2;
 		argv += 2;
 	}
