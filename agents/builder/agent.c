@@ -176,8 +176,10 @@ static int look_at_all(struct builder *builder, json_t *observed, struct intent_
 		code = intent_fail(err, INTENT_ESTALE, "stopped");
 	else
 		code = builder__keep_record(builder, err);
-	if (!code)
+	if (!code) {
 		builder__sweep_failures(builder, sight.inputs);
+		code = builder__look_at_builds(builder, sight.targets, observed, err);
+	}
 	ask_again(builder);
 	intent_round_detail(builder->round, "targets", json_incref(sight.shown));
 	if (json_object_size(sight.failed))
@@ -237,6 +239,8 @@ static const struct intent_option options[] = {
 		.help = "let the commands of recipes run as root, if that is who runs this"},
 	{.name = "keep-logs", .type = INTENT_OPTION_INTEGER, .metavar = "N", .otherwise = "20", .min = 1, .max = 10000,
 	 .help = "logs kept of an application"},
+	{.name = "keep", .type = INTENT_OPTION_INTEGER, .metavar = "N", .otherwise = "10", .max = 1000000,
+	 .help = "builds of an application and recipe that are kept though nothing names them, the newest"},
 	{.name = "token-file", .type = INTENT_OPTION_PATH, .metavar = "FILE",
 	 .help = "bearer token for the servers that archives are put to"},
 	{.name = "github", .type = INTENT_OPTION_STRING, .metavar = "URL", .otherwise = "https://github.com/",
@@ -248,6 +252,7 @@ static const struct intent_verb verbs[] = {
 	{"build", INTENT_VERB_INDEPENDENT, builder__build},
 	{"build-aside", INTENT_VERB_ASIDE, builder__build},
 	{"publish", INTENT_VERB_INDEPENDENT, builder__publish},
+	{"prune", INTENT_VERB_DESTROYS | INTENT_VERB_INDEPENDENT, builder__prune},
 	{"forget", 0, builder__forget},
 	{NULL, 0, NULL},
 };

@@ -3,6 +3,7 @@
  *
  *	slicer.c     applications and refs -> what is wanted of each: pure
  *	plan.c       what to build, what to wait for: pure
+ *	plan-prune.c what was built once and may go: pure
  *	agent.c      options, observing
  *	view.c       what every part of a round needs
  *	source.c     a ref as a revision, its tree, a checkout
@@ -13,6 +14,7 @@
  *	image.c      images, by the engine's own client
  *	tarball.c    archives, and the repository they go to
  *	record.c     what the state directory remembers
+ *	prune.c      who needs what was built once, and removing it
  *
  * Intent: {"app", "node", "repo", "path", "quiet_ms"?, "concurrency",
  *	"wanted": [{"target": "image@main", "ref": "main", "recipe": "image", "build": {"image": {...}},
@@ -25,7 +27,10 @@
  *	"rest_ms": 1200,        it changed a moment ago
  *	"holder": "builder@n2 since ...", somebody else builds it
  *	"failed": "words",      this very input could not be built, and it is not time to try again
- *	"trouble": {"code", "message"}}}}  without what is not so.
+ *	"trouble": {"code", "message"}}},  without what is not so;
+ *	"builds": {"<revision>/<recipe>": {"input", "at",   this node's facts, where there are more than are kept
+ *		"wanted": true,         by a target of now
+ *		"named": key}}}         of a document that names it
  */
 #ifndef BUILDER_H
 #define BUILDER_H
@@ -40,6 +45,7 @@
 extern const struct intent_slicer builder__slicer;
 
 int builder_plan(const json_t *intent, const json_t *observed, struct intent_plan *plan, struct intent_error *err);
+int builder__plan_prune(const json_t *intent, const json_t *observed, struct intent_plan *plan);
 
 /* ---- view.c ---- */
 
@@ -118,6 +124,8 @@ int builder__look_for_image(struct builder *builder, const struct builder_target
 			    struct intent_error *err);
 int builder__look_for_tarball(struct builder *builder, const struct builder_target *target, json_t **ret_new,
 			      struct intent_error *err);
+/* Its tag in this engine, if a builder of this store made it; one in use stays. INTENT_EWAITING: no engine answers. */
+int builder__remove_image(struct builder *builder, const json_t *fact, struct intent_error *err);
 int builder__make_image(struct builder *builder, const struct builder_target *target, const char *directory,
 			struct builder_log *log, struct intent_error *err);
 int builder__make_tarball(struct builder *builder, const struct builder_target *target, const char *directory,
@@ -151,6 +159,12 @@ int builder__fact(struct builder *builder, const struct builder_target *target, 
 bool builder__says(const json_t *fact, const struct builder_target *target, const json_t *artifact);
 /* "locks/build/<input>": owned. */
 char *builder__lock_key(const struct builder_target *target) intent_owned(free);
+
+/* ---- prune.c ---- */
+
+/* Into observed. Nothing where it is not known what all targets are. */
+int builder__look_at_builds(struct builder *builder, const json_t *targets, json_t *observed, struct intent_error *err);
+int builder__prune(struct intent_round *round, const json_t *action, struct intent_error *err);
 
 /* ---- log.c ---- */
 

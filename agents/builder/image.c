@@ -100,6 +100,45 @@ int builder__look_for_image(struct builder *builder, const struct builder_target
 	return 0;
 }
 
+/* ---- removing ---- */
+
+static bool is_ours(const struct builder *builder, const json_t *image)
+{
+	const json_t *labels = intent_json_at(image, "/Config/Labels");
+
+	return !strcmp(intent_json_string(labels, "platypus.app", ""), builder->app) &&
+		!strcmp(intent_json_string(labels, "platypus.store", ""), intent_round_store_url(builder->round));
+}
+
+int builder__remove_image(struct builder *builder, const json_t *fact, struct intent_error *err)
+{
+	const char *image = intent_json_string(fact, "image", "");
+	struct builder_target target = {0};
+	intent_json_auto json_t *found = NULL;
+	intent_free_auto char *said = NULL;
+	bool held = false;
+
+	snprintf(target.input, sizeof(target.input), "%s", intent_json_string(fact, "input", ""));
+	/* "registry:5000/api@sha256:..." is "registry:5000/api:<input>" here. */
+	intent_free_auto char *suffix = intent_format(":%.*s", BUILDER_SHORT, target.input);
+	intent_free_auto char *tag = !suffix || intent_ends_with(image, suffix) ? strdup(image) :
+		intent_format("%.*s%s", (int)strcspn(image, "@"), image, suffix);
+	const char *argv[] = {client(builder), "image", "rm", tag, NULL};
+
+	if (!suffix || !tag)
+		return intent_fail(err, -ENOMEM, "out of memory");
+	if (is_held(builder, &target, &held, err) < 0)
+		return err->code;
+	found = held ? inspect(builder, &target, tag) : NULL;
+	if (!found || !is_ours(builder, found) || builder__ask_engine(builder, argv, &said, err) == 0)
+		return 0;
+	/* It answers, so it is the image that is the matter: a container of somebody's uses it. */
+	if (is_held(builder, &target, &held, err) < 0)
+		return err->code;
+	intent_round_log(builder->round, INTENT_INFO, "Image %s stays, being in use", tag);
+	return 0;
+}
+
 /* ---- making ---- */
 
 static int check_dockerfile(const char *path, const char *name, struct intent_error *err)
@@ -133,6 +172,7 @@ static const char **build_words(const struct builder *builder, const struct buil
 	argv[n++] = "--tag", argv[n++] = tag;
 	argv[n++] = "--label", argv[n++] = SAVED(LABEL "%s", target->input);
 	argv[n++] = "--label", argv[n++] = SAVED("platypus.app=%s", builder->app);
+	argv[n++] = "--label", argv[n++] = SAVED("platypus.store=%s", intent_round_store_url(builder->round));
 	if (stage)
 		argv[n++] = "--target", argv[n++] = stage;
 	json_object_foreach((json_t *)(uintptr_t)args, name, value)

@@ -97,6 +97,7 @@ int builder_plan(const json_t *intent, const json_t *observed, struct intent_pla
 		json_array_foreach(json_object_get(intent, "wanted"), i, wanted)
 			if (!code)
 				code = plan_target(&look, wanted);
+		code = code ? code : builder__plan_prune(intent, observed, plan);
 	}
 	json_decref(look.made);
 	return code ? intent_fail(err, code, "out of memory") : 0;

@@ -49,7 +49,7 @@ static const struct local_agent {
 	{"setlive", "basedir", NULL, true, {SITE, "--stop-timeout=10s", "--log-user=root"}},
 	{"health-reporter", "basedir", NULL, false, {SITE, "--check-interval=1s"}},
 	{"container-runner", "docker", NULL, true, {NULL}},
-	{"builder", NULL, "apps/", false, {"--quiet-period=300ms", "--as-root"}},
+	{"builder", NULL, "apps/", false, {"--quiet-period=300ms", "--as-root", "--keep=3"}},
 	{"configmap-injector", NULL, "injections/", true, {"--world=" LOCAL_WORLD}},
 };
 

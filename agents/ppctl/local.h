@@ -115,7 +115,7 @@ int local_children_start(struct local_children *children, const struct local_chi
 void local_children_end(struct local_children *children, int signal_number);
 /* How many agents run. */
 size_t local_children_count(const struct local_children *children);
-/* Kills what is left. Takes NULL. Handles of the loop are closed; run it once more before it is closed. */
+/* Ends what is left, in three seconds at most. Takes NULL. Handles of the loop are closed; run it once more before it is closed. */
 void local_children_free(struct local_children *children);
 
 /* ---- agents of a place (local-agents.c) ---- */

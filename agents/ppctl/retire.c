@@ -56,7 +56,6 @@ static void say_left(struct local_session *session)
 
 void local_abandon(struct local_session *session)
 {
-	local_children_end(session->children, SIGKILL);
 	say_left(session);
 	over(session, PPCTL_STUCK);
 }

@@ -17,6 +17,7 @@
 #define LOG_MAX (4 << 20)      /* what an agent said before goes when it is more */
 #define STEADY_MS 20000        /* who lived so long is started anew at once */
 #define PAUSE_MAX_MS 30000
+#define LAST_TRIES 60          /* 50 ms each, for agents to end their rounds */
 
 struct child {
 	struct child *next;
@@ -345,11 +346,36 @@ size_t local_children_count(const struct local_children *family)
 	return count;
 }
 
+/* A second SIGTERM ends an agent's rounds too; killed, it would leave them to go on alone. */
+static void end_agents(struct local_children *family)
+{
+	const struct timespec pause = {.tv_nsec = 50000000};
+	bool any = true;
+
+	for (int i = 0; any && i < LAST_TRIES; i++) {
+		any = false;
+		for (struct child *child = family->first; child; child = child->next) {
+			if (!child->pid || child->options.aside)
+				continue;
+			if (waitpid(child->pid, NULL, WNOHANG) == child->pid) {
+				child->pid = 0;
+				continue;
+			}
+			any = true;
+			if (i % 10 == 0)
+				kill(child->pid, SIGTERM);
+		}
+		if (any)
+			nanosleep(&pause, NULL);
+	}
+}
+
 void local_children_free(struct local_children *family)
 {
 	if (!family)
 		return;
 	family->ending = true;
+	end_agents(family);
 	for (struct child *child = family->first, *next; child; child = next) {
 		next = child->next;
 		if (child->pid) {

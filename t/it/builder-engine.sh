@@ -50,6 +50,9 @@ check "... and a person's own tag too" docker image inspect person/own:1
 echo two >"$T/api/bin/api"
 once
 is "$(fact image | sort -u | wc -l)" 2 "an edit: another image"
+once --keep 0
+is "$status $(fact image | wc -l) $(docker image ls -q team/api | wc -l)" "0 1 1" "what nothing names goes, fact and tag"
+check "... and a person's own tag of it stays" docker image inspect person/own:1
 echo 'COPY nothing /' >>"$T/api/Dockerfile"
 once
 is "$status" 111 "a Dockerfile that is broken"

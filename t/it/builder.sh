@@ -210,6 +210,55 @@ rm -f "$T/hang"
 once --apps cmd
 is "$status" 0 "... which is no verdict on its input: it is built"
 
+# ---- what was built once ----
+mkdir -p "$T/old"
+app old "dir:$T/old" "$any" "$archive"
+# Each with a time of its own, of which facts bear the milliseconds.
+edit() { echo "$1" >"$T/old/in"; once --apps old --max-destroy 100 --keep "${2:-2}"; }
+for n in 1 2 3 4; do edit "$n" 100; done
+is "$(archives old) $(facts old)" "4 4" "four builds of an application"
+oldest=$(ppctl export reality/builds/old --all | grep -oE '"(at|input)": "[^"]*' | paste - - | sort | head -n 1 | sed 's/.*input": "//')
+put clusters/old/prod/config "{\"versions\": {\"v1\": \"prep\"}, \"artifacts\": {\"v1\": {\"sha256\": \"$(sha256sum <"$T/repo/old/old_${oldest:0:20}.tar.gz" | cut -c1-64)\"}}}"
+: >"$T/repo/old/old_foreign.tar.gz"
+once --dry-run --apps old --max-destroy 100 --keep 1
+like "$output" 'would prune [0-9a-f]{40}/archive: Nothing names it, and it is not among the last 1' "what is too many is told"
+is "$(archives old)" 5 "... by a dry run, and stays"
+once --apps old --max-destroy 100 --keep 1
+is "$status $(archives old) $(facts old)" "0 4 3" "what nothing names and is not among the last goes, archive and fact"
+check "... and what intent names stays" test -e "$T/repo/old/old_${oldest:0:20}.tar.gz"
+is "$(find "$T/repo/old" -name '*.sha256' | wc -l)" 3 "... and what goes goes with its digest"
+once --dry-run --apps old --max-destroy 100 --keep 1
+is "$status" 0 "... and then there is nothing to do"
+chmod 600 "$T/store/clusters/old/prod/config"; echo '{"versions": broken' >"$T/store/clusters/old/prod/config"
+echo "old_${oldest:0:20}" >>"$T/store/clusters/old/prod/config"
+edit 5 1
+check "a document that is broken names what it names" test -e "$T/repo/old/old_${oldest:0:20}.tar.gz"
+ppctl rm clusters/old/prod/config >>"$T/ppctl.log" 2>&1
+app old "dir:$T/nowhere" "$any" "$archive"
+before=$(archives old)
+once --apps old --max-destroy 100 --keep 0
+is "$(archives old)" "$before" "where it is not known what is wanted, nothing goes"
+app old "dir:$T/old" "$any" "$archive"
+gone=$(ppctl export reality/builds/old --all | sed -nE 's|.*"url": "file://(.*)".*|\1|p' | grep -v "_$oldest" | head -n 1)
+rm -f "$gone"
+once --apps old --max-destroy 100 --keep 0
+is "$status $(facts old) $(archives old)" "0 1 2" "killed between archive and fact: the fact goes the next time"
+edit 1 0
+is "$status $(facts old)" "0 1" "what was removed and is wanted again is built again"
+mkdir -p "$T/pic"; echo 'FROM scratch' >"$T/pic/Dockerfile"
+app pic "dir:$T/pic" '{"ref": "*", "recipe": "image"}' '"image": {"image": {"name": "pic"}}'
+once --apps pic
+images() { grep -lE '^name pic:' "$T/engine/images/"* 2>/dev/null | wc -l; }
+echo '# 2' >>"$T/pic/Dockerfile"; once --apps pic --max-destroy 100 --keep 0
+is "$status $(images) $(facts pic)" "0 1 1" "an image that is not needed goes with its fact"
+sed -i 's/^store .*/store another/' "$T/engine/images/"*
+echo '# 3' >>"$T/pic/Dockerfile"; once --apps pic --max-destroy 100 --keep 0
+is "$status $(images) $(facts pic)" "0 2 1" "... one that another store's builder made stays"
+: >"$T/engine/inuse"
+echo '# 4' >>"$T/pic/Dockerfile"; once --apps pic --max-destroy 100 --keep 0
+is "$status $(images) $(facts pic)" "0 3 1" "... and one that is in use"
+rm -r "$T/engine/inuse" "$T/engine/builds" "$T/engine/images"
+
 # ---- the queue ----
 mkdir "$T/many"
 printf 'n=$(cat n)\necho "begin $1 $n" >>%s/order\nfor i in 1 2 3 4 5 6 7 8 9 10; do [ ! -e %s/hang ] || sleep 0.5; done\necho "end $1 $n" >>%s/order\n' "$T" "$T" "$T" >"$T/many/make.sh"
