@@ -1,6 +1,7 @@
 /* Where the engine is, and how it is spoken to: by DOCKER_HOST and the variables beside it, as with Docker's client. */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include "engine.h"
@@ -135,11 +136,29 @@ static int choose_version(struct engine *engine, const struct intent_http_respon
 	return 0;
 }
 
+/* What keeps us from a socket: libcurl only knows that something does. 0: nothing any more. */
+static int try_socket(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), failed;
+
+	snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+	failed = fd < 0 || (connect(fd, (struct sockaddr *)&address, sizeof address) && errno != EAGAIN) ? errno : 0;
+	if (fd >= 0)
+		close(fd);
+	return failed;
+}
+
 static int is_missing(const struct engine *engine, struct intent_error *err)
 {
 	bool tcp = intent_starts_with(engine->where, "tcp:");
 	const char *why = strstr(err->msg, "/_ping: ");
+	int failed = tcp ? 0 : try_socket(engine->where + strlen("unix://"));
+	char words[128];
 
+	if (failed)
+		intent_fail(err, err->code, "%s", strerror_r(failed, words, sizeof words));
+	why = failed ? NULL : why;
 	return intent_fail(err, INTENT_EENGINE, "no container engine answers at %.200s (%.150s): %s", engine->where,
 			   why ? why + strlen("/_ping: ") : err->msg, tcp ? "start it, or see whether DOCKER_HOST, DOCKER_TLS_VERIFY and "
 			   "DOCKER_CERT_PATH fit it" :

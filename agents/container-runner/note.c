@@ -2,9 +2,9 @@
 #include <errno.h>
 #include <intent/digest.h>
 #include <intent/file.h>
+#include <intent/note.h>
 #include "runner.h"
 
-#define NOTE_MAX (1u << 20)
 #define PAUSE_FIRST_MS 1000
 #define PAUSE_MAX_MS 60000     /* as of rounds that fail */
 
@@ -18,7 +18,6 @@ char *docker__log_path(const struct intent_round *round)
 	return intent_format("%s/log-%s", intent_round_state_dir(round), intent_round_slice(round));
 }
 
-/* CLOCK_BOOTTIME means nothing in another boot. */
 static void forget_times(json_t *note)
 {
 	const char *id;
@@ -35,14 +34,10 @@ static void forget_times(json_t *note)
 json_t *docker__note_read(const struct intent_round *round)
 {
 	intent_free_auto char *path = note_path(round);
-	struct intent_error ignored;
-	json_t *note = NULL;
+	bool this_boot;
+	json_t *note = intent_note_read(path, &this_boot);
 
-	if (!path || intent_file_read_json(path, NOTE_MAX, &note, &ignored) || !json_is_object(note)) {
-		json_decref(note);
-		return json_object();
-	}
-	if (strcmp(intent_json_string(note, "boot", "?"), intent_boot_id()) != 0)
+	if (!this_boot)
 		forget_times(note);
 	return note;
 }
@@ -50,12 +45,8 @@ json_t *docker__note_read(const struct intent_round *round)
 int docker__note_write(const struct intent_round *round, const json_t *note, struct intent_error *err)
 {
 	intent_free_auto char *path = note_path(round);
-	intent_json_auto json_t *whole = json_copy((json_t *)(uintptr_t)note);
 
-	json_object_set_new(whole, "boot", json_string(intent_boot_id()));
-	if (!path || !whole)
-		return intent_fail(err, -ENOMEM, "out of memory");
-	return intent_file_write_json(path, whole, 0600, err);
+	return intent_note_write(path, note, err);
 }
 
 int docker__note_set(const struct intent_round *round, const char *id, const char *name, json_t *value,

@@ -4,9 +4,8 @@
  * It only spares and damps. Without it the store is asked, and the first look decides.
  */
 #include <intent/file.h>
+#include <intent/note.h>
 #include "fact.h"
-
-#define NOTE_MAX (64u << 10)
 
 static char *note_path(const struct intent_round *round)
 {
@@ -16,15 +15,10 @@ static char *note_path(const struct intent_round *round)
 json_t *intent__fact_note_read(const struct intent_round *round)
 {
 	intent_free_auto char *path = note_path(round);
-	struct intent_error ignored;
-	json_t *note = NULL;
+	bool this_boot;
+	json_t *note = intent_note_read(path, &this_boot);
 
-	if (!path || intent_file_read_json(path, NOTE_MAX, &note, &ignored) || !json_is_object(note)) {
-		json_decref(note);
-		return json_object();
-	}
-	/* CLOCK_BOOTTIME means nothing in another boot. */
-	if (strcmp(intent_json_string(note, "boot", "?"), intent_boot_id()) != 0)
+	if (!this_boot)
 		json_object_del(note, "history");
 	return note;
 }
@@ -34,12 +28,10 @@ int intent__fact_note_write(const struct intent_round *round, const char *sessio
 {
 	intent_free_auto char *path = note_path(round);
 	intent_json_auto json_t *note =
-		json_pack("{ss sO* so* sO*}", "boot", intent_boot_id(), "cluster",
-			  json_object_get(intent_round_intent(round), "cluster"), "session",
-			  session ? json_string(session) : NULL, "history", history);
-	if (!path || !note)
-		return intent_fail(err, -ENOMEM, "out of memory");
-	return intent_file_write_json(path, note, 0600, err);
+		json_pack("{sO* so* sO*}", "cluster", json_object_get(intent_round_intent(round), "cluster"),
+			  "session", session ? json_string(session) : NULL, "history", history);
+
+	return intent_note_write(path, note, err);
 }
 
 int intent__fact_note_remove(const struct intent_round *round, struct intent_error *err)

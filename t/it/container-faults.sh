@@ -123,5 +123,6 @@ like "$(ppctl get reality/status/container-runner/n1/db)" '"ImageMissing"' "one 
 
 run pp-container-runner --once --engine "unix://$T/nothing" --state-dir "$T/none" --log-level error
 is "$status" 111 "without an engine"
-like "$(ppctl get reality/status/container-runner/n1/db)" 'no container engine answers at unix.*"EngineMissing"|"EngineMissing".*' "... it is waited for"
+like "$(ppctl get reality/status/container-runner/n1/db)" 'no container engine answers at unix:[^ ]*/nothing \(No such file or directory\): start Docker or Podman.*"EngineMissing"' \
+	"... it is waited for"
 done_testing

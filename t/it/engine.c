@@ -430,7 +430,7 @@ static bool serve_request(struct client *client, const char *method, char *path,
 	while (answers[i].name && (!now || strcmp(answers[i].name, fault) != 0))
 		i++;
 	if (slow)
-		usleep((useconds_t)(rand() % 4000));
+		usleep((useconds_t)(rand() % 4000)); /* NOLINT(cert-msc30-c,cert-msc50-cpp): no secret */
 	if (now && !strcmp(fault, "kill-before"))
 		kill_family(client->fd);
 	int status = answers[i].handled && !hangs ? handle(method, path, body, &said) : 0;
