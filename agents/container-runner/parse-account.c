@@ -30,7 +30,7 @@ static void host_of(const char *name, char out[256])
 void docker__registry_of(const char *image, char out[256])
 {
 	size_t length = strcspn(image, "/");
-	bool host = image[length] && length < 255 &&
+	bool host = length < 255 && image[length] &&
 		(memchr(image, '.', length) || memchr(image, ':', length) ||
 		 (length == strlen("localhost") && !strncmp(image, "localhost", length)));
 	char name[256];

@@ -39,6 +39,8 @@ int local_place_make(const struct local_place *place, struct ppctl *ctl, struct 
 /* INTENT_EBUSY: somebody is at work: *ret_pid, and what on (`app`, NULL: not known; owned). */
 int local_place_lock(struct local_place *place, const char *app, pid_t *ret_pid, char **ret_app,
 		     struct intent_error *err);
+/* INTENT_EBUSY: what runs in another directory now has a container that the model would have too. */
+int local_place_check_others(const struct local_place *place, const json_t *model, struct intent_error *err);
 /* "<state>/<rest>"; owned, NULL without memory. */
 char *local_path(const struct local_place *place, const char *format, ...)
 	__attribute__((format(printf, 2, 3))) intent_owned(free);

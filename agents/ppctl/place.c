@@ -1,6 +1,8 @@
 /* Where everything of a workspace is, who is at work in it, and what it was told to run. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <sys/file.h>
 #include <intent/digest.h>
@@ -133,7 +135,8 @@ int local_place_lock(struct local_place *place, const char *app, pid_t *ret_pid,
 {
 	intent_free_auto char *path = local_path(place, "lock");
 	intent_free_auto char *words = NULL;
-	intent_json_auto json_t *holder = json_pack("{si ss}", "pid", (int)getpid(), "app", app);
+	intent_json_auto json_t *holder =
+		json_pack("{si ss ss}", "pid", (int)getpid(), "app", app, "workspace", place->workspace);
 	if (!path || !(words = intent_json_canonical(holder)))
 		return intent_fail(err, -ENOMEM, "no memory");
 	if (intent_directory_make(place->state, 0755, err))
@@ -177,6 +180,76 @@ int local_model_write(const struct local_place *place, const json_t *model, stru
 	intent_free_auto char *path = record_path(place, intent_json_string(model, "app", ""));
 
 	return path ? intent_file_write_json(path, model, 0600, err) : intent_fail(err, -ENOMEM, "no memory");
+}
+
+/* ---- other places ---- */
+
+/* Who is at work there? New; NULL: nobody. */
+static json_t *holder_of(const char *state)
+{
+	intent_free_auto char *path = intent_format("%s/lock", state);
+	intent_close_auto int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+	struct intent_error ignored;
+	json_t *holder = NULL;
+
+	if (fd < 0 || intent_file_read_json(path, 4096, &holder, &ignored))
+		return NULL;
+	pid_t pid = (pid_t)intent_json_integer(holder, "pid", 0);
+	bool alive = pid > 0 && (!kill(pid, 0) || errno == EPERM);
+	if (alive && flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK)
+		return holder;
+	json_decref(holder);
+	return NULL;
+}
+
+/* A container that both would have; borrowed from model. */
+static const char *shared_container(const json_t *model, const json_t *other)
+{
+	size_t index;
+	json_t *service;
+
+	json_array_foreach(json_object_get(model, "services"), index, service) {
+		const char *name = intent_json_string(service, "name", "");
+		const json_t *theirs = local_model_service(other, name);
+		if (theirs && !json_object_get(service, "lacks") && !json_object_get(theirs, "lacks") &&
+		    !strcmp(intent_json_string(service, "target", ""), "docker") &&
+		    !strcmp(intent_json_string(theirs, "target", ""), "docker"))
+			return name;
+	}
+	return NULL;
+}
+
+static int check_neighbour(const char *state, const json_t *model, struct intent_error *err)
+{
+	intent_json_auto json_t *holder = holder_of(state), *theirs = NULL;
+	const char *app = intent_json_string(holder, "app", "");
+	struct local_place there = {.state = (char *)(uintptr_t)state, .lock = -1};
+	struct intent_error ignored;
+
+	if (!holder || local_model_read(&there, app, &theirs, &ignored))
+		return 0;
+	const char *container = shared_container(model, theirs);
+	return container ? intent_fail(err, INTENT_EBUSY,
+				       "%s runs in %s (process %d), and both would have the container %s: stop it "
+				       "there first", app, intent_json_string(holder, "workspace", "another directory"),
+				       (int)intent_json_integer(holder, "pid", 0), container) : 0;
+}
+
+int local_place_check_others(const struct local_place *place, const json_t *model, struct intent_error *err)
+{
+	const char *own = strrchr(place->state, '/');
+	intent_free_auto char *home = strndup(place->state, (size_t)(own - place->state));
+	DIR *list = home ? opendir(home) : NULL;
+	int code = 0;
+
+	for (struct dirent *entry; list && !code && (entry = readdir(list));) {
+		intent_free_auto char *state = intent_format("%s/%s", home, entry->d_name);
+		if (state && *entry->d_name != '.' && strcmp(entry->d_name, own + 1))
+			code = check_neighbour(state, model, err);
+	}
+	if (list)
+		closedir(list);
+	return code;
 }
 
 bool local_model_uses(const json_t *model, const char *target)

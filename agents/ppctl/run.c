@@ -41,6 +41,8 @@ static int run(struct ppctl *ctl, struct local_place *place, const char *app, st
 	if (!code)
 		code = local_model_compile(ctl, place, app, &model, err);
 	if (!code)
+		code = local_place_check_others(place, model, err);
+	if (!code)
 		code = succeed(ctl, place, model, err);
 	if (code) {
 		json_decref(model);

@@ -248,6 +248,10 @@ check "an edited file: that it is built is told" shows adopted "^wickedcool-api:
 rm "$T/hold"
 check "... and replaces its container" shows adopted "^wickedcool-api +\\| api v2"
 is "$(container wickedcool-postgresql)" "${before#* }" "and not the database"
+cp -r ../workspace ../other; cd ../other || exit 1
+run pib run wickedcool; is "$status" 1 "in another directory it would have the same containers"
+like "$errors" "wickedcool runs in $HOME/workspace \(process $adopted\), and both would have the container wickedcool-" "... which is told, and where"
+cd ../workspace || exit 1
 kill -INT "$adopted"
 wait_for 30 ended "$adopted"; check "Ctrl-C ends it" ended "$adopted"
 is "$(ran)" "" "with all its containers"

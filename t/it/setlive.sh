@@ -164,7 +164,7 @@ is "$status" 100 "${as}names taken by others: refused"
 like "$errors" "blocked: $R/theirs is not a link made by pp-setlive" "${as}... the link's is named"
 like "$errors" "blocked: $G/other exists and was not made by pp-setlive" "${as}... the directory's is named"
 # (runsvdir tries to supervise whatever it finds.)
-is "$(ls -A "$R/theirs" | grep -vx supervise)$(ls -A "$G/other")" "" "${as}... and neither is touched"
+is "$(find "$R/theirs" "$G/other" -mindepth 1 ! -path "$R/theirs/supervise*")" "" "${as}... and neither is touched"
 check "${as}... nor does it hurt others" up slug
 rm -r "$S"/nodes/n1/theirs "$S"/nodes/n1/other "$R/theirs" "$G/other"
 
