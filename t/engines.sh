@@ -36,7 +36,9 @@ prepare_podman() {
 	have podman || { engine_why="podman is not on PATH (Debian: podman)"; return 1; }
 	[ -n "${ENGINE_APART:-}" ] || { engine_why="no network of its own can be made for Podman"; return 1; }
 	ip link set lo up
-	mkdir -p "$T/cni"
+	# Where its networks are remembered is no option; what is mounted is nobody else's.
+	mkdir -p "$T/cni" /var/lib/cni /run/netns
+	mount -t tmpfs none /var/lib/cni && mount -t tmpfs none /run/netns
 	# Limits that any root may set, locks that are nobody else's.
 	cat >"$T/containers.conf" <<-END
 	[containers]
