@@ -7,6 +7,8 @@
 #define BUSY_AGAIN_MS 2000   /* while somebody else builds the same */
 #define FAILED_SHOWN 5       /* with the end of their logs in the status */
 
+static int64_t started;      /* this process or, in a round, the one that it is of; Unix ms */
+
 /* ---- observing a target ---- */
 
 /* How long its ref has to rest still; what was never seen before does not change right now. */
@@ -32,9 +34,10 @@ static int look_at_failure(struct builder *builder, const struct builder_target 
 {
 	intent_json_auto json_t *failure = builder__failure(builder, target);
 	int64_t retry = intent_json_integer(builder->options, "retry", 3600000);
-	int64_t age = intent_time_now() - intent_json_integer(failure, "at", 0);
+	int64_t at = intent_json_integer(failure, "at", 0), age = intent_time_now() - at;
 
-	if (!failure || intent_round_is_demanded(builder->round) || age >= retry)
+	/* Who starts a builder anew may have mended what no source shows: a network, a disk. */
+	if (!failure || intent_round_is_demanded(builder->round) || age >= retry || at < started)
 		return 0;
 	intent_round_again(builder->round, retry - (age > 0 ? age : 0));
 	json_object_set_new(seen, "failed", json_string(intent_json_string(failure, "words", "it failed")));
@@ -263,5 +266,6 @@ int main(int argc, char **argv)
 {
 	/* The modes of a checkout are part of what is built. */
 	umask(022);
+	started = intent_time_now();
 	return intent_agent_main(&agent, argc, argv);
 }

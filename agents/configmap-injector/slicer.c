@@ -48,7 +48,7 @@ static json_t *values_of(const struct intent_snapshot *snapshot, const char *nam
 	struct intent_error ignored;
 
 	if (!entry ||
-	    intent_document_check(entry->key, entry->value, entry->length, true, &document, NULL, &ignored) < 0)
+	    intent_document_read(entry, true, &document, &ignored) < 0)
 		return NULL;
 	return json_incref(json_object_get(document, "values"));
 }
@@ -215,19 +215,20 @@ static json_t *injection_slice(const struct intent_snapshot *snapshot, const str
 {
 	const char *name = entry->key + strlen(PREFIX);
 	intent_json_auto json_t *document = NULL, *sinks = NULL, *elsewhere = NULL;
-	json_t *intent, *others;
+	json_t *intent, *injection, *others;
 	struct intent_error err;
 
-	if (intent_document_check(entry->key, entry->value, entry->length, true, &document, NULL, &err) < 0 ||
+	if (intent_document_read(entry, true, &document, &err) < 0 ||
 	    sort_sinks(document, options, &sinks, &elsewhere, &err) < 0)
 		return failure(&err);
 	if (!json_object_size(sinks) && !known)
 		return NULL;
 	others = json_object();
 	add_others(snapshot, json_object_get(document, "values"), others, 0);
-	json_object_del(document, "sinks");
+	injection = json_copy(document);
+	json_object_del(injection, "sinks");
 	intent = basic(name, options);
-	json_object_set(intent, "injection", document);
+	json_object_set_new(intent, "injection", injection);
 	json_object_set(intent, "sinks", sinks);
 	if (json_object_size(elsewhere))
 		json_object_set(intent, "elsewhere", elsewhere);

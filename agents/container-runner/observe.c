@@ -107,9 +107,11 @@ static json_t *shown(const json_t *inspected, const json_t *container)
 	json_object_foreach(intent_json_at(inspected, "/NetworkSettings/Ports"), name, bindings) {
 		const json_t *first = json_array_get(bindings, 0);
 
+		const char *address = intent_json_string(first, "HostIp", "");
+
+		/* Podman's word for every address is none. */
 		if (first)
-			json_object_set_new(ports, name, json_sprintf("%s:%s", intent_json_string(first,
-												  "HostIp", ""),
+			json_object_set_new(ports, name, json_sprintf("%s:%s", *address ? address : "0.0.0.0",
 								      intent_json_string(first, "HostPort", "")));
 	}
 	return json_pack("{ss% sO sO ss so}", "id", intent_json_string(container, "id", ""),

@@ -73,13 +73,11 @@ static int hear_last(struct pulling *pulling, struct intent_error *err)
 	return hear(pulling) ? intent_fail(err, INTENT_ESTALE, "given up") : 0;
 }
 
-/* Would an account help? Registries say it in words of their own, and engines pass them on. */
-static bool is_about_access(const char *words)
+/* Registries have words of their own, and engines pass them on. */
+static bool has_one_of(const char *words, const char *const *known)
 {
-	static const char *const known[] = { "denied", "unauthorized", "authentication", "auth credentials", "forbidden" };
-
-	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-		if (strcasestr(words, known[i]))
+	for (; *known; known++)
+		if (strcasestr(words, *known))
 			return true;
 	return false;
 }
@@ -87,6 +85,10 @@ static bool is_about_access(const char *words)
 static int judge(const struct engine *engine, const struct pulling *pulling, const char *account, int code,
 		 struct intent_error *err)
 {
+	static const char *const access[] = {
+		"denied", "unauthorized", "authentication", "auth credentials", "forbidden", NULL,
+	}, *const absent[] = { "manifest unknown", "name unknown", NULL };
+
 	if (pulling->err.code)
 		*err = pulling->err;
 	else if (!code)
@@ -95,7 +97,11 @@ static int judge(const struct engine *engine, const struct pulling *pulling, con
 		err->code = INTENT_EUNAVAILABLE; /* a second time does no harm */
 	else if (code == INTENT_EABSENT)
 		err->code = INTENT_EIMAGE;
-	if ((engine->spoke || pulling->err.code) && is_about_access(err->msg))
+	if (!engine->spoke && !pulling->err.code)
+		return err->code;
+	if (has_one_of(err->msg, absent))
+		err->code = INTENT_EIMAGE;
+	if (has_one_of(err->msg, access))
 		return intent_fail(err, err->code, "%.250s; %s", err->msg, account);
 	return err->code;
 }

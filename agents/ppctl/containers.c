@@ -28,6 +28,8 @@ struct tail {
 	struct tail *next;
 	struct local_containers *containers;
 	char *id, *service;
+	char *held;        /* owned: a line that may be the client's own last word */
+	bool ended, failed;
 };
 
 struct local_containers *local_containers_new(struct local_children *children, struct local_logs *logs,
@@ -45,20 +47,54 @@ struct local_containers *local_containers_new(struct local_children *children, s
 	return containers;
 }
 
+/* What the client says on what the container says it on too, when the engine or the container goes away. */
+static bool may_be_the_clients(const char *line)
+{
+	static const char *const beginnings[] = {
+		"unexpected EOF", "Error response from daemon: ", "Cannot connect to the Docker daemon",
+		"error during connect: ", "Error: ",
+	};
+
+	for (size_t i = 0; i < sizeof(beginnings) / sizeof(*beginnings); i++)
+		if (intent_starts_with(line, beginnings[i]))
+			return true;
+	return false;
+}
+
+static void let_go(struct tail *tail)
+{
+	if (tail->held)
+		local_logs_add(tail->containers->logs, tail->service, tail->held);
+	free(tail->held);
+	tail->held = NULL;
+}
+
 static void on_line(const char *line, void *data)
 {
-	const struct tail *tail = data;
+	struct tail *tail = data;
 
-	local_logs_add(tail->containers->logs, tail->service, line);
+	let_go(tail);
+	if (!may_be_the_clients(line))
+		local_logs_add(tail->containers->logs, tail->service, line);
+	else if (!tail->ended || !tail->failed)
+		tail->held = strdup(line);
+	if (tail->ended)
+		let_go(tail);
 }
 
 static void on_tail_end(const char *name, int status, void *data)
 {
-	const struct tail *tail = data;
+	struct tail *tail = data;
 	char now[32];
 
 	(void)name;
-	(void)status;
+	tail->ended = true;
+	tail->failed = status != 0;
+	if (tail->failed) {
+		free(tail->held);
+		tail->held = NULL;
+	}
+	let_go(tail);
 	intent_time_format(intent_time_now(), now);
 	json_object_set_new(tail->containers->followed, tail->id, json_string(now));
 }
@@ -74,7 +110,8 @@ static void follow(struct local_containers *containers, const char *id, const ch
 
 	if (!tail)
 		return;
-	*tail = (struct tail){containers->tails, containers, strdup(id), strdup(service)};
+	*tail = (struct tail){
+		.next = containers->tails, .containers = containers, .id = strdup(id), .service = strdup(service)};
 	containers->tails = tail;
 	if (since) {
 		argv[count++] = "--since";
@@ -93,13 +130,14 @@ static void follow(struct local_containers *containers, const char *id, const ch
 		json_object_set_new(containers->followed, id, json_true());
 }
 
-/* "ID STATE APPLICATION" */
+/* "ID STATE APPLICATION"; anything else is the client's complaint, and the agent says the same. */
 static void on_container(const char *line, void *data)
 {
 	struct local_containers *containers = data;
 	char id[129], state[33], service[129];
 
-	if (sscanf(line, "%128s %32s %128s", id, state, service) != 3)
+	if (sscanf(line, "%128s %32s %128s", id, state, service) != 3 || strlen(id) != 64 ||
+	    strspn(id, "0123456789abcdef") != 64 || !intent_name_is_valid(service))
 		return;
 	const json_t *known = json_object_get(containers->followed, id);
 	if (!known || (json_is_string(known) && !strcmp(state, "running")))
@@ -160,6 +198,7 @@ void local_containers_free(struct local_containers *containers)
 		next = tail->next;
 		free(tail->id);
 		free(tail->service);
+		free(tail->held);
 		free(tail);
 	}
 	json_decref(containers->followed);

@@ -222,6 +222,41 @@ static char *address_of(const struct subject *subject)
 	return number ? intent_format("localhost:%lld", (long long)number) : NULL;
 }
 
+/* ---- what the builder does for it ---- */
+
+/* New, or NULL. */
+static json_t *builder_status(const struct subject *subject)
+{
+	const struct intent_entry *entry = entry_at(subject->snapshot, "reality/status/builder/%s/%s", subject->node,
+						    subject->name);
+
+	return entry && json_object_get(subject->service, "recipe") ? ppctl_document(entry) : NULL;
+}
+
+/* It rests, is queued, or is being built. */
+static bool is_building(const json_t *status)
+{
+	const char *state = intent_json_string(status, "state", ""), *target;
+	json_t *seen;
+
+	if (!strcmp(state, "converging"))
+		return true;
+	json_object_foreach(json_object_get(json_object_get(status, "detail"), "targets"), target, seen)
+		if (strstr("resting queued", intent_json_string(seen, "state", "?")) && !strcmp(state, "waiting"))
+			return true;
+	return false;
+}
+
+/* How far it is: "12s: Step 3/7 : RUN make"; "" when it has not said. New. */
+static json_t *progress_of(const json_t *status)
+{
+	const json_t *progress = json_object_get(json_object_get(status, "detail"), "progress");
+	const char *says = intent_json_string(progress, "says", ""), *phase = intent_json_string(progress, "phase", "");
+
+	return progress ? json_sprintf("%s: %s", intent_json_string(progress, "elapsed", ""), *says ? says : phase) :
+			  json_string("");
+}
+
 /* The state of what has no active version yet. */
 static const char *state_before(const struct subject *subject, const json_t *available, const json_t *waits,
 				struct intent_text *why)
@@ -233,7 +268,8 @@ static const char *state_before(const struct subject *subject, const json_t *ava
 	if (!available) {
 		intent_json_auto json_t *broken = status_in(subject, "blocked failing");
 		intent_json_auto json_t *waiting = status_in(subject, "waiting");
-		intent_text_puts(why, intent_json_string(broken ? broken : waiting, "message", ""));
+		if (broken || (waiting && !is_building(waiting)))
+			intent_text_puts(why, intent_json_string(broken ? broken : waiting, "message", ""));
 		return broken ? "failed" : "building";
 	}
 	intent_text_puts(why, "waits for ");
@@ -257,36 +293,56 @@ static bool deployed(const struct subject *subject)
 	return is;
 }
 
-static const char *state_after(const struct subject *subject, struct intent_text *why)
+/* It runs well; what was edited since may not. */
+static const char *state_of_good(const struct subject *subject, struct intent_text *why)
+{
+	intent_json_auto json_t *status = builder_status(subject);
+
+	if (status && is_building(status))
+		intent_text_puts(why, "building what was edited");
+	else if (!strcmp(intent_json_string(status, "state", ""), "waiting"))
+		intent_text_puts(why, intent_json_string(status, "message", ""));
+	return "healthy";
+}
+
+/* Here a change of its files is tried by itself; the store of a workspace is no place for commands. */
+static void say_why(const json_t *broken, struct intent_text *why)
+{
+	const char *message = intent_json_string(broken, "message", "");
+	const char *advice = strstr(message, "; correct it, or try again with: ppctl");
+
+	intent_text_add(why, message, advice ? (size_t)(advice - message) : strlen(message));
+}
+
+static const char *state_after(const struct subject *subject, bool *ret_broken, struct intent_text *why)
 {
 	intent_json_auto json_t *broken = status_in(subject, "blocked failing");
 	const char *runs = intent_json_string(subject->fact, "version", subject->active);
 	const char *health = intent_json_string(subject->fact, "state", "");
 
 	if (broken) {
-		/* Here a change of its files is tried by itself; the store of a workspace is no place for commands. */
-		const char *message = intent_json_string(broken, "message", "");
-		const char *advice = strstr(message, "; correct it, or try again with: ppctl");
-		intent_text_add(why, message, advice ? (size_t)(advice - message) : strlen(message));
+		say_why(broken, why);
+		*ret_broken = true;
 		/* What was built last does not work, what runs does. */
 		bool built = strcmp(intent_json_string(broken, "agent", ""), "builder") != 0;
 		return subject->good && !built ? "healthy" : "failed";
 	}
 	if (subject->good)
-		return "healthy";
+		return state_of_good(subject, why);
 	if (strcmp(runs, subject->active))
 		return "replacing";
 	/* Who has just been started is not healthy yet, and nobody need know why; who is long done should be. */
 	intent_json_auto json_t *waiting = status_in(subject, "waiting");
 	intent_json_auto json_t *converging = status_in(subject, "converging");
 	int64_t since = ppctl_time(intent_json_string(subject->fact, "since", NULL));
-	bool lasts = intent_time_now() - since > UNHEALTHY_MS;
-	if (!waiting && !converging && !strcmp(health, "unhealthy") && lasts && deployed(subject)) {
+	bool lasts = !strcmp(health, "unhealthy") && intent_time_now() - since > UNHEALTHY_MS;
+	if (lasts)
 		intent_text_puts(why, intent_json_string(subject->fact, "reason", ""));
+	*ret_broken = lasts && !waiting && !converging && deployed(subject);
+	if (*ret_broken)
 		return "unhealthy";
-	}
 	/* That an archive is still being unpacked is no news. */
-	if (strcmp(intent_json_string(waiting, "reason", ""), intent_error_reason(INTENT_ENOTINSTALLED)))
+	if (!lasts && strcmp(intent_json_string(waiting, "reason", ""), intent_error_reason(INTENT_ENOTINSTALLED)))
 		intent_text_puts(why, intent_json_string(waiting, "message", ""));
 	return "starting";
 }
@@ -294,9 +350,7 @@ static const char *state_after(const struct subject *subject, struct intent_text
 /* The end of what a build said that failed: lines. New; NULL: none did. */
 static json_t *last_of_build(const struct subject *subject)
 {
-	const struct intent_entry *entry = entry_at(subject->snapshot, "reality/status/builder/%s/%s", subject->node,
-						    subject->name);
-	intent_json_auto json_t *status = entry ? ppctl_document(entry) : NULL;
+	intent_json_auto json_t *status = builder_status(subject);
 	const json_t *failed = intent_json_at(status, "/detail/failed");
 	const char *tail = NULL, *target;
 	json_t *lines, *failure;
@@ -320,18 +374,19 @@ static json_t *row_of(const struct subject *subject)
 											  named_version(subject);
 	intent_free_auto char *address = address_of(subject);
 	const char *version = intent_json_string(available, "version", NULL);
-	bool lacks = json_object_get(subject->service, "lacks") != NULL;
+	bool lacks = json_object_get(subject->service, "lacks") != NULL, broken = false;
 	bool other = version && (!subject->active || strcmp(version, subject->active) != 0);
 	bool due = other && !lacks && (subject->active || !json_array_size(waits));
 	const char *state = due && !subject->active ? "starting" :
-		subject->active                     ? state_after(subject, &why) :
-						      state_before(subject, available, waits, &why);
+		subject->active ? state_after(subject, &broken, &why) : state_before(subject, available, waits, &why);
+	intent_json_auto json_t *status = builder_status(subject);
 
-	json_t *last = strcmp(state, "failed") ? NULL : last_of_build(subject);
-	return json_pack("{ss ss ss ss* ss* sO* sO so*}", "name", subject->name, "state", state, "why",
-			 intent_text_str(&why), "address", address, "version",
+	broken = broken || !strcmp(state, "failed");
+	return json_pack("{ss ss ss sb ss* ss* sO* sO so* so*}", "name", subject->name, "state", state, "why",
+			 intent_text_str(&why), "broken", broken, "address", address, "version",
 			 subject->active ? subject->active : version, "wants", due ? available : NULL, "waits", waits,
-			 "last", last);
+			 "last", broken ? last_of_build(subject) : NULL, "progress",
+			 status && is_building(status) ? progress_of(status) : NULL);
 }
 
 json_t *local_course(const json_t *model, const struct intent_snapshot *snapshot, const char *node)

@@ -80,6 +80,13 @@ static void add_fact(const struct fleet *fleet, json_t *to, const char *app, con
 	json_object_set_new(to, "health", fact);
 }
 
+char *ppctl_hold_words(const char *key, const json_t *hold)
+{
+	intent_json_auto json_t *holds = json_pack("{sO}", key, hold);
+	int64_t ignored;
+	return holds ? intent_hold_in_force(holds, intent_time_now(), &ignored) : NULL;
+}
+
 static void add_hold(const struct fleet *fleet, json_t *holds, char *key)
 {
 	intent_free_auto char *name = key ? strdup(key) : NULL;

@@ -3,7 +3,6 @@
  * clusters of an application (their config).
  */
 #include <errno.h>
-#include <pwd.h>
 #include "ppctl.h"
 
 struct holding {
@@ -15,19 +14,6 @@ struct holding {
 };
 
 /* ---- the object ---- */
-
-/* Who is at the keyboard, though it be root's by now. Owned. */
-static char *whoami(void)
-{
-	const char *sudo = getenv("SUDO_USER"), *user = sudo && *sudo ? sudo : getenv("USER");
-	struct passwd *entry = user && *user ? NULL : getpwuid(getuid());
-	char host[256] = "";
-
-	if (gethostname(host, sizeof(host) - 1))
-		*host = 0;
-	return intent_format("%s@%s", user && *user ? user : entry ? entry->pw_name : "somebody",
-			     *host ? host : "?");
-}
 
 /* People say no milliseconds. */
 static void format_seconds(int64_t unix_ms, char ret[32])
@@ -72,7 +58,7 @@ static int make_hold(struct ppctl *ctl, size_t first_word, json_t **ret_new,
 {
 	const char *until = ppctl_option(ctl, "until");
 	intent_free_auto char *why = reason(ctl, first_word);
-	intent_free_auto char *who = whoami();
+	intent_free_auto char *who = ppctl_person();
 	char since[32], end[32];
 
 	if (until && until_when(until, end, err))
@@ -109,13 +95,6 @@ static int change_hold(json_t *document, void *data, struct intent_error *err)
 }
 
 /* ---- what is said ---- */
-
-char *ppctl_hold_words(const char *key, const json_t *hold)
-{
-	intent_json_auto json_t *holds = json_pack("{sO}", key, hold);
-	int64_t ignored;
-	return holds ? intent_hold_in_force(holds, intent_time_now(), &ignored) : NULL;
-}
 
 static void say_one(const struct holding *holding, const char *key, bool changed,
 		    const json_t *now)

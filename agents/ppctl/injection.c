@@ -1,34 +1,6 @@
 /* injection show: which values, where from, into what; a digest of each, never the value. */
 #include "ppctl.h"
 
-static const char prefix[] = "reality/status/configmap-injector/";
-
-/* What each injector says of that injection, or of all: [{"node", "name", "state", ...}, ...]. New. */
-static int statuses(struct ppctl *ctl, const char *only, json_t **ret_new, struct intent_error *err)
-{
-	struct intent_snapshot *found = NULL;
-	json_t *rows;
-
-	if (ppctl_list(ctl, prefix, &found, err))
-		return err->code;
-	rows = json_array();
-	for (size_t i = 0; i < found->count; i++) {
-		const char *node = found->entries[i].key + strlen(prefix), *slash = strchr(node, '/');
-		bool meant = slash && (!only || !strcmp(slash + 1, only));
-		json_t *document = meant ? ppctl_document(&found->entries[i]) : NULL;
-
-		if (json_is_object(document)) {
-			json_object_set_new(document, "node", json_stringn(node, (size_t)(slash - node)));
-			json_object_set_new(document, "name", json_string(slash + 1));
-			json_array_append(rows, document);
-		}
-		json_decref(document);
-	}
-	intent_snapshot_unref(found);
-	*ret_new = rows;
-	return 0;
-}
-
 static size_t longest_name(const json_t *object)
 {
 	const char *name;
@@ -100,25 +72,16 @@ static void show(const json_t *row)
 		show_sink(name, item);
 }
 
-/* "prod/db", or the whole key. NULL: it is no such name. */
-static const char *injection_name(const char *word)
-{
-	const char *name = intent_starts_with(word, "injections/") ? word + strlen("injections/") : word;
-	const char *slash = strchr(name, '/');
-
-	return slash && slash != name && slash[1] && !strchr(slash + 1, '/') ? name : NULL;
-}
-
 int ppctl_injection_show(struct ppctl *ctl, struct intent_error *err)
 {
-	const char *word = ppctl_argument(ctl, 0), *name = word ? injection_name(word) : NULL;
+	const char *word = ppctl_argument(ctl, 0), *name = word ? ppctl_slice_name(word, "injections/") : NULL;
 	intent_json_auto json_t *rows = NULL;
 	size_t i;
 	json_t *row;
 
 	if (word && !name)
 		return intent_fail(err, INTENT_EUSAGE, "\"%.100s\" is no injection: name it as WORLD/NAME", word);
-	if (statuses(ctl, name, &rows, err))
+	if (ppctl_published(ctl, "configmap-injector", name, &rows, err))
 		return err->code;
 	if (ppctl_flag(ctl, "json")) {
 		ppctl_print_json(rows, false);

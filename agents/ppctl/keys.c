@@ -7,6 +7,40 @@ char *ppctl_prefix(const char *word)
 	return intent_format("%s%s", word, *word && !intent_ends_with(word, "/") ? "/" : "");
 }
 
+const char *ppctl_slice_name(const char *word, const char *kind)
+{
+	const char *name = intent_starts_with(word, kind) ? word + strlen(kind) : word;
+	const char *slash = strchr(name, '/');
+
+	return slash && slash != name && slash[1] && !strchr(slash + 1, '/') ? name : NULL;
+}
+
+int ppctl_published(struct ppctl *ctl, const char *agent, const char *only, json_t **ret_new, struct intent_error *err)
+{
+	intent_free_auto char *prefix = intent_format("reality/status/%s/", agent);
+	struct intent_snapshot *found = NULL;
+	json_t *rows;
+
+	if (ppctl_list(ctl, prefix ? prefix : "", &found, err))
+		return err->code;
+	rows = json_array();
+	for (size_t i = 0; prefix && i < found->count; i++) {
+		const char *node = found->entries[i].key + strlen(prefix), *slash = strchr(node, '/');
+		bool meant = slash && (!only || !strcmp(slash + 1, only));
+		json_t *document = meant ? ppctl_document(&found->entries[i]) : NULL;
+
+		if (json_is_object(document)) {
+			json_object_set_new(document, "node", json_stringn(node, (size_t)(slash - node)));
+			json_object_set_new(document, "name", json_string(slash + 1));
+			json_array_append(rows, document);
+		}
+		json_decref(document);
+	}
+	intent_snapshot_unref(found);
+	*ret_new = rows;
+	return 0;
+}
+
 char *ppctl_marker(const char *key)
 {
 	if (!intent_starts_with(key, "nodes/") || intent_ends_with(key, "/"))

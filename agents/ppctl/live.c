@@ -2,20 +2,22 @@
  * What a person sees of `run': every service's lines with its name before them, and on a terminal below them a table
  * that stays.
  */
+#include <termios.h>
 #include <intent/file.h>
 #include "local.h"
 
-#define LAST_SHOWN 5 /* lines of the log of what failed */
+#define LAST_SHOWN 5           /* lines of the log of what failed */
+#define ABOVE_MAX (256u << 10) /* what is kept to be shown, while others have the terminal */
 
 struct local_live {
 	const json_t *names;      /* borrowed */
 	size_t widest;
 	json_t *rows;             /* as shown last */
 	json_t *said;             /* {service: what was said of it}, where there is no table */
+	const struct local_logs *logs; /* borrowed: of the rows */
 	struct intent_text above; /* lines not written yet */
-	struct intent_text table;
+	struct intent_text frame; /* table and foot, as they are on the screen; empty: nothing of ours is */
 	char *foot;               /* owned */
-	int height;               /* of the table on the screen */
 	bool terminal;
 };
 
@@ -73,7 +75,8 @@ void local_live_line(struct local_live *live, const char *service, const char *l
 static char *last_lines(const struct local_logs *logs, const json_t *row)
 {
 	const json_t *built = json_object_get(row, "last");
-	const json_t *lines = built ? built : local_logs_last(logs, intent_json_string(row, "name", ""));
+	bool runs = !strcmp(intent_json_string(row, "state", ""), "healthy");
+	const json_t *lines = built || runs ? built : local_logs_last(logs, intent_json_string(row, "name", ""));
 	size_t count = json_array_size(lines);
 	intent_text_auto struct intent_text text = INTENT_TEXT_INIT;
 
@@ -84,9 +87,15 @@ static char *last_lines(const struct local_logs *logs, const json_t *row)
 
 static bool is_broken(const json_t *row)
 {
-	const char *state = intent_json_string(row, "state", "");
+	return intent_json_boolean(row, "broken", false);
+}
 
-	return !strcmp(state, "failed") || !strcmp(state, "unhealthy");
+/* In the table also how far a build is; elsewhere each word of it would be a line. */
+static char *last_cell(const json_t *row)
+{
+	const char *why = intent_json_string(row, "why", ""), *progress = intent_json_string(row, "progress", "");
+
+	return intent_format("%s%s%s", why, *why && *progress ? ", " : "", progress);
 }
 
 static char *copy(const json_t *row, const char *member)
@@ -94,7 +103,7 @@ static char *copy(const json_t *row, const char *member)
 	return strdup(intent_json_string(row, member, ""));
 }
 
-static void draw_table(struct local_live *live, const struct local_logs *logs)
+static void add_table(const struct local_live *live, size_t columns, struct intent_text *out)
 {
 	static const struct ppctl_grid grid = {
 		.columns = {{.title = "SERVICE", .widest = 40},
@@ -109,7 +118,6 @@ static void draw_table(struct local_live *live, const struct local_logs *logs)
 	struct ppctl_line *lines = calloc(count + 1, sizeof(*lines));
 	json_t *row;
 
-	intent_text_clear(&live->table);
 	if (!lines)
 		return;
 	json_array_foreach(live->rows, index, row) {
@@ -117,15 +125,16 @@ static void draw_table(struct local_live *live, const struct local_logs *logs)
 		const char *state = intent_json_string(row, "state", "");
 		lines[index] = (struct ppctl_line){
 			.cell = {strdup(name), strdup(state), copy(row, "address"),
-				 ppctl_version(intent_json_string(row, "version", ""), true), copy(row, "why")},
+				 ppctl_version(intent_json_string(row, "version", ""), true), last_cell(row)},
 			.style = {color_of(live, name), local_style(state), PPCTL_PLAIN, PPCTL_DIM,
 				  is_broken(row) ? PPCTL_RED : PPCTL_DIM},
-			.below = is_broken(row) ? last_lines(logs, row) : NULL,
-			.settled = !is_broken(row) && strcmp(state, "missing"),
+			.below = is_broken(row) ? last_lines(live->logs, row) : NULL,
+			/* Of a build's last words a part is enough. */
+			.settled = json_object_get(row, "progress") != NULL,
 		};
 	}
-	intent_text_puts(&live->table, "\n");
-	ppctl_grid(&live->table, &grid, lines, count, (size_t)ppctl_columns());
+	intent_text_puts(out, "\n");
+	ppctl_grid(out, &grid, lines, count, columns);
 	free(lines);
 }
 
@@ -141,7 +150,7 @@ static char *words_of(const json_t *row)
 }
 
 /* Without a table: a line for each service whose state is another one. */
-static void say_changes(struct local_live *live, const struct local_logs *logs)
+static void say_changes(struct local_live *live)
 {
 	size_t index;
 	json_t *row;
@@ -156,7 +165,7 @@ static void say_changes(struct local_live *live, const struct local_logs *logs)
 		local_live_line(live, NULL, words);
 		if (!is_broken(row))
 			continue;
-		intent_free_auto char *last = last_lines(logs, row);
+		intent_free_auto char *last = last_lines(live->logs, row);
 		for (char *line = last, *end; line && *line; line = end) {
 			end = line + strcspn(line, "\n");
 			*end = 0;
@@ -170,10 +179,9 @@ void local_live_rows(struct local_live *live, json_t *rows, const struct local_l
 {
 	json_decref(live->rows);
 	live->rows = rows;
-	if (live->terminal)
-		draw_table(live, logs);
-	else
-		say_changes(live, logs);
+	live->logs = logs;
+	if (!live->terminal)
+		say_changes(live);
 }
 
 void local_live_foot(struct local_live *live, const char *words)
@@ -184,38 +192,118 @@ void local_live_foot(struct local_live *live, const char *words)
 		local_live_line(live, NULL, words);
 }
 
-/* New lines go above the table, in one write: nothing flickers. */
-void local_live_draw(struct local_live *live)
-{
-	intent_text_auto struct intent_text out = INTENT_TEXT_INIT;
-	int room = ppctl_lines() - 2, lines = 0;
+/* ---- the screen ---- */
 
-	if (!live->terminal) {
-		fputs(intent_text_str(&live->above), stdout);
-		fflush(stdout);
-		intent_text_clear(&live->above);
+/* Who is in the background waits: the terminal is somebody else's. */
+static bool is_ours_to_draw(void)
+{
+	pid_t front = tcgetpgrp(STDOUT_FILENO);
+
+	return front < 0 || front == getpgrp();
+}
+
+/* The oldest lines go, whole. */
+static void bound(struct intent_text *text)
+{
+	if (text->length < ABOVE_MAX)
 		return;
-	}
-	intent_text_puts(&out, "\033[?2026h");
-	if (live->height)
-		intent_text_printf(&out, "\033[%dA", live->height);
-	intent_text_puts(&out, "\r\033[J");
-	intent_text_puts(&out, intent_text_str(&live->above));
-	intent_text_clear(&live->above);
-	for (const char *p = intent_text_str(&live->table); *p && lines < room; lines++) {
-		size_t length = strcspn(p, "\n");
-		intent_text_add(&out, p, length);
-		intent_text_puts(&out, "\033[0m\n");
+	const char *from = intent_text_str(text) + text->length - ABOVE_MAX / 2;
+	intent_free_auto char *rest = strdup(from + strcspn(from, "\n"));
+	if (!rest)
+		return;
+	intent_text_clear(text);
+	intent_text_puts(text, *rest ? rest + 1 : rest);
+}
+
+/* Columns of a line, without what colours it. */
+static size_t width_of(const char *line, size_t length)
+{
+	size_t width = 0;
+
+	for (size_t i = 0; i < length; i++)
+		if (line[i] == '\033')
+			i += strcspn(line + i, "mK");
+		else
+			width += ((unsigned char)line[i] & 0xc0) != 0x80;
+	return width;
+}
+
+/* How many lines a terminal needs for it: one that was made narrower has broken some in two. */
+static int height_of(const char *text, size_t columns)
+{
+	int height = 0;
+
+	for (const char *p = text; *p;) {
+		size_t length = strcspn(p, "\n"), width = width_of(p, length);
+		height += width > columns ? (int)((width + columns - 1) / columns) : 1;
 		p += length + (p[length] == '\n');
 	}
-	if (live->foot) {
-		ppctl_add(&out, live->foot, PPCTL_DIM, (size_t)ppctl_columns() - 1, 0);
-		intent_text_puts(&out, "\n");
-		lines++;
+	return height;
+}
+
+/* As much of the table as there is room for, and the foot. */
+static void make_frame(const struct local_live *live, size_t columns, struct intent_text *out)
+{
+	intent_text_auto struct intent_text table = INTENT_TEXT_INIT;
+	int room = ppctl_lines() - 2;
+
+	if (live->rows)
+		add_table(live, columns, &table);
+	for (const char *p = intent_text_str(&table); *p;) {
+		size_t length = strcspn(p, "\n"), width = width_of(p, length);
+		room -= width > columns ? (int)((width + columns - 1) / columns) : 1;
+		if (room < 0)
+			break;
+		intent_text_add(out, p, length);
+		intent_text_puts(out, "\033[0m\n");
+		p += length + (p[length] == '\n');
 	}
+	if (!live->foot)
+		return;
+	ppctl_add(out, live->foot, PPCTL_DIM, columns - 1, 0);
+	intent_text_puts(out, "\n");
+}
+
+/* New lines go above the table, in one write: nothing flickers, and a selection stays while nothing changes. */
+static void draw_screen(struct local_live *live)
+{
+	intent_text_auto struct intent_text out = INTENT_TEXT_INIT, frame = INTENT_TEXT_INIT;
+	size_t columns = (size_t)ppctl_columns();
+
+	bound(&live->above);
+	if (!columns || !is_ours_to_draw())
+		return;
+	make_frame(live, columns, &frame);
+	if (!live->above.length && !strcmp(intent_text_str(&frame), intent_text_str(&live->frame)))
+		return;
+	intent_text_puts(&out, "\033[?2026h");
+	if (live->frame.length)
+		intent_text_printf(&out, "\033[%dA", height_of(intent_text_str(&live->frame), columns));
+	intent_text_puts(&out, "\r\033[J");
+	intent_text_puts(&out, intent_text_str(&live->above));
+	intent_text_puts(&out, intent_text_str(&frame));
 	intent_text_puts(&out, "\033[?2026l");
+	intent_text_clear(&live->above);
+	intent_text_clear(&live->frame);
 	fflush(stdout);
-	live->height = intent_write_all(STDOUT_FILENO, intent_text_str(&out), out.length) ? 0 : lines;
+	if (!intent_write_all(STDOUT_FILENO, intent_text_str(&out), out.length))
+		intent_text_puts(&live->frame, intent_text_str(&frame));
+}
+
+void local_live_draw(struct local_live *live)
+{
+	if (live->terminal) {
+		draw_screen(live);
+		return;
+	}
+	fputs(intent_text_str(&live->above), stdout);
+	fflush(stdout);
+	intent_text_clear(&live->above);
+}
+
+void local_live_resume(struct local_live *live)
+{
+	intent_text_clear(&live->frame);
 }
 
 void local_live_free(struct local_live *live)
@@ -225,7 +313,7 @@ void local_live_free(struct local_live *live)
 	json_decref(live->rows);
 	json_decref(live->said);
 	intent_text_release(&live->above);
-	intent_text_release(&live->table);
+	intent_text_release(&live->frame);
 	free(live->foot);
 	free(live);
 }

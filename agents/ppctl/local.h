@@ -79,7 +79,9 @@ bool local_model_uses(const json_t *model, const char *target);
  *	{"name", "state", "why": "...", "address", "version",
  *	 "wants": {"version", "artifact": {...} or absent},   to be activated now; absent: nothing
  *	 "waits": [names of services that it waits for],
- *	 "last": [lines of the build that failed]}           absent: its log says more
+ *	 "broken": true,                                     somebody has to do something; healthy too: what was edited
+ *	 "last": [lines of the build that failed],           absent: its log says more
+ *	 "progress": "12s: what its build says now"}         "" when that is not known; absent: none is under way
  *
  * state: missing, waiting, building, starting, healthy, replacing, unhealthy, failed.
  */
@@ -179,12 +181,14 @@ struct local_live;
 struct local_live *local_live_new(const json_t *names);
 /* A line of a service's log, or of ours: service NULL. */
 void local_live_line(struct local_live *live, const char *service, const char *line);
-/* The rows as local_course() makes them (stolen); the last lines of what failed come from logs. */
+/* The rows as local_course() makes them (stolen); the last lines of what failed come from logs (borrowed). */
 void local_live_rows(struct local_live *live, json_t *rows, const struct local_logs *logs);
 /* What is below the table. */
 void local_live_foot(struct local_live *live, const char *words);
-/* Lines and table, as they are now, to the screen. */
+/* Lines and table, as they are now, to the screen; nothing while others have the terminal. */
 void local_live_draw(struct local_live *live);
+/* Others wrote to the screen while we were stopped: the table is drawn below that. */
+void local_live_resume(struct local_live *live);
 void local_live_free(struct local_live *live);
 
 /* ---- intent.c ---- */
@@ -218,7 +222,7 @@ struct local_session {
 	struct local_place place;
 	json_t *model, *names;              /* owned */
 	uv_loop_t loop;
-	uv_signal_t signals[3];
+	uv_signal_t signals[4];
 	uv_timer_t timer;
 	struct intent_store *watched;
 	struct intent_watch *watch;
@@ -232,8 +236,8 @@ struct local_session {
 	int64_t looked;                     /* when, for what only time changes */
 	json_t *tried;                      /* services for which a runsv was started: owned */
 	json_t *remaining;                  /* RETIRING: {service: still to go} */
-	int refused, unfinished;            /* agents of this turn that were not done */
-	char failed[64];                    /* one of them */
+	int unfinished, refused, crashed;   /* agents of this turn that were not done */
+	char failed[64], words[512];        /* one of them, and why */
 	int status;                         /* of ppctl */
 };
 
@@ -243,6 +247,9 @@ int local_session_open(struct local_session *session, struct ppctl *ctl, struct 
 /* Until it is over. */
 void local_session_run(struct local_session *session);
 void local_session_close(struct local_session *session);
+
+/* ---- look.c ---- */
+
 /* Do what is due, show how things are. */
 void local_look(struct local_session *session);
 void local_say(struct local_session *session, const char *format, ...) __attribute__((format(printf, 2, 3)));

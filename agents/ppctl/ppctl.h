@@ -71,6 +71,8 @@ extern const char *ppctl_program;
 /* The text, with that name where "ppctl" would be typed. New. */
 char *ppctl_as_called(const char *text) intent_owned(free);
 
+/* Who is at the keyboard, though it be root's by now: "anna@desk". New. */
+char *ppctl_person(void) intent_owned(free);
 /* One line of words on standard error; control characters become '?'. */
 void ppctl_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same to standard output, as it is, with a newline. */
@@ -121,6 +123,10 @@ int ppctl_faults(const char *key, const struct intent_text *faults, const char *
  */
 int ppctl_write(struct ppctl *ctl, const char *key, const char *value, const uint64_t *revision,
 		bool *ret_written, struct intent_error *err);
+/* "prod/db", or the whole key, kind being "injections/": the part behind that. Borrowed; NULL: it is none. */
+const char *ppctl_slice_name(const char *word, const char *kind);
+/* What each of these agents says of a slice, or (only NULL) of all: [{"node", "name", "state", ...}]. New. */
+int ppctl_published(struct ppctl *ctl, const char *agent, const char *only, json_t **ret_new, struct intent_error *err);
 /* "nodes/web1/slug" -> "nodes/web1/": new; NULL for keys that are below no node. */
 char *ppctl_marker(const char *key) intent_owned(free);
 
@@ -240,6 +246,9 @@ int ppctl_look(struct ppctl *ctl, struct intent_snapshot **ret_owned, struct int
 json_t *ppctl_fleet(const struct intent_snapshot *snapshot, const char *app, const char *node,
 		    const char *cluster);
 
+/* "nodes/web1/: its disk is replaced, says anna@desk, until ..."; NULL: not in force. */
+char *ppctl_hold_words(const char *key, const json_t *hold) intent_owned(free);
+
 /* From the worst on; ends with NULL. */
 extern const char *const ppctl_severity[];
 
@@ -257,11 +266,6 @@ extern const char *const ppctl_phases[];
  */
 json_t *ppctl_rollouts(const struct intent_snapshot *snapshot, const char *app,
 		       const char *cluster);
-
-/* ---- hold.c ---- */
-
-/* "nodes/web1/: its disk is replaced, says anna@desk, until ..."; NULL: not in force. */
-char *ppctl_hold_words(const char *key, const json_t *hold) intent_owned(free);
 
 /* ---- nodes.c ---- */
 

@@ -13,6 +13,7 @@
 #define ENDING_MS 15000    /* for agents to end */
 #define RETIRING_MS 90000  /* for everything to be gone */
 #define LOG_MAX (8u << 20)
+#define STATUS "reality/status/"
 
 static void set_phase(struct local_session *session, enum local_phase phase, int64_t ms)
 {
@@ -92,15 +93,55 @@ static json_t *turn_of(const struct local_session *session)
 	return turn;
 }
 
+/* 100 and 111 are about all that the agent has; what it says of each tells about whom. */
 void local_agent_ended(const char *name, int status, void *data)
 {
 	struct local_session *session = data;
 
 	if (session->phase != LOCAL_RETIRING || (WIFEXITED(status) && !WEXITSTATUS(status)))
 		return;
-	session->unfinished++;
 	snprintf(session->failed, sizeof(session->failed), "%s", name);
-	session->refused += WIFEXITED(status) && WEXITSTATUS(status) == PPCTL_BLOCKED;
+	session->unfinished++;
+	session->crashed += !WIFEXITED(status) ||
+		(WEXITSTATUS(status) != PPCTL_BLOCKED && WEXITSTATUS(status) != PPCTL_AGAIN);
+}
+
+/* An agent's word about a service: is it in trouble? That another one is holds up nothing. */
+static bool is_trouble(struct local_session *session, const json_t *turn, const struct intent_entry *entry)
+{
+	const char *agent = entry->key + strlen(STATUS), *service = strrchr(entry->key, '/') + 1;
+	intent_json_auto json_t *word = ppctl_document(entry);
+	const char *state = intent_json_string(word, "state", "converged");
+
+	if (!strcmp(state, "converged"))
+		return false;
+	if (!json_object_get(turn, service))
+		return true;
+	session->unfinished++;
+	session->refused += !strcmp(state, "blocked");
+	snprintf(session->failed, sizeof(session->failed), "%.*s", (int)strcspn(agent, "/"), agent);
+	snprintf(session->words, sizeof(session->words), "%s", intent_json_string(word, "message", ""));
+	return true;
+}
+
+/* What is still to be done of this turn: unfinished, and refused. */
+static int count_left(struct local_session *session, const json_t *turn, struct intent_error *err)
+{
+	struct intent_snapshot *said = NULL;
+	bool explained = false;
+
+	*session->words = 0;
+	if (!session->unfinished || session->crashed)
+		return 0;
+	if (ppctl_list(session->ctl, STATUS, &said, err))
+		return err->code;
+	session->unfinished = 0;
+	for (size_t i = 0; i < said->count; i++)
+		explained |= is_trouble(session, turn, &said->entries[i]);
+	intent_snapshot_unref(said);
+	/* Who says nothing of anything has not looked. */
+	session->unfinished += !explained;
+	return 0;
 }
 
 /* Documents of the turn go (they may have gone already), agents look. */
@@ -115,7 +156,7 @@ static int take_turn(struct local_session *session, struct intent_error *err)
 	json_object_foreach(turn, name, ignored)
 		if (local_intent_retire(session->ctl, &session->place, name, err))
 			return err->code;
-	session->unfinished = session->refused = 0;
+	session->unfinished = session->refused = session->crashed = 0;
 	options.data = session;
 	return local_agents_start(&session->place, json_object_get(session->model, "documents"), true,
 				  session->children, &options, err);
@@ -176,26 +217,37 @@ static char *last_words(const struct local_session *session)
 	return strdup(strrchr(text, '\n') ? strrchr(text, '\n') + 1 : text);
 }
 
+/* They are gone; on with those that they needed. */
+static bool end_turn(struct local_session *session, const json_t *turn)
+{
+	const char *name;
+	json_t *ignored;
+
+	json_object_foreach((json_t *)(uintptr_t)turn, name, ignored)
+		json_object_del(session->remaining, name);
+	local_look(session);
+	return json_object_size(session->remaining) == 0;
+}
+
 /* All agents of the turn have ended. */
 static void judge_turn(struct local_session *session)
 {
+	intent_json_auto json_t *turn = turn_of(session);
 	struct intent_error err;
 
-	if (!session->unfinished) {
-		intent_json_auto json_t *turn = turn_of(session), *ignored;
-		const char *name;
-		json_object_foreach(turn, name, ignored)
-			json_object_del(session->remaining, name);
-		local_look(session);
-		if (!json_object_size(session->remaining)) {
-			finish(session);
-			return;
-		}
-	} else if (session->refused || intent_time_monotonic() > session->deadline) {
-		intent_free_auto char *words = last_words(session);
+	if (count_left(session, turn, &err)) {
+		give_up(session, err.msg);
+		return;
+	}
+	if (session->refused || (session->unfinished && intent_time_monotonic() > session->deadline)) {
+		intent_free_auto char *words = *session->words ? strdup(session->words) : last_words(session);
 		intent_free_auto char *why = intent_format("%s could not take everything away: %s", session->failed,
 							   words ? words : "");
 		give_up(session, why ? why : "");
+		return;
+	}
+	if (!session->unfinished && end_turn(session, turn)) {
+		finish(session);
 		return;
 	}
 	if (take_turn(session, &err))

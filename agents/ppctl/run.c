@@ -58,8 +58,9 @@ static int run(struct ppctl *ctl, struct local_place *place, const char *app, st
 	return code;
 }
 
-static int taken(const char *app, pid_t pid, const char *other, struct intent_error *err)
+static int taken(struct local_place *place, const char *app, pid_t pid, const char *other, struct intent_error *err)
 {
+	(void)place;
 	if (other && strcmp(app, other))
 		return intent_fail(err, INTENT_EBUSY,
 				   "%s runs in this directory (process %d); stop it first, or use another directory",
@@ -67,40 +68,6 @@ static int taken(const char *app, pid_t pid, const char *other, struct intent_er
 	return intent_fail(err, INTENT_EBUSY,
 			   "%s runs here already (process %d): Ctrl-C there, or \"%s stop %s\", ends it", app, (int)pid,
 			   program_invocation_short_name, app);
-}
-
-/* What both begin with. *ret_app: owned. */
-static int find(struct ppctl *ctl, struct local_place *ret, char **ret_app, struct intent_error *err)
-{
-	const char *word = ppctl_argument(ctl, 0);
-
-	if (!intent_name_is_valid(word))
-		return intent_fail(err, INTENT_EUSAGE, "\"%.64s\" is no name of an application", word);
-	if (system_go(ctl, err) || local_place_find(ctl, ret, err))
-		return err->code;
-	*ret_app = system_lower(word);
-	if (*ret_app)
-		return 0;
-	local_place_release(ret);
-	return intent_fail(err, -ENOMEM, "no memory");
-}
-
-int ppctl_run(struct ppctl *ctl, struct intent_error *err)
-{
-	intent_free_auto char *other = NULL, *app = NULL;
-	struct local_place place;
-	pid_t pid = 0;
-	int code = find(ctl, &place, &app, err);
-
-	if (code)
-		return code;
-	code = local_place_lock(&place, app, &pid, &other, err);
-	if (code == INTENT_EBUSY)
-		code = taken(app, pid, other, err);
-	if (!code)
-		code = run(ctl, &place, app, err);
-	local_place_release(&place);
-	return code;
 }
 
 /* ---- stop ---- */
@@ -121,6 +88,8 @@ static int ask(struct local_place *place, const char *app, pid_t pid, const char
 	if (code == INTENT_EBUSY && same == pid && fd >= 0) {
 		ppctl_say("process %d is asked to stop %s", (int)pid, app);
 		syscall(SYS_pidfd_send_signal, fd, SIGTERM, NULL, 0u);
+		/* Suspended by Ctrl-Z, it would never hear of it. */
+		syscall(SYS_pidfd_send_signal, fd, SIGCONT, NULL, 0u);
 	}
 	while (code == INTENT_EBUSY) {
 		nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
@@ -155,7 +124,31 @@ static int stop(struct ppctl *ctl, struct local_place *place, const char *app, s
 	return code;
 }
 
-int ppctl_stop(struct ppctl *ctl, struct intent_error *err)
+/* ---- both ---- */
+
+/* What both begin with. *ret_app: owned. */
+static int find(struct ppctl *ctl, struct local_place *ret, char **ret_app, struct intent_error *err)
+{
+	const char *word = ppctl_argument(ctl, 0);
+
+	if (!intent_name_is_valid(word))
+		return intent_fail(err, INTENT_EUSAGE, "\"%.64s\" is no name of an application", word);
+	if (system_go(ctl, err) || local_place_find(ctl, ret, err))
+		return err->code;
+	*ret_app = system_lower(word);
+	if (*ret_app)
+		return 0;
+	local_place_release(ret);
+	return intent_fail(err, -ENOMEM, "no memory");
+}
+
+struct verb {
+	/* Somebody else is at work in this directory; 0: not any more. */
+	int (*busy)(struct local_place *place, const char *app, pid_t pid, const char *other, struct intent_error *err);
+	int (*work)(struct ppctl *ctl, struct local_place *place, const char *app, struct intent_error *err);
+};
+
+static int under_lock(struct ppctl *ctl, const struct verb *verb, struct intent_error *err)
 {
 	intent_free_auto char *other = NULL, *app = NULL;
 	struct local_place place;
@@ -166,9 +159,19 @@ int ppctl_stop(struct ppctl *ctl, struct intent_error *err)
 		return code;
 	code = local_place_lock(&place, app, &pid, &other, err);
 	if (code == INTENT_EBUSY)
-		code = ask(&place, app, pid, other, err);
+		code = verb->busy(&place, app, pid, other, err);
 	if (!code)
-		code = stop(ctl, &place, app, err);
+		code = verb->work(ctl, &place, app, err);
 	local_place_release(&place);
 	return code;
+}
+
+int ppctl_run(struct ppctl *ctl, struct intent_error *err)
+{
+	return under_lock(ctl, &(struct verb){taken, run}, err);
+}
+
+int ppctl_stop(struct ppctl *ctl, struct intent_error *err)
+{
+	return under_lock(ctl, &(struct verb){ask, stop}, err);
 }

@@ -1,4 +1,5 @@
 /* What people see: words, JSON, columns and colours. */
+#include <pwd.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
 #include <intent/file.h>
@@ -42,6 +43,18 @@ char *ppctl_as_called(const char *text)
 	}
 	intent_text_puts(&out, from);
 	return out.length ? intent_text_steal(&out) : strdup("");
+}
+
+char *ppctl_person(void)
+{
+	const char *sudo = getenv("SUDO_USER"), *user = sudo && *sudo ? sudo : getenv("USER");
+	struct passwd *entry = user && *user ? NULL : getpwuid(getuid());
+	char host[256] = "";
+
+	if (gethostname(host, sizeof(host) - 1))
+		*host = 0;
+	return intent_format("%s@%s", user && *user ? user : entry ? entry->pw_name : "somebody",
+			     *host ? host : "?");
 }
 
 void ppctl_say(const char *format, ...)

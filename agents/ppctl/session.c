@@ -1,67 +1,12 @@
 /* The loop of `run' and `stop': the store, agents, logs, the screen and signals. */
 #include <errno.h>
 #include <signal.h>
-#include <stdarg.h>
 #include "local.h"
 
 #define TICK_MS 200
 #define LOOK_MS 5000 /* without being woken by the store */
 
-void local_say(struct local_session *session, const char *format, ...)
-{
-	char words[2048];
-	va_list ap;
-
-	va_start(ap, format);
-	vsnprintf(words, sizeof(words), format, ap);
-	va_end(ap);
-	local_live_line(session->live, NULL, words);
-}
-
 /* ---- the store ---- */
-
-/* What is due is done; the store tells of it, and so we are asked again. */
-static void act(struct local_session *session, const json_t *rows)
-{
-	struct intent_error err;
-	json_t *row;
-	size_t index;
-
-	json_array_foreach((json_t *)(uintptr_t)rows, index, row) {
-		const char *name = intent_json_string(row, "name", "");
-		const json_t *wants = json_object_get(row, "wants");
-		if (wants && local_intent_activate(session->ctl, name, wants, &err))
-			local_say(session, "%s: %s", name, err.msg);
-	}
-}
-
-/* What agents say while they stop is of no use to anybody. */
-static void show_stopping(const struct local_session *session, json_t *rows)
-{
-	json_t *row;
-	size_t index;
-
-	json_array_foreach(rows, index, row) {
-		bool there = json_object_get(session->remaining, intent_json_string(row, "name", "")) != NULL;
-		json_object_set_new(row, "state", json_string(there ? "stopping" : "stopped"));
-		json_object_set_new(row, "why", json_string(""));
-	}
-}
-
-void local_look(struct local_session *session)
-{
-	json_t *rows = session->snapshot ?
-		local_course(session->model, session->snapshot, session->place.node) : NULL;
-
-	if (!rows)
-		return;
-	session->looked = intent_time_monotonic();
-	if (session->phase == LOCAL_RUNNING)
-		act(session, rows);
-	else
-		show_stopping(session, rows);
-	local_live_rows(session->live, rows, session->logs);
-}
 
 static void on_snapshot(struct intent_watch *watch, struct intent_snapshot *snapshot, void *data)
 {
@@ -103,6 +48,10 @@ static void on_signal(uv_signal_t *handle, int number)
 {
 	struct local_session *session = handle->data;
 
+	if (number == SIGCONT) {
+		local_live_resume(session->live);
+		return;
+	}
 	if (session->phase != LOCAL_RUNNING) {
 		if (number == SIGINT)
 			local_abandon(session);
@@ -172,7 +121,7 @@ static json_t *names_of(const json_t *model)
 
 static void start_handles(struct local_session *session)
 {
-	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGCONT};
 
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
 		uv_signal_init(&session->loop, &session->signals[i]);

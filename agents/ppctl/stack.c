@@ -1,24 +1,13 @@
 /* approve stack, stack show: a person looks at what Terraform would do, and consents. */
 #include <fcntl.h>
-#include <pwd.h>
-#include <unistd.h>
 #include <intent/file.h>
 #include "ppctl.h"
 
 #define PLAN_TEXT_MAX (64u << 20)
 
-/* "prod/net", or the whole key: the part behind "stacks/". Borrowed; NULL when it is no such name. */
-static const char *stack_name(const char *word)
-{
-	const char *name = intent_starts_with(word, "stacks/") ? word + strlen("stacks/") : word;
-	const char *slash = strchr(name, '/');
-
-	return slash && slash != name && slash[1] && !strchr(slash + 1, '/') ? name : NULL;
-}
-
 static int find_stack(struct ppctl *ctl, const char **ret_name, struct intent_error *err)
 {
-	const char *word = ppctl_argument(ctl, 0), *name = stack_name(word);
+	const char *word = ppctl_argument(ctl, 0), *name = ppctl_slice_name(word, "stacks/");
 	intent_free_auto char *key = name ? intent_format("stacks/%s", name) : NULL;
 	struct intent_snapshot *found = NULL;
 	struct intent_store *store;
@@ -37,45 +26,7 @@ static int find_stack(struct ppctl *ctl, const char **ret_name, struct intent_er
 	return 0;
 }
 
-/* What each applier says of it: [{"node", "state", ...}, ...]. New. */
-static int statuses(struct ppctl *ctl, const char *name, json_t **ret_new, struct intent_error *err)
-{
-	static const char prefix[] = "reality/status/terraform-applier/";
-	struct intent_snapshot *found = NULL;
-	json_t *rows;
-
-	if (ppctl_list(ctl, prefix, &found, err))
-		return err->code;
-	rows = json_array();
-	for (size_t i = 0; i < found->count; i++) {
-		const char *node = found->entries[i].key + strlen(prefix), *slash = strchr(node, '/');
-		json_t *document = slash && !strcmp(slash + 1, name) ? ppctl_document(&found->entries[i]) : NULL;
-
-		if (!json_is_object(document)) {
-			json_decref(document);
-			continue;
-		}
-		json_object_set_new(document, "node", json_stringn(node, (size_t)(slash - node)));
-		json_array_append_new(rows, document);
-	}
-	intent_snapshot_unref(found);
-	*ret_new = rows;
-	return 0;
-}
-
 /* ---- approve stack ---- */
-
-static void who(char out[256])
-{
-	const char *name = getenv("SUDO_USER");
-	struct passwd *entry = getpwuid(getuid());
-	char host[200] = "";
-
-	gethostname(host, sizeof(host) - 1);
-	if (!name || !*name)
-		name = entry ? entry->pw_name : "somebody";
-	snprintf(out, 256, "%.50s%s%s", name, *host ? "@" : "", host);
-}
 
 /* Is that the plan that somebody proposes? Said, not refused: its applier may not have published yet. */
 static void compare(const json_t *rows, const char *plan)
@@ -101,14 +52,14 @@ int ppctl_approve_stack(struct ppctl *ctl, struct intent_error *err)
 {
 	const char *plan = ppctl_argument(ctl, 1), *name = NULL;
 	intent_json_auto json_t *rows = NULL, *document = NULL;
-	char by[256], at[32];
+	intent_free_auto char *by = ppctl_person();
+	char at[32];
 	bool written;
 
-	if (find_stack(ctl, &name, err) || statuses(ctl, name, &rows, err))
+	if (find_stack(ctl, &name, err) || ppctl_published(ctl, "terraform-applier", name, &rows, err))
 		return err->code;
-	who(by);
 	intent_time_format(intent_time_now(), at);
-	document = json_pack("{ss ss ss}", "plan", plan, "by", by, "at", at);
+	document = json_pack("{ss ss ss}", "plan", plan, "by", by ? by : "", "at", at);
 	intent_free_auto char *key = intent_format("approvals/stack/%s", name);
 	intent_free_auto char *value = document ? intent_json_canonical(document) : NULL;
 	if (!key || !value)
@@ -119,7 +70,7 @@ int ppctl_approve_stack(struct ppctl *ctl, struct intent_error *err)
 	if (ppctl_flag(ctl, "json"))
 		ppctl_print_json(document, false);
 	else
-		ppctl_say("plan %s of %s is approved by %s", plan, name, by);
+		ppctl_say("plan %s of %s is approved by %s", plan, name, by ? by : "");
 	compare(rows, plan);
 	return 0;
 }
@@ -209,7 +160,7 @@ int ppctl_stack_show(struct ppctl *ctl, struct intent_error *err)
 	size_t i;
 	json_t *row;
 
-	if (find_stack(ctl, &name, err) || statuses(ctl, name, &rows, err))
+	if (find_stack(ctl, &name, err) || ppctl_published(ctl, "terraform-applier", name, &rows, err))
 		return err->code;
 	if (ppctl_flag(ctl, "json")) {
 		ppctl_print_json(rows, false);

@@ -1,5 +1,4 @@
 /* What a requirement is: a component of sysdef.yaml, a slug of a resource repository, or an image. */
-#include <ctype.h>
 #include <stdarg.h>
 #include <intent/source.h>
 #include "system-parts.h"
@@ -39,110 +38,6 @@ void system_key_fault(const struct system_world *world, const char *key, const c
 		     file ? system_place_at(json_object_get(file, "places"), pointer, false) :
 			    (struct system_place){0, 0},
 		     "%s", text);
-}
-
-/* ---- resolvers, exports ---- */
-
-static const char *check_image(const char *image)
-{
-	bool good = isalnum((unsigned char)*image) && strlen(image) <= 512;
-
-	for (const char *p = image; *p; p++)
-		good = good && (isalnum((unsigned char)*p) || strchr("._-/:@", *p));
-	return good && !strstr(image, "//") ? NULL : "must name an image behind docker://, such as docker://redis:4";
-}
-
-static const char *check_resolver(const char *string)
-{
-	if (intent_starts_with(string, "docker://"))
-		return check_image(string + 9);
-	if (intent_starts_with(string, "terraform:"))
-		return intent_check_source(string + 10);
-	if (!strcmp(string, "static:"))
-		return NULL;
-	if (intent_starts_with(string, "docker:"))
-		return "must begin with docker://, with two slashes";
-	if (intent_check_source(string) == NULL)
-		return "must say by what; write terraform: before it";
-	return "must be docker://IMAGE:TAG, terraform:gh://ORG/REPO//PATH[@REF], or static: for what is there already";
-}
-
-/* A line is a string, or an object that says more about it. */
-static const struct intent_json_field line_fields[] = {
-	{.name = "resolver", .type = INTENT_JSON_STRING, .flags = INTENT_JSON_REQUIRED, .check = check_resolver,
-	 .help = "docker://IMAGE:TAG, terraform:SOURCE or static:"},
-	{.name = "params", .type = INTENT_JSON_OBJECT, .flags = INTENT_JSON_OPEN},
-	{.name = "port", .type = INTENT_JSON_INTEGER, .min = 1, .max = 65535},
-	{.name = "volume", .type = INTENT_JSON_STRING, .check = intent_check_absolute},
-	{.name = NULL}
-};
-static const struct intent_json_field line_forms[] = {
-	{.name = "", .type = INTENT_JSON_STRING, .check = check_resolver},
-	{.name = "", .type = INTENT_JSON_OBJECT, .members = line_fields}, {.name = NULL}
-};
-static const struct intent_json_field line_schema[] = {
-	{.name = "", .type = INTENT_JSON_ONE_OF, .members = line_forms}, {.name = NULL}
-};
-
-static int check_row(const char *file, struct system_place place, const json_t *json,
-		     const struct intent_json_field *schema, const char *what, json_t *faults)
-{
-	struct intent_error err;
-
-	if (!intent_json_check(json, schema, true, NULL, &err))
-		return 0;
-	const char *text = intent_starts_with(err.msg, "document: ") ? err.msg + 10 : err.msg;
-	const char *given = json_string_value(json);
-	system_fault(faults, file, place, "%s %s%.100s%s%s", what, given ? "\"" : "", given ? given : "",
-		     given ? "\" " : "", text);
-	return 1;
-}
-
-int system_check_resolver(const char *file, struct system_place place, const json_t *resolver, json_t *faults)
-{
-	return check_row(file, place, resolver, line_schema, "resolver", faults);
-}
-
-static const char *check_export(const char *string)
-{
-	bool good = *string && strlen(string) <= 128;
-
-	for (const char *p = string; *p; p++)
-		good = good && (isalnum((unsigned char)*p) || strchr("_-.", *p));
-	return good ? NULL : "must be a name of letters, digits, _ - and ., such as host";
-}
-
-static const struct intent_json_field export_fields[] = {
-	{.name = "output", .type = INTENT_JSON_STRING, .min = 1, .max = 512},
-	{.name = "value", .type = INTENT_JSON_ANY},
-	{.name = "sensitive", .type = INTENT_JSON_BOOLEAN},
-	{.name = "optional", .type = INTENT_JSON_BOOLEAN},
-	{.name = NULL}
-};
-static const struct intent_json_field export_forms[] = {
-	{.name = "", .type = INTENT_JSON_STRING, .min = 1, .max = 512},
-	{.name = "", .type = INTENT_JSON_INTEGER},
-	{.name = "", .type = INTENT_JSON_OBJECT, .members = export_fields},
-	{.name = NULL}
-};
-static const struct intent_json_field export_item[] = {
-	{.name = "", .type = INTENT_JSON_ONE_OF, .members = export_forms}, {.name = NULL}
-};
-static const struct intent_json_field export_name[] = {
-	{.name = "", .type = INTENT_JSON_STRING, .check = check_export}, {.name = NULL}
-};
-static const struct intent_json_field exports_forms[] = {
-	{.name = "", .type = INTENT_JSON_ARRAY, .min = 1, .max = 256, .members = export_name},
-	{.name = "", .type = INTENT_JSON_MAP, .min = 1, .max = 256, .check = check_export, .members = export_item},
-	{.name = NULL}
-};
-static const struct intent_json_field exports_schema[] = {
-	{.name = "", .type = INTENT_JSON_ONE_OF, .members = exports_forms}, {.name = NULL}
-};
-
-int system_check_exports(const char *file, struct system_place place, const json_t *exports, json_t *faults)
-{
-	return check_row(file, place, exports, exports_schema, "exports:", faults);
 }
 
 /* ---- resource repositories ---- */
@@ -477,7 +372,7 @@ int system_look_up(const struct system *system, const struct system_world *world
 		return not_here(world, requirement, spelt, "slug", key ? key : "", json_object_get(slug, "resolve"),
 				faults);
 	}
-	if (!resolves_to_images(system, world) || check_image(wanted))
+	if (!resolves_to_images(system, world) || system_check_image(wanted))
 		return unknown(system, world, slugs, requirement, faults);
 	ret->kind = SYSTEM_IMAGE;
 	ret->where = wanted;

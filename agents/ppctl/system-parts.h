@@ -14,6 +14,26 @@ bool system_check(const char *file, const json_t *json, const json_t *places, co
 /* Faults of intent_json_check(), one a line, with their places; `below`: a pointer that begins theirs. */
 void system_place_faults(const char *file, const json_t *places, const char *lines, const char *below, json_t *faults);
 
+/* 0, or 1 with a fault appended. */
+int system_check_resolver(const char *file, struct system_place place, const json_t *resolver, json_t *faults);
+int system_check_exports(const char *file, struct system_place place, const json_t *exports, json_t *faults);
+
+/* An image's reference? NULL, or what it must be. */
+const char *system_check_image(const char *image);
+
+/* ---- system-names.c ---- */
+
+/* The member of that name without regard to case. Borrowed; *ret_key (may be NULL) as it is spelt there. */
+json_t *system_find(const json_t *object, const char *name, const char **ret_key);
+char *system_lower(const char *name) intent_owned(free);
+/* Names of an object, those that resemble `name` first: "redis:v3, redis:v4, postgresql:v9.6". */
+void system_known(struct intent_text *out, const char *name, const json_t *known);
+int system_by_name(const void *a, const void *b);
+/* Of a row with "at". */
+struct system_place system_at(const json_t *row);
+/* `before` and one more part of a JSON pointer. New. */
+char *system_pointer(const char *before, const char *name) intent_owned(free);
+
 /* ---- system-files.c ---- */
 
 /* The model of sysdef.yaml; new; NULL when it could not be read at all. */
@@ -36,23 +56,8 @@ json_t *system_make_service(const struct system_origin *origin, const json_t *pi
 
 /* What a definition is called that does not say it: "foocorp-sysdef" of gh://foocorp/sysdef. New. */
 json_t *system_default_name(const char *source, const char *directory);
-/* The member of that name without regard to case. Borrowed; *ret_key (may be NULL) as it is spelt there. */
-json_t *system_find(const json_t *object, const char *name, const char **ret_key);
-char *system_lower(const char *name) intent_owned(free);
-/* Names of an object, those that resemble `name` first: "redis:v3, redis:v4, postgresql:v9.6". */
-void system_known(struct intent_text *out, const char *name, const json_t *known);
-int system_by_name(const void *a, const void *b);
-/* Of a row with "at". */
-struct system_place system_at(const json_t *row);
-/* `before` and one more part of a JSON pointer. New. */
-char *system_pointer(const char *before, const char *name) intent_owned(free);
-const char *system_check_repository(const char *string);
 
 /* ---- system-lookup.c ---- */
-
-/* 0, or 1 with a fault appended. */
-int system_check_resolver(const char *file, struct system_place place, const json_t *resolver, json_t *faults);
-int system_check_exports(const char *file, struct system_place place, const json_t *exports, json_t *faults);
 
 /*
  * All slugs of a world, by name: {slug: {"repository", "resolve", "params", "exports"}}, with what they inherit and

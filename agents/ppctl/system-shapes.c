@@ -1,6 +1,7 @@
-/* What may stand in sysdef.yaml, Pibstack and deployd.yaml, and faults of it with their places. */
+/* What may stand in sysdef.yaml, Pibstack and deployd.yaml, resolvers and exports too; and faults of it with places. */
 #include <ctype.h>
 #include <intent/health.h>
+#include <intent/source.h>
 #include "system-parts.h"
 
 #define END {.name = NULL}
@@ -58,9 +59,22 @@ const struct intent_json_field system_sysdef_schema[] = {
 	{.name = "", .type = INTENT_JSON_OBJECT, .members = sysdef_fields}, END
 };
 
+static const char *check_repository(const char *string)
+{
+	const char *slash = strrchr(string, '/');
+	bool good = *string && isalnum((unsigned char)*string) && strlen(string) <= 256;
+
+	for (const char *p = string; *p; p++)
+		good = good && (islower((unsigned char)*p) || isdigit((unsigned char)*p) || strchr("._-/:", *p));
+	if (strchr(slash ? slash : string, ':'))
+		return "must be an image's repository without tag; the version is said at deploying";
+	return good && !strstr(string, "//") && !intent_ends_with(string, "/") ? NULL :
+		"must be an image's repository, such as registry.example.com/foocorp/api, in small letters";
+}
+
 static const struct intent_json_field image_fields[] = {
 	{.name = "repository", .type = INTENT_JSON_STRING, .flags = INTENT_JSON_REQUIRED,
-	 .check = system_check_repository, .help = "where its images are, such as registry.example.com/foocorp/api"},
+	 .check = check_repository, .help = "where its images are, such as registry.example.com/foocorp/api"},
 	END
 };
 static const struct intent_json_field pibstack_fields[] = {
@@ -148,7 +162,7 @@ static const struct intent_json_field world_item[] = {
 #define SERVICE_FIELDS \
 	{.name = "service", .type = INTENT_JSON_STRING, .check = intent_check_name}, \
 	{.name = "dockerfile", .type = INTENT_JSON_STRING, .check = check_below}, \
-	{.name = "image", .type = INTENT_JSON_STRING, .check = system_check_repository}, \
+	{.name = "image", .type = INTENT_JSON_STRING, .check = check_repository}, \
 	{.name = "build", .type = INTENT_JSON_ARRAY, .min = 1, .max = 256, .members = word_item}, \
 	{.name = "output", .type = INTENT_JSON_STRING, .check = check_below}, \
 	{.name = "requires", .type = INTENT_JSON_ARRAY, .max = 100, .members = requirement_item}, \
@@ -253,4 +267,108 @@ bool system_check(const char *file, const json_t *json, const json_t *places, co
 		return true;
 	system_place_faults(file, places, intent_text_str(&lines), "", faults);
 	return false;
+}
+
+/* ---- resolvers, exports ---- */
+
+const char *system_check_image(const char *image)
+{
+	bool good = isalnum((unsigned char)*image) && strlen(image) <= 512;
+
+	for (const char *p = image; *p; p++)
+		good = good && (isalnum((unsigned char)*p) || strchr("._-/:@", *p));
+	return good && !strstr(image, "//") ? NULL : "must name an image behind docker://, such as docker://redis:4";
+}
+
+static const char *check_resolver(const char *string)
+{
+	if (intent_starts_with(string, "docker://"))
+		return system_check_image(string + 9);
+	if (intent_starts_with(string, "terraform:"))
+		return intent_check_source(string + 10);
+	if (!strcmp(string, "static:"))
+		return NULL;
+	if (intent_starts_with(string, "docker:"))
+		return "must begin with docker://, with two slashes";
+	if (intent_check_source(string) == NULL)
+		return "must say by what; write terraform: before it";
+	return "must be docker://IMAGE:TAG, terraform:gh://ORG/REPO//PATH[@REF], or static: for what is there already";
+}
+
+/* A line is a string, or an object that says more about it. */
+static const struct intent_json_field line_fields[] = {
+	{.name = "resolver", .type = INTENT_JSON_STRING, .flags = INTENT_JSON_REQUIRED, .check = check_resolver,
+	 .help = "docker://IMAGE:TAG, terraform:SOURCE or static:"},
+	{.name = "params", .type = INTENT_JSON_OBJECT, .flags = INTENT_JSON_OPEN},
+	{.name = "port", .type = INTENT_JSON_INTEGER, .min = 1, .max = 65535},
+	{.name = "volume", .type = INTENT_JSON_STRING, .check = intent_check_absolute},
+	{.name = NULL}
+};
+static const struct intent_json_field line_forms[] = {
+	{.name = "", .type = INTENT_JSON_STRING, .check = check_resolver},
+	{.name = "", .type = INTENT_JSON_OBJECT, .members = line_fields}, {.name = NULL}
+};
+static const struct intent_json_field line_schema[] = {
+	{.name = "", .type = INTENT_JSON_ONE_OF, .members = line_forms}, {.name = NULL}
+};
+
+static int check_row(const char *file, struct system_place place, const json_t *json,
+		     const struct intent_json_field *schema, const char *what, json_t *faults)
+{
+	struct intent_error err;
+
+	if (!intent_json_check(json, schema, true, NULL, &err))
+		return 0;
+	const char *text = intent_starts_with(err.msg, "document: ") ? err.msg + 10 : err.msg;
+	const char *given = json_string_value(json);
+	system_fault(faults, file, place, "%s %s%.100s%s%s", what, given ? "\"" : "", given ? given : "",
+		     given ? "\" " : "", text);
+	return 1;
+}
+
+int system_check_resolver(const char *file, struct system_place place, const json_t *resolver, json_t *faults)
+{
+	return check_row(file, place, resolver, line_schema, "resolver", faults);
+}
+
+static const char *check_export(const char *string)
+{
+	bool good = *string && strlen(string) <= 128;
+
+	for (const char *p = string; *p; p++)
+		good = good && (isalnum((unsigned char)*p) || strchr("_-.", *p));
+	return good ? NULL : "must be a name of letters, digits, _ - and ., such as host";
+}
+
+static const struct intent_json_field export_fields[] = {
+	{.name = "output", .type = INTENT_JSON_STRING, .min = 1, .max = 512},
+	{.name = "value", .type = INTENT_JSON_ANY},
+	{.name = "sensitive", .type = INTENT_JSON_BOOLEAN},
+	{.name = "optional", .type = INTENT_JSON_BOOLEAN},
+	{.name = NULL}
+};
+static const struct intent_json_field export_forms[] = {
+	{.name = "", .type = INTENT_JSON_STRING, .min = 1, .max = 512},
+	{.name = "", .type = INTENT_JSON_INTEGER},
+	{.name = "", .type = INTENT_JSON_OBJECT, .members = export_fields},
+	{.name = NULL}
+};
+static const struct intent_json_field export_item[] = {
+	{.name = "", .type = INTENT_JSON_ONE_OF, .members = export_forms}, {.name = NULL}
+};
+static const struct intent_json_field export_name[] = {
+	{.name = "", .type = INTENT_JSON_STRING, .check = check_export}, {.name = NULL}
+};
+static const struct intent_json_field exports_forms[] = {
+	{.name = "", .type = INTENT_JSON_ARRAY, .min = 1, .max = 256, .members = export_name},
+	{.name = "", .type = INTENT_JSON_MAP, .min = 1, .max = 256, .check = check_export, .members = export_item},
+	{.name = NULL}
+};
+static const struct intent_json_field exports_schema[] = {
+	{.name = "", .type = INTENT_JSON_ONE_OF, .members = exports_forms}, {.name = NULL}
+};
+
+int system_check_exports(const char *file, struct system_place place, const json_t *exports, json_t *faults)
+{
+	return check_row(file, place, exports, exports_schema, "exports:", faults);
 }

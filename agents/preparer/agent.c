@@ -245,12 +245,13 @@ static int try_remove(struct intent_round *round, const json_t *action, struct i
 	if (is_linked(intent, path))
 		return intent_fail(err, INTENT_EBUSY, "%s is named by current or previous now", path);
 	directory = open(intent_json_string(intent, "basedir", ""), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (directory >= 0) {
-		intent_free_auto char *below = intent_format(PREPARER_INSTALLS "/%s", name);
+	if (directory < 0)
+		return intent_fail_errno(err, "%s", intent_json_string(intent, "basedir", ""));
 
-		if (look_at(directory, below, intent_json_string(intent, "app", ""), &install, &ours, err) < 0)
-			return intent_wrap(err, "%s", path);
-	}
+	intent_free_auto char *below = intent_format(PREPARER_INSTALLS "/%s", name);
+
+	if (look_at(directory, below, intent_json_string(intent, "app", ""), &install, &ours, err) < 0)
+		return intent_wrap(err, "%s", path);
 	if (!ours)
 		return intent_fail(err, INTENT_ENOTOURS, "%s has no record of ours any more", path);
 	intent_round_log(round, INTENT_INFO, "Removing %s", path);

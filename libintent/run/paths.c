@@ -2,9 +2,14 @@
  * Waking slices when a path changes. A path that is not there yet is watched
  * through its nearest directory that is; each event looks again from the top.
  */
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include "slice.h"
+
+#define GRAIN_MS 20      /* of the times that files bear */
+#define ENTRIES_MAX 1000 /* looked at in a directory; one with more is taken for changed */
 
 struct watched {
 	struct watched *next;
@@ -125,6 +130,38 @@ static void stop_all(struct intent__paths *paths)
 	free(paths);
 }
 
+static bool is_since(const struct stat *st, int64_t since_ms)
+{
+	return (int64_t)st->st_ctim.tv_sec * 1000 + st->st_ctim.tv_nsec / 1000000 >= since_ms - GRAIN_MS;
+}
+
+/* That a file in it was written to is not to be seen from the directory. */
+static bool any_since(const char *directory, int64_t since_ms)
+{
+	DIR *listing = opendir(directory);
+	bool is = false;
+	int left = ENTRIES_MAX;
+	struct stat st;
+
+	for (struct dirent *entry; listing && !is && (entry = readdir(listing));)
+		is = !left-- || (strcmp(entry->d_name, "..") &&
+				 !fstatat(dirfd(listing), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) &&
+				 is_since(&st, since_ms));
+	if (listing)
+		closedir(listing);
+	return is;
+}
+
+/* The round may have looked at it before that. Its own doing counts too, and costs one look more. */
+static bool has_changed(const struct watched *watched, int64_t since_ms)
+{
+	struct stat st;
+
+	if (!lstat(watched->path, &st))
+		return S_ISDIR(st.st_mode) ? any_since(watched->path, since_ms) : is_since(&st, since_ms);
+	return watched->directory && !stat(watched->directory, &st) && is_since(&st, since_ms);
+}
+
 static void add(struct intent__runner *runner, struct intent__slice *slice, const char *path,
 		void (*wake)(struct intent__runner *runner, struct intent__slice *slice))
 {
@@ -144,6 +181,7 @@ static void add(struct intent__runner *runner, struct intent__slice *slice, cons
 	watched->event.data = watched;
 	uv_unref((uv_handle_t *)&watched->event);
 	look_again(watched);
+	slice->woken |= has_changed(watched, slice->began_ms);
 	watched->next = slice->paths->first;
 	slice->paths->first = watched;
 }

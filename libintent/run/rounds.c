@@ -107,6 +107,7 @@ static void start_round(struct intent__runner *runner, struct intent__slice *sli
 		runner->last_round = 1;
 	slice->due_ms = INT64_MAX;
 	slice->heard_ms = intent_time_monotonic();
+	slice->began_ms = intent_time_now();
 	slice->stop_signal = SIGKILL;
 	slice->killed = slice->announce = slice->demanded = slice->again = slice->asks_session = slice->unbound = false;
 	slice->round = runner->last_round;

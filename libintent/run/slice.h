@@ -27,6 +27,7 @@ struct intent__slice {
 	unsigned round;             /* id of the round under way; 0: none */
 	int64_t due_ms;             /* next round (monotonic); INT64_MAX: when woken */
 	int64_t heard_ms;           /* last word of the round under way, or when it ended */
+	int64_t began_ms;           /* wall clock, of the round under way or the last one */
 	int stop_signal;            /* what ends that round */
 	json_t *result;             /* what that round said; owned */
 	struct intent__paths *paths;

@@ -132,11 +132,13 @@ like "$(member tail n1 cmd)" 'line 40\\nno such header' "... its end stands in t
 unlike "$(member tail n1 cmd)" 'line 20\\n' "... but no more than that"
 logs() { find "$T/state/logs/cmd" -name '*.log' | wc -l; }
 before=$(logs)
-start again "${builder[@]}" --interval 1s --splay 0 --apps cmd
-sleep 2
-is "$(logs)" "$before" "it is not tried again while its input is the same"
-kill -USR1 "$pid"
 more() { [ "$(logs)" -gt "$before" ]; }
+start again "${builder[@]}" --interval 1s --splay 0 --apps cmd
+check "a builder that is started anew tries what failed once more" wait_for 5 more
+before=$(logs)
+sleep 2
+is "$(logs)" "$before" "... and not again while its input is the same"
+kill -USR1 "$pid"
 check "... but for SIGUSR1" wait_for 5 more
 printf 'mkdir dist; cp in dist\n' >"$T/cmd/make.sh"
 converged() { [ "$(state n1 cmd)" = converged ]; }

@@ -48,12 +48,12 @@ mount='"Mounts": [{"Type": "volume", "Source": "data", "Target": "/d", "ReadOnly
 world db "$mount" db:1 db:2
 intend db 2 ', "volumes": [{"volume": "data", "target": "/d"}]'
 never_twice "stateful: an update" fault=none wants=db
-for fault in kill-before kill-after cut-before cut-after half 500 404 page; do
+for fault in kill-before kill-after cut-before cut-after 500; do
 	never_twice "stateful: $fault at each call" fault=$fault wants=db
 done
-# These take their time.
-for fault in hang restart 503 login nothing; do
-	never_twice "stateful: $fault at every fourth call" fault=$fault step=4 wants=db
+# Answers that are none; those that take their time less often.
+for fault in half/2 404/2 page/2 503/5 login/5 nothing/5 restart/5 hang/6; do
+	never_twice "stateful: ${fault%/*} at each call of ${fault#*/}" fault="${fault%/*}" step="${fault#*/}" wants=db
 done
 never_twice "stateful: two runners at once, ten times" fault=none agents=2 times=10 wants=db
 
@@ -68,6 +68,40 @@ for fault in kill-after cut-after; do
 done
 never_twice "side by side: two runners at once" fault=none agents=2 times=5 wants=db.
 
+# ---- an engine that never answers as one ----
+
+status_of() { ppctl --json get "reality/status/container-runner/n1/$1" | tr -d '\n'; }
+world db "$mount" db:1 db:2
+intend db 2 ', "volumes": [{"volume": "data", "target": "/d"}]'
+no_engine='what answers at unix:[^ ]* is no container engine, or stands before one: GET'
+while IFS='|' read -r fault state words; do
+	VERBOSE=1 engine fault="$fault" always=1 wants=db
+	like "$(status_of db)" "\"message\": \"[^\"]*$words.*\"state\": \"$state\"" "always $fault: $state"
+	like "$output" '"platypus.digest": "old".*"Status": "running"' "... and what runs goes on"
+done <<END
+500|failing|the engine says: no space
+503|failing|$no_engine /_ping gave status 503: <html>no backend
+404|failing|$no_engine /_ping gave status 404: <html>not here
+login|failing|$no_engine /_ping gave status 302
+page|failing|$no_engine /_ping gave status 200: <html>welcome
+nothing|failing|$no_engine /containers/json gave another kind of document
+half|waiting|no container engine answers at unix:[^ ]* \(transfer closed
+cut-before|waiting|no container engine answers at unix:[^ ]* \(
+hang|waiting|no container engine answers at unix:[^ ]* \([^\"]*timed out
+END
+
+# ---- one slice hangs, another does not ----
+
+check "node add" ppctl node add stuck c
+intend stuck 1 ''
+world db "$mount" db:1 db:2 stuck:1
+engine fault=none hang='create?name=stuck' always=1 wants=db
+like "$(status_of stuck)" 'container stuck[^ ]*: the engine at unix[^ ]*: POST [^ ]*create: [^"]*timed out.*"state": "failing"' \
+	"a call that is never answered is an error of its slice"
+like "$(status_of db)" '"state": "converged"' "... and of no other"
+check "node rm" ppctl node rm stuck
+intend db 2 ""
+
 # ---- images ----
 
 world db.0123456789ab '' db:1
@@ -76,6 +110,13 @@ put clusters/db/c/deploy_config '{"docker": {"image": "broken:%v"}}'
 engine fault=none wants=db.
 like "$errors" 'pulling broken:2: failed to register layer: disk full' "an error in the middle of a pull is one"
 like "$said" 'not converged: 1' "... and nothing is replaced"
+# A runner that goes on: what it does at its third attempt, and when it made each.
+run "$BUILD_DIR/t/it/engine" "$T/engine.sock" world="$T/world" state="$T/state" fault=none -- bash -c "
+	pp-container-runner --engine unix://$T/engine.sock --state-dir $T/state/looped --check-interval 100ms --listen none >$T/looped 2>&1 &
+	for ((i = 0; i < 300; i++)); do [ \$(grep -c Pulling $T/looped) -lt 3 ] || break; sleep 0.1; done
+	kill %1; wait"
+read -r first second third < <(sed -n 's/.*INFO *\[\([^]]*\)\] db: Pulling.*/\1/p' "$T/looped" | head -n 3 | date -f - +%s%3N | paste -sd' ')
+check "what failed is tried again after a second, then two" test "$((second - first))" -ge 1000 -a "$((third - second))" -ge 2000
 put clusters/db/c/deploy_config '{"docker": {"image": "broken:%v", "pull": "never"}}'
 engine fault=none wants=db.
 like "$(ppctl get reality/status/container-runner/n1/db)" '"ImageMissing"' "one that is not to be pulled is waited for"

@@ -1,25 +1,20 @@
 #!/bin/bash
-# pp-container-runner with the real Docker engine, one of its own. container-faults.sh has an engine that fails.
+# pp-container-runner with the real Docker engine, one of its own; ENGINE=podman: with Podman. container-faults.sh has an
+# engine that fails.
 set -u
 . "$(dirname "$0")/../lib.sh"
+. "$ROOT/t/engines.sh"
 have pp-container-runner || skip_all "pp-container-runner is not built"
-have dockerd && have docker || skip_all "Docker is not on PATH (Debian: docker.io); NOTHING is shown of containers"
-[ "$EUID" = 0 ] || skip_all "only root may start an engine of its own; NOTHING is shown of containers"
 have gcc || skip_all "gcc is not on PATH"
 
 # ---- an engine, and images from nothing ----
 
-export DOCKER_HOST=unix://$T/docker.sock DOCKER_CONFIG=$T/docker-config
-start_engine() {
-	start dockerd dockerd --data-root "$T/data" --exec-root "$T/exec" -H "$DOCKER_HOST" --pidfile "$T/docker.pid" \
-		--iptables=false --ip6tables=false --bridge=none --storage-driver=vfs
-	engine=$pid
-	wait_for 20 docker version
-}
-mkdir -p "$T/data" "$T/exec" "$T/image"
-start_engine || skip_all "dockerd does not run here ($(grep -o 'level=fatal.*' "$T/dockerd.log" | tail -n 1)); NOTHING is shown of containers"
+export DOCKER_CONFIG=$T/docker-config
+mkdir -p "$T/image"
+start_engine || skip_all "$engine_why; NOTHING is shown of containers with it"
+trap 'code=$?; clean_engine; (exit $code); at_exit' EXIT
 gcc -static -O1 -o "$T/image/program" "$ROOT/t/it/container-program.c" || skip_all "gcc cannot link statically"
-image() { tar -c -C "$T/image" program | docker import -c 'ENTRYPOINT ["/program"]' -c "CMD $2" - "$1" >/dev/null; }
+image() { tar -c -C "$T/image" program | import_image "$1" 'ENTRYPOINT ["/program"]' "CMD $2"; }
 check "an image" image web:1 '["serve", "80"]'
 check "an image that fails" image web:3 '["fail"]'
 docker tag web:1 web:2
@@ -36,7 +31,7 @@ intend() {
 	activate "$1" "$2"
 }
 activate() { put "clusters/$1/c/config" "{\"versions\": {\"$2\": \"active\"}, \"user_config\": {\"greeting\": \"hello\"}, \"min_nodes\": ${min_nodes:-0}}"; }
-runner=(pp-container-runner --listen none --state-dir "$T/state" --check-interval 300ms --splay 0)
+runner=(pp-container-runner --listen none --max-destroy 100 --state-dir "$T/state" --check-interval 300ms --splay 0)
 once() { run "${runner[@]}" --once; }
 status_of() { ppctl --json get "reality/status/container-runner/n1/$1"; }
 is_in() { [[ $(status_of "$1" 2>/dev/null | tr -d ' \n') == *"\"state\":\"$2\""* ]]; }
@@ -45,11 +40,6 @@ version() { docker inspect --format '{{index .Config.Labels "platypus.version"}}
 runs() { [ "$(version "$1")" = "$2" ]; }
 port_of() { status_of "$1" | sed -n 's/.*"80\/tcp": *"0.0.0.0:\([0-9]*\)".*/\1/p'; }
 healthy() { [[ $(ppctl --json get "reality/health/$1/c/n1" 2>/dev/null | tr -d ' \n') == *'"state":"healthy","version":"'"$2"'"'* ]]; }
-# What the engine did to containers of an application since then: "create 1", "start 1", ...
-events() {
-	docker events --since "$2" --until "$(date +%s.%N)" --filter type=container --filter "label=platypus.application=$1" \
-		--format '{{.Action}} {{index .Actor.Attributes "platypus.version"}}' | grep -E '^(create|start|die|destroy) '
-}
 # eventually DESC CMD...
 eventually() {
 	if wait_for 20 "${@:2}"; then ok "$1"; else not_ok "$1" "$(tail -n 8 "$T/runner.log" 2>&1)" "$(docker ps -a)"; fi
@@ -95,13 +85,18 @@ min_nodes=0 activate web 2
 eventually "a new version runs" runs web 2
 eventually "... and its health is published" healthy web 2
 eventually "... and is converged" is_in web converged
-is "$(events web "$since" | paste -sd,)" "create 2,start 2,die 1,destroy 1" "the old one went after the new one had come"
+is "$(engine_events web "$since" | paste -sd,)" "create 2,start 2,die 1,destroy 1" "the old one went after the new one had come"
 printf 'canary-2a7b\n' >"$T/env/.new" && mv "$T/env/.new" "$T/env/PASSWORD"
 changed() { http GET "$(port_of web)" /env | grep -q canary-2a7b; }
 eventually "another value in envdir is another container" changed
+alone() { [ "$(ours web -a | wc -l)" = 1 ]; }
+eventually "... and the only one" alone
 
-container=$(ours web) since=$(date +%s.%N) deadline=1s
-intend web 3 ', "ports": [{"container": 80}], "networks": ["front"]'
+deadline=1s intend web 2 ', "ports": [{"container": 80}], "networks": ["front"]'
+short() { [[ $(docker inspect --format '{{index .Config.Labels "platypus.spec"}}' "$(ours web)") != *www* ]] && alone; }
+eventually "so is another section of the deploy_config" short
+container=$(ours web) since=$(date +%s.%N)
+activate web 3
 eventually "a version that fails is marked" is_in web failing
 gone() { [ "$(ours web -a)" = "$container" ]; }
 eventually "... and removed" gone
@@ -109,15 +104,15 @@ ok "... the old one is untouched"
 is "$(wc -l <"$T/state/log-web") $(head -n 1 "$T/state/log-web")" "200 line 101: no database" "... its last 200 lines are kept"
 like "$(status_of web)" 'line 300: no database' "... and the last of them shown"
 sleep 1
-is "$(events web "$since" | grep -c 'create 3')" 1 "... and it is not tried again"
+is "$(engine_events web "$since" | grep -c 'create 3')" 1 "... and it is not tried again"
 ppctl rollout retry web >/dev/null 2>&1
-again() { [ "$(events web "$since" | grep -c 'create 3')" = 2 ]; }
+again() { [ "$(engine_events web "$since" | grep -c 'create 3')" = 2 ]; }
 eventually "... until a person says so" again
 put nodes/n1/web '{"cluster": "c", "hold": "test"}'
 deadline=10s intend web 2 ', "ports": [{"container": 80}], "networks": ["front"]'
 since=$(date +%s.%N)
 sleep 1
-is "$(events web "$since" | grep create)" "" "on hold nothing is started"
+is "$(engine_events web "$since" | grep create)" "" "on hold nothing is started"
 put nodes/n1/web '{"cluster": "c"}'
 eventually "then it goes on" is_in web converged
 
@@ -134,7 +129,7 @@ since=$(date +%s.%N)
 activate db 2
 eventually "... and is updated" runs db 2
 eventually "... and healthy, though no port is published" is_in db converged
-is "$(events db "$since" | paste -sd,)" "die 1,destroy 1,create 2,start 2" "the new one came after the old one had gone"
+is "$(engine_events db "$since" | paste -sd,)" "die 1,destroy 1,create 2,start 2" "the new one came after the old one had gone"
 deadline=1s intend db 3 ', "volumes": [{"volume": "data", "target": "/data"}], "networks": ["front"]'
 marked() { status_of db | grep -q 'runs instead'; }
 eventually "one that fails makes way" marked
@@ -142,7 +137,7 @@ eventually "... for what ran before" runs db 2
 
 # ---- the engine goes and comes ----
 
-stop "$engine"
+stop_engine
 eventually "without its engine it waits" is_in web waiting
 like "$(status_of web)" 'EngineMissing' "... and says so"
 check "the engine is back" start_engine
@@ -158,7 +153,7 @@ foreign=$(docker inspect --format '{{.Id}} {{.State.StartedAt}}' other)
 ppctl node rm web >/dev/null 2>&1
 rm -r "$T/state"
 once
-like "$(status_of other)" 'container other \(of image web:1\) is there and not ours' "a name that is taken is said to be"
+like "$(status_of other)" 'container other \(of image [a-z./]*web:1\) is there and not ours' "a name that is taken is said to be"
 is "$(docker inspect --format '{{.Id}} {{.State.StartedAt}}' other)" "$foreign" "... and left alone"
 is "$(ours web -a)" "" "what is left of an application is found by its labels, and removed"
 check "... its network not, while others are on it" docker network inspect front
@@ -174,7 +169,6 @@ ppctl node rm other >/dev/null 2>&1
 
 # registry: Debian's own, with one account; "ann" and "canary-9e1c".
 start_registry() {
-	registry=127.0.0.1:$(free_port)
 	mkdir -p "$T/registry"
 	printf 'ann:%s\n' '$2b$05$2NPvlNkcouFuDdn5J8DyteKAGAH9nXW4Uax3gxzmfVy/C0AQwr0iu' >"$T/registry/htpasswd"
 	cat >"$T/registry/config.yml" <<-END
@@ -189,8 +183,7 @@ start_registry() {
 }
 listens() { exec 8<>"/dev/tcp/127.0.0.1/$1" && exec 8>&-; } 2>/dev/null
 push() {
-	DOCKER_CONFIG=$T/pusher docker login -u ann --password-stdin "$registry" <<<canary-9e1c &&
-		docker tag web:1 "$registry/shop/web:$1" && DOCKER_CONFIG=$T/pusher docker push "$registry/shop/web:$1" &&
+	docker tag web:1 "$registry/shop/web:$1" && push_image "$registry/shop/web:$1" ann canary-9e1c &&
 		docker rmi "$registry/shop/web:$1"
 }
 # pulls VERSION CONFIG STATUS WORDS DESC: what comes of it with that config.json.
@@ -200,7 +193,7 @@ pulls() {
 	once
 	is "$status" "$3" "$5"
 	like "$(status_of shop)" "$4" "... and says so"
-	[ "$status" = "$3" ] || diag "$errors" "$(docker ps -a)" "$(tail -n 5 "$T/dockerd.log")"
+	[ "$status" = "$3" ] || diag "$errors" "$(docker ps -a)" "$(tail -n 5 "$T/engine.log")"
 }
 if have docker-registry && start_registry; then
 	mkdir -p "$DOCKER_CONFIG" "$T/helpers"
@@ -236,6 +229,58 @@ if have docker-registry && start_registry; then
 	once
 else
 	skip "an image of a private registry" "docker-registry is not on PATH (Debian: docker-registry)"
+fi
+
+# ---- TLS ----
+
+# certificate NAME AUTHORITY SUBJECT-ALTERNATIVE-NAME
+certificate() {
+	openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$1.key" -out "$1.csr" -subj "/CN=$1" &&
+		printf 'subjectAltName=%s\nextendedKeyUsage=serverAuth,clientAuth\n' "$3" >"$1.ext" &&
+		openssl x509 -req -in "$1.csr" -CA "$2.crt" -CAkey "$2.key" -CAcreateserial -extfile "$1.ext" -out "$1.crt" -days 9
+}
+certificates() {
+	local name
+	for name in ca other; do
+		openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout $name.key -out $name.crt -days 9 \
+			-subj "/CN=$name" || return 1
+	done
+	certificate server ca IP:127.0.0.1 && certificate client ca DNS:client || return 1
+	# As Docker names them.
+	mkdir mine strangers nobodys && cp ca.crt mine/ca.pem && cp ca.crt nobodys/ca.pem && cp other.crt strangers/ca.pem &&
+		cp client.crt mine/cert.pem && cp client.key mine/key.pem
+}
+if [ "$ENGINE" = docker ] && have openssl; then
+	mkdir "$T/certs"
+	cd "$T/certs" || exit 1
+	check "certificates" certificates
+	stop_engine
+	port=$(free_port)
+	engine_more=(-H "tcp://127.0.0.1:$port" --tlsverify --tlscacert ca.crt --tlscert server.crt --tlskey server.key)
+	check "an engine with TLS" start_engine
+	ppctl node add tls c >/dev/null 2>&1
+	put clusters/tls/c/deploy_config '{"docker": {"image": "web:%v"}, "stop_timeout": "1s", "health": {"up": "100ms"}}'
+	activate tls 1
+	# What Docker's own client is told, and what comes of it.
+	while IFS='|' read -r desc host variables code words; do
+		read -ra variables <<<"$variables"
+		run env "${variables[@]}" "${runner[@]}" --once --engine "tcp://$host:$port"
+		is "$status" "$code" "TLS: $desc"
+		like "$(status_of tls)" "$words" "... and says so"
+		[ -n "${serves:=$(ours tls)}" ]
+	done <<-END
+	verified|127.0.0.1|DOCKER_TLS_VERIFY=1 DOCKER_CERT_PATH=mine|0|"converged"
+	verified, with what is beside config.json|127.0.0.1|DOCKER_TLS_VERIFY=1 DOCKER_CONFIG=mine|0|"converged"
+	not spoken|127.0.0.1|A=b|100|tcp://127.0.0.1:$port is no container engine.*status 400: Client sent an HTTP request to an HTTPS server
+	another authority|127.0.0.1|DOCKER_TLS_VERIFY=1 DOCKER_CERT_PATH=strangers|111|no container engine answers at tcp://127.0.0.1:$port .*certificate
+	another name|localhost|DOCKER_TLS_VERIFY=1 DOCKER_CERT_PATH=mine|111|no container engine answers at tcp://localhost:$port .*(name|localhost)
+	without our own|127.0.0.1|DOCKER_TLS_VERIFY=1 DOCKER_CERT_PATH=nobodys|111|no container engine answers at tcp://127.0.0.1:$port .*certificate
+	no such directory|127.0.0.1|DOCKER_TLS_VERIFY=1 DOCKER_CERT_PATH=/nowhere|111|to be verified \(DOCKER_TLS_VERIFY\): /nowhere/ca.pem \(DOCKER_CERT_PATH\): No such file
+	END
+	is "$(ours tls)" "$serves" "what runs is left alone while its engine cannot be asked"
+	cd "$T" || exit 1
+else
+	skip "an engine with TLS" "Podman's service speaks none, or openssl is not on PATH"
 fi
 
 mkdir "$T/try"

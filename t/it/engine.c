@@ -10,6 +10,7 @@
  *	fault=KIND      at every call in turn: kill-before, kill-after (the agent with all its processes); what `answers`
  *	                below has; none: once, without
  *	step=N          ... at each N-th call
+ *	always=N        at every call, and the agent is started N times
  *	hang=WORDS      each call whose path has these is never answered
  *	agents=2        so many at once, with answers that come late at random; `state` has a directory for each
  *	times=N         of that
@@ -41,7 +42,8 @@ static const char *place;   /* of the socket */
 static int listener = -1;
 static bool restarts;
 static int64_t back_ms;     /* until then there is no engine */
-static bool slow;
+static bool slow, always;
+static int runs_max = RUNS_MAX;
 
 struct client {
 	int fd;
@@ -421,7 +423,7 @@ static void restart(void)
 /* One whole request; false: the connection is to be closed. */
 static bool serve_request(struct client *client, const char *method, char *path, json_t *body)
 {
-	bool now = ++calls == fault_at, hangs = *hang && strstr(path, hang);
+	bool now = ++calls == fault_at || (fault_at && always), hangs = *hang && strstr(path, hang);
 	json_t *said = NULL;
 	size_t i = 0;
 
@@ -614,7 +616,7 @@ static bool try_once(char **argv, const char *world, const char *state, const ch
 	intent_tree_remove(state, &ignored);
 	mkdir(state, 0700);
 	calls = 0;
-	for (int run = 0; run < RUNS_MAX && !good; run++)
+	for (int run = 0; run < runs_max && !good; run++)
 		good = run_all(argv, state, agents);
 	if (good && is_as_wanted(wants))
 		return true;
@@ -627,11 +629,12 @@ static bool try_once(char **argv, const char *world, const char *state, const ch
 
 int main(int argc, char **argv)
 {
-	const char *world = "", *state = "", *wants = "", *agents_text = "1", *times_text = "1", *step_text = "1";
+	const char *world = "", *state = "", *wants = "", *agents_text = "1", *times_text = "1", *step_text = "1",
+		*runs_text = NULL;
 	const struct { const char *name, **value; } known[] = {
 		{ "world", &world }, { "state", &state }, { "wants", &wants }, { "fault", &fault },
 		{ "agents", &agents_text }, { "times", &times_text }, { "hang", &hang },
-		{ "step", &step_text },
+		{ "step", &step_text }, { "always", &runs_text },
 	};
 	int bad = 0, most, i;
 
@@ -642,21 +645,25 @@ int main(int argc, char **argv)
 	for (i = 2; i < argc && strcmp(argv[i], "--"); i++) {
 		size_t length = strcspn(argv[i], "="), k = 0;
 
-		while (k < 8 && (strlen(known[k].name) != length || strncmp(argv[i], known[k].name, length) != 0))
+		while (k < 9 && (strlen(known[k].name) != length || strncmp(argv[i], known[k].name, length) != 0))
 			k++;
-		if (k == 8 || !argv[i][length])
+		if (k == 9 || !argv[i][length])
 			return 2;
 		*known[k].value = argv[i] + length + 1;
 	}
 	int agents = (int)strtol(agents_text, NULL, 10), times = (int)strtol(times_text, NULL, 10);
 	int step = (int)strtol(step_text, NULL, 10);
+	if (runs_text) {
+		always = true;
+		runs_max = (int)strtol(runs_text, NULL, 10);
+	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	argv += i + 1;
 	slow = agents > 1;
 	for (int time = 0; time < times; time++)
 		bad += !try_once(argv, world, state, wants, agents);
 	most = calls;
-	for (fault_at = 1; strcmp(fault, "none") && fault_at <= most; fault_at += step)
+	for (fault_at = 1; strcmp(fault, "none") && fault_at <= (always ? 1 : most); fault_at += step)
 		bad += !try_once(argv, world, state, wants, agents);
 	printf("calls: %d, killed: %d, doubled: %d, not converged: %d\n", most, killed, doubled, bad);
 	return doubled || bad;

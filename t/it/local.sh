@@ -139,9 +139,14 @@ check "a version that fails is told, with the reason" shows second "wickedcool-a
 check "and its last lines" shows second "^    \| no such table"
 launch wickedcool-api/bin/launch "api v3"
 check "and corrected by the next edit" shows second "wickedcool-api +\| api v3"
+mv wickedcool-api away
+check "its directory is gone: it goes on, and that is told" shows second "^wickedcool-api: healthy, .*; tarball: .*wickedcool-api"
+mv away wickedcool-api
 
 run pib stop nothing; is "$status" 1 "stop of something else is refused"
-run pib stop wickedcool; is "$status" 0 "stop, from elsewhere"
+kill -STOP "$second"
+run timeout 60 "${as[@]}" env "PATH=$PATH" pib-local stop wickedcool
+is "$status" 0 "stop, from elsewhere, though it is suspended"
 wait_for 5 ended "$second"; check "ends the first" ended "$second"
 like "$(cat "$T/second.log")" "wickedcool is stopped" "which says so"
 wait_for 3 gone; is "$(ours)" "" "nothing of ours is left"
@@ -149,11 +154,26 @@ kill -0 "$foreign"; is $? 0 "and what is foreign lives"
 
 # ---- on a terminal ----
 
+size() { stat -c %s "$T/terminal.log"; }
+shown() { [ "$(grep -oaE 'wickedcool-(api|admin|analytics)\S* +\S*healthy' "$T/terminal.log" | sort -u | wc -l)" = 3 ]; }
+drawn_since() { [ "$(size)" -gt "$1" ]; }
+calm() { local before; before=$(size); sleep 1; [ "$(size)" = "$before" ]; }
+# What a person does at it.
+watch() {
+	local before inner
+	wait_for 10 shown
+	wait_for 10 calm && echo calm
+	inner=$(pgrep -f "^pib-local run wickedcool" | tail -n 1)
+	before=$(size)
+	stty -F "$(readlink "/proc/$inner/fd/1")" cols 40
+	wait_for 5 drawn_since "$before" && tail -c "+$((before + 1))" "$T/terminal.log" >"$T/narrow"
+	wait_for 10 calm
+	before=$(size)
+	kill -STOP "$inner"; kill -CONT "$inner"
+	wait_for 5 drawn_since "$before" && tail -c "+$((before + 1))" "$T/terminal.log" >"$T/resumed"
+}
 # Ctrl-C comes by the terminal, as a person types it. No shell between: dash would say 130 whatever its child says.
-{ for _ in $(seq 100); do
-	sleep 0.1
-	[ "$(grep -oaE 'wickedcool-(api|admin|analytics)\S* +\S*healthy' "$T/terminal.log" 2>/dev/null | sort -u | wc -l)" -lt 3 ] || break
-done; sleep 0.3; printf '\003'; wait_for 15 test -e "$T/terminal.done"; } |
+{ watch >"$T/watched"; printf '\003'; wait_for 15 test -e "$T/terminal.done"; } |
 	{ "${as[@]}" env -u NO_COLOR "PATH=$PATH" "${docker[@]}" \
 		script -qefc "exec pib-local run wickedcool" "$HOME/terminal" >"$T/terminal.log" 2>&1
 		echo $? >"$T/terminal.done"; }
@@ -163,6 +183,12 @@ like "$plain" "SERVICE +STATE +ADDRESS +VERSION" "there is a table"
 like "$plain" "wickedcool-api +healthy +[0-9a-f]{12}"$'\n' "with states and versions"
 like "$(cat "$T/terminal.log")" $'\033\\[3[0-9]m''wickedcool-api' "names have colours"
 like "${plain##*SERVICE}" "wickedcool-api +stopped" "and in the end all are stopped"
+is "$(cat "$T/watched")" calm "while nothing changes, nothing is drawn"
+escapes='s/\x1b\[[0-9;?]*[A-Za-z]//g'
+is "$(sed "$escapes; s/…/./g" "$T/narrow" | tr -d '\r' | awk 'length > 40')" "" "made narrower: drawn anew, as wide as it is"
+like "$(cat "$T/narrow")" 'SERVICE' "... with its table"
+up=$'\033''\[[0-9]+A'
+unlike "$(cat "$T/resumed")" "$up" "suspended and resumed: drawn below what others wrote"
 wait_for 3 gone; is "$(ours)" "" "nothing of ours is left"
 kill "$foreign"
 
@@ -185,6 +211,11 @@ in_image() {
 }
 in_image api "api v1"
 launch wickedcool-admin/bin/launch "admin v1"
+# A client that can be held up.
+mkdir "$T/bin"
+printf '#!/bin/sh\nwhile [ "$1" = build ] && [ -e %s/hold ]; do sleep 0.1; done\nexec %s "$@"\n' "$T" "$(command -v docker)" >"$T/bin/docker"
+chmod 755 "$T/bin/docker"
+PATH=$T/bin:$PATH
 container() { docker ps --no-trunc --quiet --filter "label=platypus.application=$1"; }
 containers() { echo "$(container wickedcool-api) $(container wickedcool-postgresql)"; }
 ran() { docker ps --all --quiet --filter label=platypus.node; }
@@ -201,8 +232,11 @@ wait_for 5 ended "$engine"
 start_run adopted; adopted=$pid
 wait_for 20 healthy adopted; check "killed with -9 and run again: all are healthy" healthy adopted
 is "$(containers) $(pid_of admin)" "$before $programs" "in the same containers and processes"
+: >"$T/hold"
 in_image api "api v2"
-check "an edited file replaces its container" shows adopted "^wickedcool-api +\\| api v2"
+check "an edited file: that it is built is told" shows adopted "^wickedcool-api: healthy, .*; building what was edited"
+rm "$T/hold"
+check "... and replaces its container" shows adopted "^wickedcool-api +\\| api v2"
 is "$(container wickedcool-postgresql)" "${before#* }" "and not the database"
 kill -INT "$adopted"
 wait_for 30 ended "$adopted"; check "Ctrl-C ends it" ended "$adopted"
@@ -213,5 +247,19 @@ wait_for 3 gone; is "$(ours)" "" "nothing of ours is left"
 run pib stop wickedcool --volumes; is "$status" 0 "stop --volumes"
 is "$(docker volume ls --quiet)" "" "removes them"
 docker rm -f foreign >/dev/null 2>&1
+docker create --name wickedcool-postgresql --network none postgresql/postgresql:9.6 >/dev/null 2>&1
+start_run blocked; blocked=$pid
+check "somebody else has a name that is needed: told" shows blocked "^wickedcool-postgresql: failed: .*wickedcool-postgresql"
+kill -INT "$blocked"
+wait_for 30 ended "$blocked"; like "$(cat "$T/blocked.log")" "wickedcool is stopped" "... and the end waits for no such thing"
+docker rm -f wickedcool-postgresql >/dev/null 2>&1
+start_run away; away=$pid
+check "again" shows away "^wickedcool-postgresql: healthy"
+stop "$docker_pid"
+check "an engine that goes away: told" shows away "^wickedcool-postgresql: .*no container engine answers"
+unlike "$(cat "$T/away.log")" "(Cannot connect|unexpected EOF|Error response)" "... and nobody's lines have the client's complaints among them"
+kill -INT "$away"; sleep 0.5; kill -INT "$away"
+wait_for 30 ended "$away"; like "$(cat "$T/away.log")" "left as it is: .*wickedcool-postgresql \(container\)" "what cannot be taken away is named"
+wait_for 3 gone; is "$(ours)" "" "nothing of ours is left"
 end_docker
 done_testing

@@ -354,6 +354,13 @@ test_drift() {
 	rm -f "$W/a/greeting"
 	check "... and is watched, being another one" wait_for 2 greets a hello
 	stop "$agent"
+	# In the first round: nobody listens yet to what it asks to be watched.
+	trick a late hello
+	launch
+	wait_for 5 says Looked
+	printf drift >"$W/a/greeting"
+	check "a change between the first look and the first watch: not lost" wait_for 3 greets a hello
+	stop "$agent"
 	# Without watching paths: found by a signal, and at --interval. (The toy watches its basedir, not links.)
 	mkdir "$W/real"
 	app b "{\"greeting\": \"hi\"}"
@@ -544,16 +551,17 @@ test_wake() {
 	trick a count hello
 	launch
 	wait_for 5 is_in a converged && wait_for 5 at_rest
-	check "one change, one round, and one when its directory is made" wait_for 2 counted 2
+	# Each look counts: before it writes, after that, and one since nobody watched its directory before.
+	check "one change, one round, and one when its directory is made" wait_for 2 counted 3
 	digest=$(doc a)
 	put locks/a/c '{}'
-	check "what wakes it comes: a round" wait_for 2 counted 3
+	check "what wakes it comes: a round" wait_for 2 counted 4
 	put locks/a/c '{"holder": "x"}'
-	check "... changes: a round" wait_for 2 counted 4
+	check "... changes: a round" wait_for 2 counted 5
 	put locks/b/c '{}'
 	put nodes/n1/other '{"cluster": "c"}'
 	sleep 0.3
-	check "... something else does not" counted 4
+	check "... something else does not" counted 5
 	is "$(doc a)" "$digest" "... its status is as before, digest and all"
 	config a '{"greeting": "napped", "trick": "nap"}'
 	wait_for 5 says Napping

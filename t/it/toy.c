@@ -2,7 +2,7 @@
  * The smallest agent: a file <basedir>/greeting says what user_config.greeting
  * of the application says; without that there is none. <state-dir>/of-<app> links to the basedir, so
  * that it is found when intent is gone. For tests of the runner: user_config.trick is "sleep",
- * "nap", "deaf", "crash", "fail", "again", "progress", "count", "child" or "careless"; user_config.fact is published as
+ * "nap", "deaf", "crash", "fail", "again", "late", "progress", "count", "child" or "careless"; user_config.fact is published as
  * reality/health/<app>/<cluster>/<node>; a change below locks/<app>/ wakes.
  */
 #include <errno.h>
@@ -150,6 +150,10 @@ static int observe(struct intent_round *round, const json_t *intent, json_t **re
 		intent_round_watch(round, intent_json_string(intent, "basedir", "/"));
 	if (path && intent_file_read(AT_FDCWD, path, 1000, &text, &length, err) < 0 && err->code != INTENT_EABSENT)
 		return err->code;
+	if (trick && !strcmp(trick, "late")) {
+		intent_round_log(round, INTENT_INFO, "Looked");
+		usleep(700000);
+	}
 	intent_round_owned(round, text != NULL);
 	if (intent_json_at(intent, "/config/user_config/fact") && observe_fact(round, &fact, err) < 0)
 		return err->code;
