@@ -45,7 +45,7 @@ libs := $(call pkg,--libs)
 lib_src := $(wildcard libintent/*/*.c)
 agents := $(patsubst agents/%/agent.c,%,$(wildcard agents/*/agent.c))
 agent_src := $(foreach a,$(agents),$(wildcard agents/$(a)/*.c))
-ppctl_src := $(wildcard agents/ppctl/*.c)
+ppctl_src := $(wildcard agents/ppctl/*.c agents/ppctl/*/*.c)
 unit_src := $(wildcard t/unit/*.c)
 # Programs that shell tests and campaigns use; one file each.
 tool_src := $(filter-out t/fault/nomem.c,$(wildcard t/it/*.c t/fault/*.c t/bench/*.c))
@@ -61,7 +61,7 @@ planners := $(wildcard agents/*/plan.c agents/*/plan-*.c)
 # What agents read that others wrote, as pure, and tested and fuzzed by itself.
 parsers := $(wildcard agents/*/parse-*.c)
 # ppctl's compiler is as pure as they are, and tested as they are.
-compiler := $(wildcard agents/ppctl/system-*.c)
+compiler := $(wildcard agents/ppctl/system/*.c)
 all_obj := $(call obj,$(lib_src) $(agent_src) $(ppctl_src) $(unit_src) $(tool_src))
 
 .PHONY: all check demo demo-infra install bench fuzz lint fault clean tests dependencies pure

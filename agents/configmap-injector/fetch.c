@@ -7,13 +7,10 @@
 
 #define TIMEOUT_MS 60000
 #define STALL_MS 15000
-#define CHUNKS_MAX 1000
-#define INDEX_MAX (1u << 20)
 /* The kernel's clock of files ticks so often: what changed since may have the same times. */
 #define TICK_NS 20000000
 
-/* "?name=value&..." of a URL; false: it does not say. */
-static bool query(const char *url, const char *name, char *out, size_t room)
+bool injector__query(const char *url, const char *name, char *out, size_t room)
 {
 	const char *p = strchr(url, '?');
 	size_t length = strlen(name);
@@ -29,8 +26,15 @@ static bool query(const char *url, const char *name, char *out, size_t room)
 	return false;
 }
 
-/* Is `url` at the host and port of another, however either is written? */
-static bool is_at(const char *url, const char *other)
+/* Does it name a scheme under which nobody listens in? */
+static bool is_sealed(const char *url)
+{
+	const char *end = strstr(url, "://");
+
+	return end && end - url >= 5 && !strncmp(end - 5, "https", 5);
+}
+
+bool injector__is_at(const char *url, const char *other)
 {
 	const char *host = strstr(url, "://"), *other_host = other ? strstr(other, "://") : NULL;
 
@@ -38,7 +42,8 @@ static bool is_at(const char *url, const char *other)
 	other_host = other_host ? other_host + 3 : other;
 	size_t length = strcspn(host, "/?");
 
-	return other && length && strcspn(other_host, "/,") == length && !strncasecmp(host, other_host, length);
+	return other && length && strcspn(other_host, "/,") == length && !strncasecmp(host, other_host, length) &&
+		(is_sealed(url) || !is_sealed(other));
 }
 
 /* ---- a local file ---- */
@@ -90,13 +95,13 @@ static int fetch_s3(struct injector *injector, const char *url, const char *vali
 
 	rest += bucket_length + (rest[bucket_length] == '/');
 	key_length = strcspn(rest, "?");
-	query(url, "endpoint", endpoint, sizeof(endpoint));
-	query(url, "workspace", workspace, sizeof(workspace));
+	injector__query(url, "endpoint", endpoint, sizeof(endpoint));
+	injector__query(url, "workspace", workspace, sizeof(workspace));
 	key = !strcmp(workspace, "default") ? strndup(rest, key_length) :
 		intent_format("env:/%s/%.*s", workspace, (int)key_length, rest);
 	if (!bucket || !key || !bucket_length || !key_length)
 		return intent_fail(err, INTENT_EMALFORMED, "must be s3://BUCKET/KEY");
-	query(url, "region", given, sizeof(given));
+	injector__query(url, "region", given, sizeof(given));
 	if (!*given && *endpoint) /* a server of one's own has no regions */
 		snprintf(given, sizeof(given), "us-east-1");
 	if (injector__http(injector, &http, err) < 0 ||
@@ -124,7 +129,7 @@ static void add_authorization(const char *url, struct intent_text *header)
 	const char *user = getenv("TF_HTTP_USERNAME"), *password = getenv("TF_HTTP_PASSWORD");
 	intent_free_auto char *pair = intent_format("%s:%s", user ? user : "", password ? password : "");
 
-	if (!user || !pair || !is_at(url, getenv("TF_HTTP_ADDRESS")))
+	if (!user || !pair || !injector__is_at(url, getenv("TF_HTTP_ADDRESS")))
 		return;
 	intent_text_puts(header, "Authorization: Basic ");
 	intent_base64_encode(header, pair, strlen(pair));
@@ -179,110 +184,6 @@ static int fetch_http(struct injector *injector, const char *url, const char *va
 	return code;
 }
 
-/* ---- Consul ---- */
-
-/* CONSUL_HTTP_TOKEN is for the server that the agent was told of, not for any that a document names. */
-static int open_consul(struct injector *injector, const char *server, const char *url, struct intent_store **ret_owned,
-		       struct intent_error *err)
-{
-	static const char *const tokens[] = {"CONSUL_HTTP_TOKEN", "CONSUL_HTTP_TOKEN_FILE", "CONSUL_HTTP_AUTH"};
-	const char *address = getenv("CONSUL_HTTP_ADDR");
-	struct intent_store *store = NULL;
-	struct intent_error ignored;
-	char *kept[3] = {NULL};
-	bool is_known = is_at(url, address ? address : "127.0.0.1:8500");
-	int code;
-
-	if (!is_known && intent_round_store(injector->round, &store, &ignored) == 0)
-		is_known = is_at(url, intent_store_name(store));
-	for (size_t i = 0; !is_known && i < 3; i++) {
-		kept[i] = getenv(tokens[i]) ? strdup(getenv(tokens[i])) : NULL;
-		unsetenv(tokens[i]);
-	}
-	code = intent_store_open(server, NULL, ret_owned, err);
-	for (size_t i = 0; i < 3; i++) {
-		if (kept[i])
-			setenv(tokens[i], kept[i], 1);
-		free(kept[i]);
-	}
-	return code;
-}
-
-static int get_key(struct intent_store *store, const char *key, struct intent_text *body, uint64_t *ret_revision,
-		   struct intent_error *err)
-{
-	struct intent_snapshot *snapshot;
-
-	if (intent_store_get(store, key, INTENT_DEFAULT, &snapshot, err) < 0)
-		return err->code;
-	intent_text_add(body, snapshot->entries[0].value, snapshot->entries[0].length);
-	*ret_revision = snapshot->entries[0].revision;
-	intent_snapshot_unref(snapshot);
-	return 0;
-}
-
-/* A state too large for one key is split; the key then names its parts. */
-static int join_parts(struct intent_store *store, struct injector_answer *ret, struct intent_error *err)
-{
-	intent_json_auto json_t *index = NULL;
-	struct intent_error ignored;
-	const json_t *chunks;
-	uint64_t revision;
-	size_t i;
-	json_t *chunk;
-
-	if (ret->body.length > INDEX_MAX ||
-	    intent_json_parse(intent_text_str(&ret->body), ret->body.length, 0, &index, &ignored) < 0)
-		return 0; /* compressed, or the state itself with numbers that we do not take */
-	chunks = json_object_get(index, "chunks");
-	if (!json_object_get(index, "current-hash") || !json_is_array(chunks))
-		return 0;
-	if (json_array_size(chunks) > CHUNKS_MAX)
-		return intent_fail(err, INTENT_ETOOBIG, "has more than %d parts", CHUNKS_MAX);
-	intent_text_clear(&ret->body);
-	json_array_foreach((json_t *)(uintptr_t)chunks, i, chunk) {
-		const char *key = json_is_string(chunk) ? json_string_value(chunk) : "?";
-
-		int code = get_key(store, key, &ret->body, &revision, err);
-
-		/* Parts of an old state go as soon as there is a new one. */
-		if (code == INTENT_EABSENT)
-			return intent_fail(err, INTENT_ESOURCE, "a part of it is gone: it may be being written");
-		if (code)
-			return code;
-	}
-	snprintf(ret->md5, sizeof(ret->md5), "%s", intent_json_string(index, "current-hash", ""));
-	return 0;
-}
-
-static int fetch_consul(struct injector *injector, const char *url, const char *validator, struct injector_answer *ret,
-			struct intent_error *err)
-{
-	const char *path = strchr(strstr(url, "://") + 3, '/');
-	char workspace[256] = "default";
-	intent_free_auto char *server = path ? strndup(url, (size_t)(path - url)) : NULL, *key = NULL;
-	struct intent_store *store = NULL;
-	uint64_t revision = 0;
-	int code;
-
-	if (!path || !path[1] || path[1] == '?')
-		return intent_fail(err, INTENT_EMALFORMED, "must be consul://HOST:PORT/PATH");
-	query(url, "workspace", workspace, sizeof(workspace));
-	key = intent_format("%.*s%s%s", (int)strcspn(path + 1, "?"), path + 1, strcmp(workspace, "default") ? "-env:" : "",
-			    strcmp(workspace, "default") ? workspace : "");
-	if (!server || !key)
-		return intent_fail(err, -ENOMEM, "out of memory");
-	if (open_consul(injector, server, url, &store, err) < 0)
-		return err->code;
-	code = get_key(store, key, &ret->body, &revision, err);
-	snprintf(ret->validator, sizeof(ret->validator), "%llu", (unsigned long long)revision);
-	ret->is_unchanged = !code && validator && !strcmp(validator, ret->validator);
-	if (!code && !ret->is_unchanged)
-		code = join_parts(store, ret, err);
-	intent_store_close(store);
-	return code;
-}
-
 /* ---- Kubernetes ---- */
 
 static int fetch_kubernetes(struct injector *injector, const char *url, const char *validator,
@@ -299,7 +200,7 @@ static int fetch_kubernetes(struct injector *injector, const char *url, const ch
 	int64_t again = -1;
 
 	rest += length + (rest[length] == '/');
-	query(url, "workspace", workspace, sizeof(workspace));
+	injector__query(url, "workspace", workspace, sizeof(workspace));
 	name = intent_format("tfstate-%s-%.*s", workspace, (int)strcspn(rest, "?"), rest);
 	if (!namespace || !name || !length || !strcspn(rest, "?"))
 		return intent_fail(err, INTENT_EMALFORMED, "must be kubernetes://NAMESPACE/SECRET_SUFFIX");
@@ -326,7 +227,8 @@ static const struct backend {
 	int (*fetch)(struct injector *injector, const char *url, const char *validator, struct injector_answer *ret,
 		     struct intent_error *err);
 } backends[] = {
-	{"/", fetch_file}, {"s3://", fetch_s3}, {"consul://", fetch_consul}, {"consul+https://", fetch_consul},
+	{"/", fetch_file}, {"s3://", fetch_s3},
+	{"consul://", injector__fetch_consul}, {"consul+https://", injector__fetch_consul},
 	{"http://", fetch_http}, {"https://", fetch_http}, {"kubernetes://", fetch_kubernetes},
 };
 

@@ -7,12 +7,14 @@
  *	agent.c            options, observing, verbs
  *	values.c           the values of an injection, from wherever they come
  *	state.c            Terraform states, each read once for all rounds
- *	fetch.c            a state, from where its backend keeps it
+ *	fetch.c            a state, from where its backend keeps it: files, S3, HTTP, Kubernetes
+ *	fetch-consul.c     ... Consul
  *	tfstate.c, raw.c   what a state says: pure
  *	clients.c          Kubernetes, AWS, HTTP: who we are there
  *	bounds.c           where on this machine documents may make us read and write
  *	sinks.c            the table of kinds, the record of what was written
- *	sink-*.c           one kind of sink, or a few, each
+ *	sink-*.c           one kind of sink, or two, each; sink-place.c what those on this machine share,
+ *	                   sink-kubernetes.c those in a cluster
  *
  * Intent of a slice, "<world>/<name>":
  *	{"world", "name", "node", "options",
@@ -124,7 +126,8 @@ struct injector_sink_kind {
 	int (*remove)(struct injector *injector, const struct injector_sink *sink, struct intent_error *err);
 };
 
-extern const struct injector_sink_kind injector__configmap, injector__secret, injector__externalname; /* sink-kubernetes.c */
+extern const struct injector_sink_kind injector__configmap, injector__secret;             /* sink-data.c */
+extern const struct injector_sink_kind injector__externalname;                            /* sink-externalname.c */
 extern const struct injector_sink_kind injector__s3;                                      /* sink-s3.c */
 extern const struct injector_sink_kind injector__envdir;                                  /* sink-envdir.c */
 extern const struct injector_sink_kind injector__dotenv, injector__json;                  /* sink-file.c */
@@ -194,6 +197,15 @@ struct injector_answer {
 int injector__fetch(struct injector *injector, const char *url, const char *validator, struct injector_answer *ret,
 		    struct intent_error *err);
 void injector__answer_release(struct injector_answer *answer);
+/* "?name=value&..." of a URL; false: it does not say. */
+bool injector__query(const char *url, const char *name, char *out, size_t room);
+/* Is `url` at the host and port of another, however either is written, and not in clear where that is sealed? */
+bool injector__is_at(const char *url, const char *other);
+
+/* ---- fetch-consul.c ---- */
+
+int injector__fetch_consul(struct injector *injector, const char *url, const char *validator, struct injector_answer *ret,
+			   struct intent_error *err);
 
 /* ---- state.c ---- */
 

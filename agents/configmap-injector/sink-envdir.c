@@ -6,7 +6,7 @@
 #include <fcntl.h>
 #include <intent/envdir.h>
 #include <intent/file.h>
-#include "sink-file.h"
+#include "sink-place.h"
 
 #define MARK ".platypus.json" /* no variable: its name begins with a dot */
 #define MARK_MAX 4096

@@ -236,34 +236,66 @@ static json_t *injection_slice(const struct intent_snapshot *snapshot, const str
 	return json_pack("{so}", "intent", intent);
 }
 
-/* Two injections that write one object would undo each other's work for ever. */
-static void refuse_clashes(json_t *slices)
+/* ---- two in one place: they would undo each other's work for ever ---- */
+
+static void refuse(json_t *slices, const json_t *claim, const char *name, const char *id)
 {
-	intent_json_auto json_t *owners = json_object();
+	const char *owner = intent_json_string(claim, "owner", ""), *theirs = intent_json_string(claim, "id", "");
+	json_t *words = !strcmp(owner, name) ? json_sprintf("its sinks %s and %s are in one place: take one out", theirs, id) :
+		!strcmp(theirs, id) ? json_sprintf("both injections/%s and injections/%s write %s: take it out of one", owner,
+						   name, id) :
+		json_sprintf("injections/%s writes %s, and injections/%s writes %s, which is the same place: take it out of one",
+			     owner, theirs, name, id);
+	json_t *error = json_pack("{s{si so}}", "error", "code", INTENT_ECLASH, "message", words);
+
+	json_object_set(slices, owner, error);
+	json_object_set_new(slices, name, error);
+}
+
+/* Who has a directory of variables that this file or directory is in: borrowed. NULL: nobody. */
+static const json_t *claim_above(const json_t *claims, const char *path)
+{
+	intent_free_auto char *above = *path == '/' ? strdup(path) : NULL;
+	const json_t *claim = NULL;
+	char *slash;
+
+	while (!claim && above && (slash = strrchr(above, '/')) && slash != above) {
+		*slash = '\0';
+		claim = json_object_get(claims, above);
+		if (claim && !intent_starts_with(intent_json_string(claim, "id", ""), "envdir "))
+			claim = NULL;
+	}
+	return claim;
+}
+
+/* Each sink that is to be there takes its place; then, with `above`, each is held against what it may be in. */
+static void claim_all(json_t *slices, json_t *claims, const json_t *wanted, bool above)
+{
 	const char *name, *id;
 	json_t *slice, *sink;
-	void *next;
 
-	json_object_foreach_safe(slices, next, name, slice) {
-		/* One that is refused already is still looked at as it was when this began. */
-		intent_json_auto json_t *sinks = json_incref(intent_json_at(slice, "/intent/sinks"));
-
+	json_object_foreach((json_t *)(uintptr_t)wanted, name, slice) {
 		if (!strcmp(intent_json_string(intent_json_at(slice, "/intent/injection"), "ensure", ""), "absent"))
 			continue;
-		json_object_foreach(sinks, id, sink) {
-			const char *owner = intent_json_string(owners, id, NULL);
-			json_t *error;
+		json_object_foreach(intent_json_at(slice, "/intent/sinks"), id, sink) {
+			const char *place = intent_json_string(sink, "path", id);
+			const json_t *claim = above ? claim_above(claims, place) : json_object_get(claims, place);
 
-			if (!owner) {
-				json_object_set_new(owners, id, json_string(name));
-				continue;
-			}
-			error = json_pack("{s{si so}}", "error", "code", INTENT_ECLASH, "message", json_sprintf(
-				"both injections/%s and injections/%s write %s: take it out of one", owner, name, id));
-			json_object_set(slices, owner, error);
-			json_object_set_new(slices, name, error);
+			if (claim)
+				refuse(slices, claim, name, id);
+			else if (!above)
+				json_object_set_new(claims, place, json_pack("{ss ss}", "owner", name, "id", id));
 		}
 	}
+}
+
+static void refuse_clashes(json_t *slices)
+{
+	/* One that is refused already is still looked at as it was when this began. */
+	intent_json_auto json_t *wanted = json_copy(slices), *claims = json_object();
+
+	claim_all(slices, claims, wanted, false);
+	claim_all(slices, claims, wanted, true);
 }
 
 static json_t *slices(const struct intent_snapshot *snapshot, const json_t *options, const json_t *known)

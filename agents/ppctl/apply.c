@@ -1,6 +1,6 @@
 /* A compiled definition against the store: the difference, and how it is written. diff, apply and deploy: release.c. */
 #include <errno.h>
-#include "system-parts.h"
+#include "system/parts.h"
 
 /* Consul takes 512 KiB of JSON a transaction, with values in base64. */
 #define CHUNK_BYTES (300u << 10)

@@ -1,6 +1,6 @@
 /* compile, validate, slugs: a system definition looked at, nothing written. */
 #include <errno.h>
-#include "system-parts.h"
+#include "system/parts.h"
 
 int system_say_faults(const json_t *faults)
 {

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <intent/file.h>
-#include "system-parts.h"
+#include "system/parts.h"
 
 struct formatting {
 	bool check;

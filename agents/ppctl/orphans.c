@@ -1,6 +1,6 @@
 /* orphans: what definitions left behind, and how it goes. */
 #include <errno.h>
-#include "system-parts.h"
+#include "system/parts.h"
 
 static char *way_to_go(const char *key)
 {

@@ -1,6 +1,6 @@
 /* diff, apply, deploy: a compiled definition goes into the store. */
 #include <intent/child.h>
-#include "system-parts.h"
+#include "system/parts.h"
 
 /* ---- shown ---- */
 

@@ -2,11 +2,11 @@
  * A system definition: people's files in, intent documents out. Between ppctl's own files.
  *
  *	sysdef.yaml, Pibstack, deployd.yaml, worlds, resource repositories (intent-system(5))
- *	   -> struct system    what they say, in one shape            system-yaml.c, system-files.c
- *	   -> documents        {key: document}, canonical             system-lookup.c, system-compile.c, ...
- *	   -> changes          against what stands in the store       system-merge.c
+ *	   -> struct system    what they say, in one shape            system/yaml.c, system/files.c
+ *	   -> documents        {key: document}, canonical             system/lookup.c, system/compile.c, ...
+ *	   -> changes          against what stands in the store       system/merge.c
  *
- * Files named system-*.c are pure, as planners are: no clock, file, environment or store (the build
+ * Files in system/ are pure, as planners are: no clock, file, environment or store (the build
  * checks it), so that the same files give the same documents. workspace.c reads files, apply.c
  * writes; compile.c, release.c and orphans.c are commands.
  *
@@ -45,14 +45,14 @@ int system_workspace_find(struct system_workspace *ret, struct intent_error *err
 int system_workspace_note(const char *directory, const char *source, const char *name, struct intent_error *err);
 void system_workspace_release(struct system_workspace *workspace);
 
-/* ---- sources (system-files.c) ---- */
+/* ---- sources (system/files.c) ---- */
 
 /* The directory's name of a source's checkout ("wickedcool-api"); new; NULL when it is none or "dir:". */
 char *system_checkout_name(const char *source) intent_owned(free);
 /* Where a source's repository is on this machine: absolute, without its //PATH. New. */
 char *system_checkout(const struct system_workspace *workspace, const char *source) intent_owned(free);
 
-/* ---- what the files say (system-files.c; read by workspace.c) ---- */
+/* ---- what the files say (system/files.c; read by workspace.c) ---- */
 
 /*
  * sysdef:   {"name": of the system,
@@ -82,7 +82,7 @@ void system_release(struct system *system);
 /* The application meant by a person's word, without regard to case. Borrowed; INTENT_EABSENT names the nearest. */
 const char *system_application(const struct system *system, const char *word, struct intent_error *err);
 
-/* ---- the compiler (system-compile.c) ---- */
+/* ---- the compiler (system/compile.c) ---- */
 
 struct system_world {
 	const char *name;          /* "local", "prod" */
@@ -154,7 +154,7 @@ int system_read(struct ppctl *ctl, struct intent_snapshot **ret_owned, struct in
 /* Sorted, one a line on standard error; PPCTL_REFUSED if there are any, else 0. */
 int system_say_faults(const json_t *faults);
 
-/* ---- faults and YAML (system-yaml.c) ---- */
+/* ---- faults and YAML (system/yaml.c) ---- */
 
 /* Sets "at" aside: where a value or a member's name is written. */
 struct system_place {
@@ -178,5 +178,22 @@ void system_sort(json_t *rows, int (*order)(const void *, const void *));
 json_t *system_yaml(const char *file, const char *bytes, size_t length, json_t *faults, json_t **ret_new_places);
 /* Of the value at a JSON pointer, or as much of it as there is; of its name: `of_name`. */
 struct system_place system_place_at(const json_t *places, const char *pointer, bool of_name);
+
+/* ---- compile.c: what the commands share ---- */
+
+struct system_job {
+	struct system_workspace workspace;
+	struct system system;
+	struct system_setting setting;
+	json_t *applications; /* owned: {name: true} that were named; NULL: all */
+	json_t *compiled;     /* owned; NULL when sysdef.yaml could not be read */
+};
+/* --directory. */
+int system_go(struct ppctl *ctl, struct intent_error *err);
+/* The definition of --directory compiled for --world; applications from argument `first` on. Release it in any case. */
+int system_job_start(struct ppctl *ctl, size_t first, struct system_job *ret, struct intent_error *err);
+void system_job_release(struct system_job *job);
+/* Says all faults; PPCTL_REFUSED. */
+int system_refuse(struct ppctl *ctl, const struct system_job *job, const char *way_out);
 
 #endif

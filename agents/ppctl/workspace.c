@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <intent/file.h>
-#include "system-parts.h"
+#include "system/parts.h"
 
 #define FILE_MAX ((1u << 20) + 1) /* one more than system_yaml() takes */
 #define FILES_MAX 1000

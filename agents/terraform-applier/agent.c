@@ -101,12 +101,15 @@ static void look_at_past(struct applier *applier, json_t *observed)
 	intent_json_auto json_t *pending = applier__read(applier, "pending");
 	intent_free_auto char *errored = applier__errored(applier);
 	const json_t *was = json_object_get(applied, "state"), *is = json_object_get(applier->stack, "state");
+	int64_t managed = intent_json_integer(applied, "managed", 0);
 	bool is_same = !strcmp(intent_json_string(applied, "inputs", ""), applier->inputs);
 	bool is_clean = intent_json_boolean(applied, "clean", false);
 
 	if (is_same)
 		json_object_set_new(observed, is_clean ? "settled" : "unsettled", json_true());
-	if (intent_json_integer(applied, "managed", 0) && was != is && !(was && is && json_equal(was, is)))
+	if (managed)
+		json_object_set_new(observed, "had", json_integer((json_int_t)managed));
+	if (managed && was != is && !(was && is && json_equal(was, is)))
 		json_object_set_new(observed, "moved", json_true());
 	if (pending)
 		json_object_set(observed, "pending", pending);

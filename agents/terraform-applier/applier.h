@@ -22,6 +22,7 @@
  *	          "drift": [addresses that changed from outside]},
  *	 "settled": true,        these inputs were applied (or needed nothing), and a plan after that was empty
  *	 "unsettled": true,      they were applied, and the plan after that was not
+ *	 "had": 7,               resources in the state when last applied
  *	 "moved": true,          the state was somewhere else when last applied
  *	 "pending": {"plan", "since", "approval"?},      an apply that was begun, and its end was not seen
  *	 "errored": "PATH",      a state that Terraform could not write

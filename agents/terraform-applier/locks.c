@@ -8,7 +8,9 @@ struct keys {
 	size_t count;
 };
 
-static int name_keys(const struct applier *applier, struct keys *keys, struct intent_error *err)
+/* The keys, and the store that they are in (borrowed). */
+static int prepare(const struct applier *applier, struct keys *keys, struct intent_store **ret_store,
+		   struct intent_error *err)
 {
 	const char *world = intent_json_string(applier->stack, "lock", NULL);
 
@@ -16,7 +18,9 @@ static int name_keys(const struct applier *applier, struct keys *keys, struct in
 		intent_format("locks/stack/%s/%s", applier->world, applier->name),
 		world ? intent_format("locks/world/%s", world) : NULL,
 	}, world ? 2 : 1};
-	return keys->owned[0] && keys->owned[keys->count - 1] ? 0 : intent_fail(err, -ENOMEM, "out of memory");
+	if (!keys->owned[0] || !keys->owned[keys->count - 1])
+		return intent_fail(err, -ENOMEM, "out of memory");
+	return intent_round_store(applier->round, ret_store, err);
 }
 
 static void free_keys(struct keys *keys)
@@ -32,10 +36,8 @@ int applier__locks_take(struct applier *applier, struct intent_error *err)
 			"stack", json_sprintf("%s/%s", applier->world, applier->name));
 	struct intent_store *store;
 	struct keys keys;
-	int code = name_keys(applier, &keys, err);
+	int code = prepare(applier, &keys, &store, err);
 
-	if (!code)
-		code = intent_round_store(applier->round, &store, err);
 	if (!code)
 		code = intent_held_take(store, (const char *const *)keys.owned, keys.count, holder, &applier->locks,
 					err);
@@ -47,10 +49,8 @@ int applier__look_at_locks(struct applier *applier, json_t **ret_new, struct int
 {
 	struct intent_store *store;
 	struct keys keys;
-	int code = name_keys(applier, &keys, err);
+	int code = prepare(applier, &keys, &store, err);
 
-	if (!code)
-		code = intent_round_store(applier->round, &store, err);
 	if (!code)
 		code = intent_held_look(store, (const char *const *)keys.owned, keys.count, ret_new, err);
 	free_keys(&keys);

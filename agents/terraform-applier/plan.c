@@ -93,6 +93,13 @@ static const json_t *approval(const struct look *look)
 	return given;
 }
 
+/* A state that is lost looks like one that never was. What went from the world itself, Terraform calls drift. */
+static bool is_emptied(const struct look *look)
+{
+	return intent_json_integer(look->observed, "had", 0) && !count(look, "managed") &&
+		!json_array_size(json_object_get(look->plan, "drift"));
+}
+
 /* Why a person has to decide; NULL: nobody has to. */
 static const char *why_ask(const struct look *look)
 {
@@ -106,6 +113,9 @@ static const char *why_ask(const struct look *look)
 	if (intent_json_boolean(look->observed, "moved", false))
 		return "the state is somewhere else than it was when last applied; if it was to move along, "
 		       "move it first (terraform init -migrate-state)";
+	if (is_emptied(look))
+		return "the state has no resources, and had some when last applied; if it was lost, get it back "
+		       "first: what it had would be made a second time";
 	if (!strcmp(apply, "none"))
 		return "apply is \"none\"";
 	if (intent_json_boolean(look->observed, "unsettled", false))

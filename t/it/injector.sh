@@ -143,6 +143,13 @@ like "$(member message two)" 'AWS_SECRET_ACCESS_KEY is a variable that this agen
 put two '{"values": {"A": {"value": 1}}, "sinks": [{"type": "dotenv", "path": "'"$T"'/out/db.env"}]}'
 once
 is "$(member reason two) $(member reason)" "Clash Clash" "two injections into one file: neither"
+put two '{"values": {"A": {"value": 1}}, "sinks": [{"type": "dotenv", "path": "'"$T"'/out/env/x.env"}]}'
+once
+like "$(member reason two) $(member message)" "Clash .*injections/prod/db writes envdir .*, and injections/prod/two writes dotenv .*the same place" \
+	"a file in a directory of variables: neither"
+put two '{"values": {"A": {"value": 1}}, "sinks": [{"type": "dotenv", "path": "'"$T"'/two"}, {"type": "json", "path": "'"$T"'/two"}]}'
+once
+like "$(member message two)" "its sinks dotenv .*/two and json .*/two are in one place" "two forms of one file: neither"
 ppctl rm injections/prod/two injections/prod/three >/dev/null
 
 # ---- showing ----

@@ -158,22 +158,32 @@ size() { stat -c %s "$T/terminal.log"; }
 shown() { [ "$(grep -oaE 'wickedcool-(api|admin|analytics)\S* +\S*healthy' "$T/terminal.log" | sort -u | wc -l)" = 3 ]; }
 drawn_since() { [ "$(size)" -gt "$1" ]; }
 calm() { local before; before=$(size); sleep 1; [ "$(size)" = "$before" ]; }
+# script stops with what it runs.
+resumed() { kill -CONT "$inner" $script; drawn_since "$before"; }
+ended_there() { kill -CONT $script; [ -e "$T/terminal.done" ]; }
+at_terminal() {
+	local one
+	for one in $(pgrep -x pib-local); do
+		grep -qsaF "XDG_STATE_HOME=$XDG_STATE_HOME" "/proc/$one/environ" && echo "$one"
+	done
+}
 # What a person does at it.
 watch() {
-	local before inner
+	local inner
 	wait_for 10 shown
 	wait_for 10 calm && echo calm
-	inner=$(pgrep -f "^pib-local run wickedcool" | tail -n 1)
+	inner=$(at_terminal)
 	before=$(size)
 	stty -F "$(readlink "/proc/$inner/fd/1")" cols 40
 	wait_for 5 drawn_since "$before" && tail -c "+$((before + 1))" "$T/terminal.log" >"$T/narrow"
 	wait_for 10 calm
-	before=$(size)
-	kill -STOP "$inner"; kill -CONT "$inner"
-	wait_for 5 drawn_since "$before" && tail -c "+$((before + 1))" "$T/terminal.log" >"$T/resumed"
+	before=$(size) script=$(ps -o ppid= "$inner")
+	kill -STOP "$inner"
+	wait_for 5 resumed && tail -c "+$((before + 1))" "$T/terminal.log" >"$T/resumed"
 }
 # Ctrl-C comes by the terminal, as a person types it. No shell between: dash would say 130 whatever its child says.
-{ watch >"$T/watched"; printf '\003'; wait_for 15 test -e "$T/terminal.done"; } |
+script='' before=0
+{ watch >"$T/watched"; printf '\003'; wait_for 15 ended_there; } |
 	{ "${as[@]}" env -u NO_COLOR "PATH=$PATH" "${docker[@]}" \
 		script -qefc "exec pib-local run wickedcool" "$HOME/terminal" >"$T/terminal.log" 2>&1
 		echo $? >"$T/terminal.done"; }
@@ -261,5 +271,6 @@ unlike "$(cat "$T/away.log")" "(Cannot connect|unexpected EOF|Error response)" "
 kill -INT "$away"; sleep 0.5; kill -INT "$away"
 wait_for 30 ended "$away"; like "$(cat "$T/away.log")" "left as it is: .*wickedcool-postgresql \(container\)" "what cannot be taken away is named"
 wait_for 3 gone; is "$(ours)" "" "nothing of ours is left"
+gone || for one in $(ours); do diag "$(ps -o pid,ppid,stat,lstart,args -p "$one")"; done
 end_docker
 done_testing

@@ -132,6 +132,7 @@ is "$status" 0 "every stack is applied"
 once
 is "$status" 0 "every injection is written"
 [ "$status" = 0 ] || diag "$errors"
+[ -z "${web:-}" ] || { TF_HTTP_ADDRESS=https://127.0.0.1:$web_port/net once; like "$(state web)" 'Refused .*\(401\)' "a password for https is not sent in clear"; }
 is "$(values)" "$(printf '%s db-1.example canary-value 31bca020\n' "${names[@]}")" "with the outputs that Terraform left"
 if [ -n "${address:-}" ]; then
 	like "$(http GET "$CONSUL_PORT" '/v1/kv/tf/parts?raw')" '"chunks":.*tfstate\..*/1"' "Consul has it in parts, although compressed"

@@ -70,6 +70,18 @@ approve "$(plan_id)"
 once
 is "$status" 0 "... and repaired when approved"
 
+# ---- the state is lost ----
+mv "$T/net.tfstate" "$T/kept.tfstate"
+gitstack main c
+once
+is "$status $(member reason)" "100 ApprovalRequired" "a state that is lost: asked about, though nothing but new resources is planned"
+like "$(member message)" 'had some when last applied; if it was lost, get it back' "... and why is said"
+mv "$T/kept.tfstate" "$T/net.tfstate"
+once
+is "$status" 0 "... and once it is back, intent is applied"
+gitstack
+once
+
 # ---- Terraform's own lock, held by a live process ----
 if have python3; then
 	cat >"$T/holder.py" <<-END

@@ -1,5 +1,5 @@
 /* One instance of a component becomes its documents: an image or a stack. */
-#include "system-parts.h"
+#include "parts.h"
 
 /* ---- images that everybody knows ---- */
 

@@ -2,7 +2,7 @@
 #include <ctype.h>
 #include <stdarg.h>
 #include <intent/source.h>
-#include "system-parts.h"
+#include "parts.h"
 
 /* ---- documents ---- */
 

@@ -3,7 +3,7 @@
  * comments stay where they are; nothing but white space changes, and what would change the meaning is refused.
  */
 #include <ctype.h>
-#include "system-parts.h"
+#include "parts.h"
 
 #define LEVELS_MAX 64
 

@@ -1,7 +1,7 @@
 /* What a requirement is: a component of sysdef.yaml, a slug of a resource repository, or an image. */
 #include <stdarg.h>
 #include <intent/source.h>
-#include "system-parts.h"
+#include "parts.h"
 
 #define DEPTH_MAX 32
 

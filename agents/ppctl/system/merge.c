@@ -7,7 +7,7 @@
  */
 #include <errno.h>
 #include <intent/digest.h>
-#include "system-parts.h"
+#include "parts.h"
 
 static json_t *document_of(const struct intent_entry *entry)
 {

@@ -1,10 +1,10 @@
-/* Between the pure files of the compiler, system-*.c, and workspace.c, which hands them bytes. */
+/* Between the files of the compiler, and workspace.c, which hands them bytes. */
 #ifndef PPCTL_SYSTEM_PARTS_H
 #define PPCTL_SYSTEM_PARTS_H
 
-#include "system.h"
+#include "../system.h"
 
-/* ---- system-shapes.c ---- */
+/* ---- shapes.c ---- */
 
 extern const struct intent_json_field system_sysdef_schema[], system_pibstack_schema[], system_deployd_schema[],
 	system_several_schema[];
@@ -21,7 +21,7 @@ int system_check_exports(const char *file, struct system_place place, const json
 /* An image's reference? NULL, or what it must be. */
 const char *system_check_image(const char *image);
 
-/* ---- system-names.c ---- */
+/* ---- names.c ---- */
 
 /* The member of that name without regard to case. Borrowed; *ret_key (may be NULL) as it is spelt there. */
 json_t *system_find(const json_t *object, const char *name, const char **ret_key);
@@ -34,7 +34,7 @@ struct system_place system_at(const json_t *row);
 /* `before` and one more part of a JSON pointer. New. */
 char *system_pointer(const char *before, const char *name) intent_owned(free);
 
-/* ---- system-files.c ---- */
+/* ---- files.c ---- */
 
 /* The model of sysdef.yaml; new; NULL when it could not be read at all. */
 json_t *system_read_sysdef(const char *file, const char *bytes, size_t length, json_t *faults);
@@ -57,7 +57,7 @@ json_t *system_make_service(const struct system_origin *origin, const json_t *pi
 /* What a definition is called that does not say it: "foocorp-sysdef" of gh://foocorp/sysdef. New. */
 json_t *system_default_name(const char *source, const char *directory);
 
-/* ---- system-lookup.c ---- */
+/* ---- lookup.c ---- */
 
 /*
  * All slugs of a world, by name: {slug: {"repository", "resolve", "params", "exports"}}, with what they inherit and
@@ -84,7 +84,7 @@ void system_found_release(struct system_found *found);
 const char *system_environment(const struct system_world *world);
 bool system_can(const struct system_world *world, const char *capability);
 
-/* ---- system-compile.c, system-instance.c and system-emit.c ---- */
+/* ---- compile.c, instance.c and emit.c ---- */
 
 struct compiler {
 	const struct system *system;
@@ -111,7 +111,7 @@ void system_emit_instance(struct compiler *compiler, json_t *instance);
 void system_emit_service(struct compiler *compiler, json_t *unit);
 void system_emit_files(struct compiler *compiler);
 
-/* ---- system-merge.c ---- */
+/* ---- merge.c ---- */
 
 /* A compiled document with what others wrote into the one that stands there (NULL: none). New. */
 json_t *system_merged(const char *key, const json_t *compiled, const json_t *standing, const char *world);
@@ -121,26 +121,9 @@ int system_compare(struct system_applying *applying, const struct intent_snapsho
 /* Member by member, one a line: "    /min_nodes: 1 -> 2". */
 void system_describe(struct intent_text *out, const char *path, const json_t *before, const json_t *after);
 
-/* ---- system-format.c ---- */
+/* ---- format.c ---- */
 
 /* The same, laid out; NULL with a fault. Owned. */
 char *system_formatted(const char *file, const char *bytes, size_t length, json_t *faults) intent_owned(free);
-
-/* ---- compile.c: what the commands share ---- */
-
-struct system_job {
-	struct system_workspace workspace;
-	struct system system;
-	struct system_setting setting;
-	json_t *applications; /* owned: {name: true} that were named; NULL: all */
-	json_t *compiled;     /* owned; NULL when sysdef.yaml could not be read */
-};
-/* --directory. */
-int system_go(struct ppctl *ctl, struct intent_error *err);
-/* The definition of --directory compiled for --world; applications from argument `first` on. Release it in any case. */
-int system_job_start(struct ppctl *ctl, size_t first, struct system_job *ret, struct intent_error *err);
-void system_job_release(struct system_job *job);
-/* Says all faults; PPCTL_REFUSED. */
-int system_refuse(struct ppctl *ctl, const struct system_job *job, const char *way_out);
 
 #endif

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <yaml.h>
-#include "system.h"
+#include "../system.h"
 
 #define MAX_BYTES (1u << 20)
 #define MAX_DEPTH 32

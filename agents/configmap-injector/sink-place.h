@@ -1,6 +1,6 @@
 /* What sinks below a directory share. Not for others. */
-#ifndef SINK_FILE_H
-#define SINK_FILE_H
+#ifndef SINK_PLACE_H
+#define SINK_PLACE_H
 
 #include <dirent.h>
 #include <sys/stat.h>

@@ -1,6 +1,6 @@
 /* Names as people write them, and what else there is that they may have meant. */
 #include <ctype.h>
-#include "system-parts.h"
+#include "parts.h"
 
 json_t *system_find(const json_t *object, const char *name, const char **ret_key)
 {

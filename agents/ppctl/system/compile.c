@@ -1,6 +1,6 @@
 /* The compiler: services and what they need become documents of a world. */
 #include <ctype.h>
-#include "system-parts.h"
+#include "parts.h"
 
 /* ---- which target ---- */
 

@@ -2,7 +2,7 @@
 #include <ctype.h>
 #include <intent/health.h>
 #include <intent/source.h>
-#include "system-parts.h"
+#include "parts.h"
 
 #define END {.name = NULL}
 
