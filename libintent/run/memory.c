@@ -25,8 +25,8 @@ struct intent__memory {
 };
 
 /*
- * Damaged or absent, it is as if nothing were remembered (*ret_new NULL). What cannot be read now may be read the next time:
- * to go on without it would be to forget it, and removals would be counted from none.
+ * Damaged or absent, it is as if nothing were remembered (*ret_new NULL). What cannot be read now may be read the
+ * next time: to go on without it would be to forget it, and removals would be counted from none.
  */
 static int load(const struct intent__memory *memory, const char *name, size_t max, json_t **ret_new,
 		struct intent_error *err)

@@ -240,7 +240,8 @@ int intent_service_observe(const struct intent_site *site, const json_t *intent,
 	char why[512];
 
 	enum owner owner = owner_of(site, service, why);
-	if (owner == OWNER_FOREIGN || owner == OWNER_UNKNOWN || !site->supervisor->linked(site, service, &linked, why)) {
+	if (owner == OWNER_FOREIGN || owner == OWNER_UNKNOWN ||
+	    !site->supervisor->linked(site, service, &linked, why)) {
 		*ret_new = json_pack("{ss}", "foreign", why);
 		return *ret_new ? 0 : intent_fail(err, -ENOMEM, "%s: out of memory", service);
 	}
