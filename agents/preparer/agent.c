@@ -29,7 +29,10 @@ static const char *kind_words(mode_t mode)
 		"neither a directory nor a file";
 }
 
-/* An installation that is ours has a record that says so; what has none may be anybody's. *ret_new NULL: there is none. */
+/*
+ * An installation that is ours has a record that says so; what has none may be anybody's. *ret_new NULL: there
+ * is none.
+ */
 static int look_at(int installs_fd, const char *name, const char *app, json_t **ret_new, bool *ret_ours,
 		   struct intent_error *err)
 {
