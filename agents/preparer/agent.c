@@ -29,8 +29,12 @@ static const char *kind_words(mode_t mode)
 		"neither a directory nor a file";
 }
 
-/* An installation that is ours has a record that says so; what has none may be anybody's. */
-static json_t *look_at(int installs_fd, const char *name, const char *app, bool *ret_ours)
+/*
+ * An installation that is ours has a record that says so; what has none may be anybody's. *ret_new NULL: there
+ * is none.
+ */
+static int look_at(int installs_fd, const char *name, const char *app, json_t **ret_new, bool *ret_ours,
+		   struct intent_error *err)
 {
 	intent_free_auto char *path = intent_format("%s/" PREPARER_RECORD, name), *text = NULL;
 	intent_json_auto json_t *record = NULL;
@@ -39,23 +43,33 @@ static json_t *look_at(int installs_fd, const char *name, const char *app, bool 
 	size_t count;
 
 	*ret_ours = false;
-	if (!path || fstatat(installs_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return NULL;
+	*ret_new = NULL;
+	if (fstatat(installs_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : intent_fail_errno(err, "%s", name);
 	/* Somebody's link to a directory serves as an installation, but is not ours. */
-	if (S_ISLNK(st.st_mode) && fstatat(installs_fd, name, &st, 0) == 0 && S_ISDIR(st.st_mode))
-		return json_pack("{s:b}", "ours", 0);
-	if (!S_ISDIR(st.st_mode))
-		return json_pack("{s:b, s:s}", "ours", 0, "obstacle", kind_words(st.st_mode));
-	if (intent_file_read(installs_fd, path, RECORD_MAX, &text, &count, &ignored) == 0)
+	if (S_ISLNK(st.st_mode) && fstatat(installs_fd, name, &st, 0) == 0 && S_ISDIR(st.st_mode)) {
+		*ret_new = json_pack("{s:b}", "ours", 0);
+		return 0;
+	}
+	if (!S_ISDIR(st.st_mode)) {
+		*ret_new = json_pack("{s:b, s:s}", "ours", 0, "obstacle", kind_words(st.st_mode));
+		return 0;
+	}
+	if (intent_file_read(installs_fd, path, RECORD_MAX, &text, &count, err) == 0)
 		(void)intent_json_parse(text, count, RECORD_MAX, &record, &ignored);
+	else if (err->code == -EIO)
+		return err->code;
 	if (strcmp(intent_json_string(record, "app", ""), app) != 0 ||
-	    !intent_json_string(record, "version", NULL))
-		return json_pack("{s:b}", "ours", 0);
+	    !intent_json_string(record, "version", NULL)) {
+		*ret_new = json_pack("{s:b}", "ours", 0);
+		return 0;
+	}
 	*ret_ours = true;
-	return json_pack("{s:b, s:s, s:s*, s:s*}", "ours", 1, "version",
-			 intent_json_string(record, "version", ""), "sha256",
-			 intent_json_string(record, "sha256", NULL), "installed",
-			 intent_json_string(record, "installed", NULL));
+	*ret_new = json_pack("{s:b, s:s, s:s*, s:s*}", "ours", 1, "version",
+			     intent_json_string(record, "version", ""), "sha256",
+			     intent_json_string(record, "sha256", NULL), "installed",
+			     intent_json_string(record, "installed", NULL));
+	return 0;
 }
 
 struct looking {
@@ -84,7 +98,9 @@ static int look_at_installs(struct looking *look, struct intent_error *err)
 		if (strncmp(name, look->app, prefix) != 0 || name[prefix] != '_' ||
 		    !intent_utf8_is_clean(name, strlen(name)))
 			continue;
-		install = look_at(dirfd(directory), name, look->app, &ours);
+		code = look_at(dirfd(directory), name, look->app, &install, &ours, err);
+		if (code)
+			break;
 		look->ours += ours;
 		if (install && !ours)
 			json_array_append_new(look->foreign, json_string(name));
@@ -232,11 +248,13 @@ static int try_remove(struct intent_round *round, const json_t *action, struct i
 	if (is_linked(intent, path))
 		return intent_fail(err, INTENT_EBUSY, "%s is named by current or previous now", path);
 	directory = open(intent_json_string(intent, "basedir", ""), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (directory >= 0) {
-		intent_free_auto char *below = intent_format(PREPARER_INSTALLS "/%s", name);
+	if (directory < 0)
+		return intent_fail_errno(err, "%s", intent_json_string(intent, "basedir", ""));
 
-		install = below ? look_at(directory, below, intent_json_string(intent, "app", ""), &ours) : NULL;
-	}
+	intent_free_auto char *below = intent_format(PREPARER_INSTALLS "/%s", name);
+
+	if (look_at(directory, below, intent_json_string(intent, "app", ""), &install, &ours, err) < 0)
+		return intent_wrap(err, "%s", path);
 	if (!ours)
 		return intent_fail(err, INTENT_ENOTOURS, "%s has no record of ours any more", path);
 	intent_round_log(round, INTENT_INFO, "Removing %s", path);

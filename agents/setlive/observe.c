@@ -1,5 +1,6 @@
 /* Looks at the world and changes nothing; the document it makes is described in setlive.h. */
 #include <dirent.h>
+#include <errno.h>
 #include <sys/file.h>
 
 #include <intent/agent.h>
@@ -15,10 +16,9 @@
 /* Held from the first look at the active install to the end of the round (DESIGN section 4). */
 static int install_lock = -1;
 
-/* Shared, so that preparer cannot take it away under us; false: it is on its way out. */
-static bool lock_install(const char *path)
+/* Shared, so that preparer cannot take it away under us; false: it is on its way out, or -EIO. */
+static bool lock_install(const char *path, struct intent_error *err)
 {
-	struct intent_error ignored;
 	struct stat held, there;
 
 	if (install_lock >= 0 && !fstat(install_lock, &held) && !stat(path, &there) &&
@@ -27,17 +27,21 @@ static bool lock_install(const char *path)
 	if (install_lock >= 0)
 		close(install_lock);
 	install_lock = -1;
-	if (intent_file_lock(path, LOCK_SH | LOCK_NB, false, &install_lock, &ignored))
+	if (intent_file_lock(path, LOCK_SH | LOCK_NB, false, &install_lock, err))
 		return false;
 	/* It may have been renamed aside before the lock was ours. */
+	err->code = 0;
 	return !fstat(install_lock, &held) && !stat(path, &there) && held.st_ino == there.st_ino;
 }
 
 json_t *setlive__install(const struct intent_site *site, const char *version, bool active)
 {
 	intent_free_auto char *path = intent_install_path(site, version);
+	struct intent_error err = {0};
 
-	return !path || (active && !lock_install(path)) ? NULL : intent_install_services(site, version);
+	if (!active || lock_install(path, &err))
+		return intent_install_services(site, version);
+	return err.code == -EIO ? json_pack("{ss}", "error", err.msg) : NULL;
 }
 
 /* What <basedir>/previous names, when it is installed: where a rollback leads to. */
@@ -86,7 +90,7 @@ static void observe_installs(struct intent_round *round, const struct intent_sit
 }
 
 /* Which of the optional programs each installed version has. */
-static void observe_hooks(const struct intent_site *site, json_t *observed)
+static int observe_hooks(const struct intent_site *site, json_t *observed, struct intent_error *err)
 {
 	static const char *const names[] = { "disable", "enable" };
 	json_t *hooks = json_object(), *install;
@@ -98,7 +102,13 @@ static void observe_hooks(const struct intent_site *site, json_t *observed)
 								    site->app, version, names[i]);
 			struct stat seen;
 
-			if (!path || stat(path, &seen) || !S_ISREG(seen.st_mode) || !(seen.st_mode & 0111))
+			if (stat(path, &seen)) {
+				if (errno != EIO)
+					continue;
+				json_decref(hooks);
+				return intent_fail_errno(err, "%s", path);
+			}
+			if (!S_ISREG(seen.st_mode) || !(seen.st_mode & 0111))
 				continue;
 			if (!json_object_get(hooks, version))
 				json_object_set_new(hooks, version, json_array());
@@ -107,6 +117,7 @@ static void observe_hooks(const struct intent_site *site, json_t *observed)
 	if (json_object_size(hooks))
 		json_object_set(observed, "hooks", hooks);
 	json_decref(hooks);
+	return 0;
 }
 
 static int observe_current(const struct intent_site *site, json_t *observed, struct intent_error *err)
@@ -365,7 +376,8 @@ int setlive__observe(struct intent_round *round, const json_t *intent, json_t **
 		if (observe_current(&site, observed, err))
 			return err->code;
 		observe_installs(round, &site, intent, observed);
-		observe_hooks(&site, observed);
+		if (observe_hooks(&site, observed, err))
+			return err->code;
 		observe_envdir(round, &site, intent, observed);
 	}
 	if (*site.supervisor_error) {

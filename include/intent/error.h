@@ -62,6 +62,13 @@ enum {
 	INTENT_ESOURCE = -20049,     /* where a value comes from cannot be read */
 };
 
+/*
+ * Memory: every malloc(), of whatever library, that finds none ends the process, with a line that says so and this
+ * status, which is "temporary". So nothing of ours returns for want of memory, and no document is ever
+ * short of a member for it. Who waits for a process of ours takes its end for what it is: unfinished.
+ */
+enum { INTENT_EXIT_NO_MEMORY = 111 };
+
 /* What a slice is while an error stands. */
 enum intent_state {
 	INTENT_CONVERGED,

@@ -11,6 +11,7 @@
 #ifndef INTENT_LOG_H
 #define INTENT_LOG_H
 
+#include <stddef.h>
 #include <intent/error.h>
 
 enum intent_log_level { INTENT_DEBUG, INTENT_INFO, INTENT_WARN, INTENT_ERROR };
@@ -27,5 +28,8 @@ int intent_log_format_parse(const char *word, enum intent_log_format *ret, struc
 /* `slice` may be NULL; what is not clean UTF-8 in the message becomes '?'. */
 void intent_log(enum intent_log_level level, const char *slice, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* The last line of a process that found no memory for so many bytes; needs none itself. */
+void intent_log_no_memory(size_t bytes);
 
 #endif

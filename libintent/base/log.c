@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdarg.h>
 #include <intent/json.h>
 #include <intent/log.h>
@@ -123,5 +124,22 @@ void intent_log(enum intent_log_level level, const char *slice, const char *form
 		put_structured(&line, level, slice, message, intent_time_now());
 	/* A log that cannot be written must not stop the work. */
 	written = write(STDERR_FILENO, intent_text_str(&line), line.length);
+	(void)written;
+}
+
+/* Without a time: whoever asked in vain may hold the C library's lock on time zones. And nothing is to be escaped. */
+void intent_log_no_memory(size_t bytes)
+{
+	char line[512], message[128];
+	ssize_t written;
+
+	snprintf(message, sizeof(message), "out of memory: %zu bytes could not be had; ended, to be started again", bytes);
+	if (log_setup.format == INTENT_LOG_TEXT)
+		snprintf(line, sizeof(line), "%s: %s\n", program_invocation_short_name, message);
+	else if (log_setup.format == INTENT_LOG_LOGFMT)
+		snprintf(line, sizeof(line), "level=error agent=%s msg=\"%s\"\n", log_setup.agent, message);
+	else
+		snprintf(line, sizeof(line), "{\"level\":\"error\",\"agent\":\"%s\",\"msg\":\"%s\"}\n", log_setup.agent, message);
+	written = write(STDERR_FILENO, line, strlen(line));
 	(void)written;
 }

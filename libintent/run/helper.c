@@ -209,7 +209,7 @@ static void reap(struct zygote *zygote)
 	if (read(zygote->signals, &info, sizeof(info)) < 0)
 		return;
 	while (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid) {
-		reap_one(zygote, ended.si_pid, ended.si_code != CLD_EXITED);
+		reap_one(zygote, ended.si_pid, ended.si_code != CLD_EXITED || ended.si_status == INTENT_EXIT_NO_MEMORY);
 		ended.si_pid = 0;
 	}
 }

@@ -24,16 +24,19 @@ struct intent__memory {
 	struct intent_snapshot *saved;
 };
 
-static json_t *load(const struct intent__memory *memory, const char *name, size_t max)
+/*
+ * Damaged or absent, it is as if nothing were remembered (*ret_new NULL). What cannot be read now may be read the
+ * next time: to go on without it would be to forget it, and removals would be counted from none.
+ */
+static int load(const struct intent__memory *memory, const char *name, size_t max, json_t **ret_new,
+		struct intent_error *err)
 {
 	intent_free_auto char *path = intent_format("%s/%s", memory->directory, name);
-	struct intent_error ignored;
-	json_t *json = NULL;
 
-	/* Damaged or absent: what is remembered only helps, it is never needed. */
-	if (path)
-		intent_file_read_json(path, max, &json, &ignored);
-	return json;
+	*ret_new = NULL;
+	if (intent_file_read_json(path, max, ret_new, err) == -EIO)
+		return err->code;
+	return 0;
 }
 
 static int save_text(const struct intent__memory *memory, const char *name, const struct intent_text *text,
@@ -60,13 +63,15 @@ static int save(const struct intent__memory *memory, const char *name, const jso
 }
 
 /* Damaged rows are dropped, not passed on. */
-static void load_records(struct intent__memory *memory)
+static int load_records(struct intent__memory *memory, struct intent_error *err)
 {
-	intent_json_auto json_t *slices = load(memory, "slices.json", RECORD_MAX);
-	intent_json_auto json_t *removals = load(memory, "removals.json", RECORD_MAX);
+	intent_json_auto json_t *slices = NULL, *removals = NULL;
 	const char *name;
 	json_t *item;
 
+	if (load(memory, "slices.json", RECORD_MAX, &slices, err) < 0 ||
+	    load(memory, "removals.json", RECORD_MAX, &removals, err) < 0)
+		return err->code;
 	memory->slices = json_object();
 	memory->removed = json_object();
 	memory->owned = intent_json_integer(removals, "owned", 0);
@@ -76,6 +81,7 @@ static void load_records(struct intent__memory *memory)
 	json_object_foreach(json_object_get(removals, "removed"), name, item)
 		if (json_is_integer(item))
 			json_object_set(memory->removed, name, item);
+	return 0;
 }
 
 int intent__memory_open(const char *state_dir, bool read_only, struct intent__memory **ret_owned,
@@ -92,7 +98,10 @@ int intent__memory_open(const char *state_dir, bool read_only, struct intent__me
 		return intent_fail(err, -ENOMEM, "out of memory");
 	}
 	memory->read_only = read_only;
-	load_records(memory);
+	if (load_records(memory, err) < 0) {
+		intent__memory_free(memory);
+		return intent_wrap(err, "state directory (--state-dir)");
+	}
 	*ret_owned = memory;
 	return 0;
 }
@@ -188,8 +197,10 @@ int intent__memory_save(struct intent__memory *memory, const struct intent_snaps
 int intent__memory_load(struct intent__memory *memory, const char *store,
 			struct intent_snapshot **ret_owned, struct intent_error *err)
 {
-	intent_json_auto json_t *json = load(memory, "snapshot.json", SNAPSHOT_MAX);
+	intent_json_auto json_t *json = NULL;
 
+	if (load(memory, "snapshot.json", SNAPSHOT_MAX, &json, err) < 0)
+		return err->code;
 	if (!json || strcmp(intent_json_string(json, "store", ""), store))
 		return intent_fail(err, INTENT_EABSENT, "no snapshot of %s is kept", store);
 	return intent_snapshot_from_json(json_object_get(json, "snapshot"), ret_owned, err);

@@ -231,6 +231,8 @@ static void read_result(struct intent__slice *slice, int status, struct intent_e
 	intent_child_status_words(status, words);
 	if (slice->killed)
 		intent_fail(err, INTENT_ETIMEOUT, "made no progress until its deadline and was ended");
+	else if (WIFEXITED(status) && WEXITSTATUS(status) == INTENT_EXIT_NO_MEMORY)
+		intent_fail(err, -ENOMEM, "the round was out of memory and ended");
 	else
 		intent_fail(err, INTENT_ECRASHED, "the round ended without a result: %s", words);
 }

@@ -90,11 +90,11 @@ static void owe_everything(struct intent__status *status)
 		json_object_set_new(status->owed, slice, json_true());
 }
 
-/* Once a cause: the store's being away is said elsewhere. */
+/* Once a cause: the store's being away is said elsewhere, but who runs once has no time to see it. */
 static void note_outcome(struct intent__status *status, const struct intent_error *err)
 {
-	if (err->code && err->code != status->trouble && err->code != INTENT_EUNAVAILABLE &&
-	    err->code != INTENT_EABSENT)
+	if (err->code && err->code != status->trouble && err->code != INTENT_EABSENT &&
+	    (err->code != INTENT_EUNAVAILABLE || status->context->once))
 		intent_log(INTENT_WARN, NULL, "Status could not be published: %s", err->msg);
 	status->trouble = err->code;
 }

@@ -92,12 +92,22 @@ static int stage_blocker(int root, int meta, struct intent__dir_changes *changes
 
 	intent__dir_path(key, path);
 	rc = intent__dir_open_parent(root, path, &fd, &last);
-	if (rc < 0)
+	if (rc == -ENOENT)
 		return 0;
-	rc = fstatat(fd, last, &st, AT_SYMLINK_NOFOLLOW);
-	if (rc < 0 || S_ISDIR(st.st_mode)) {
+	if (rc < 0) {
+		errno = -rc;
+		return intent__dir_errno(err, "key %s may be in the way", key);
+	}
+	rc = fstatat(fd, last, &st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+	if (rc == -ENOENT || (rc == 0 && S_ISDIR(st.st_mode))) {
 		close(fd);
 		return 0;
+	}
+	/* What is not staged would be removed with nothing in its place. */
+	if (rc < 0) {
+		close(fd);
+		errno = -rc;
+		return intent__dir_errno(err, "key %s may be in the way", key);
 	}
 	for (size_t i = 0; i < changes->count; i++) {
 		if (strcmp(changes->list[i].key, key) == 0) {
@@ -296,11 +306,13 @@ static int parse_journal(char *text, struct intent__dir_changes *changes)
 	return 0;
 }
 
-bool intent__dir_journal_waits(int root)
+int intent__dir_journal_waits(int root)
 {
 	struct stat st;
 
-	return fstatat(root, INTENT__DIR_META "/journal", &st, AT_SYMLINK_NOFOLLOW) == 0;
+	if (fstatat(root, INTENT__DIR_META "/journal", &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return 1;
+	return errno == EIO ? -errno : 0;
 }
 
 /*

@@ -66,7 +66,7 @@ static int complete(const char *path, int root, int how, int64_t patience_ms,
 	if (how == LOCK_SH && flock_until(root, LOCK_EX, deadline) < 0)
 		return intent_fail(err, INTENT_EBUSY, "dir:%s: locked by another process", path);
 	/* Somebody else may have done it between the two locks. */
-	if (intent__dir_journal_waits(root) && intent__dir_replay(root, err) < 0) {
+	if (intent__dir_journal_waits(root) != 0 && intent__dir_replay(root, err) < 0) {
 		char why[sizeof(err->msg)];
 
 		memcpy(why, err->msg, sizeof(why));
@@ -109,12 +109,19 @@ int intent__dir_enter(const char *path, int how, int64_t patience_ms, int *ret_r
 		if (!is_current(path, root))
 			continue;
 		/* Another reader may slip in while the lock changes hands: look again. */
-		if (intent__dir_journal_waits(root)) {
-			if (complete(path, root, how, patience_ms, err) < 0)
-				return err->code;
-			if (how == LOCK_SH && intent__dir_journal_waits(root))
-				continue;
+		rc = intent__dir_journal_waits(root);
+		if (rc > 0 && complete(path, root, how, patience_ms, err) < 0)
+			return err->code;
+		if (rc > 0 && how == LOCK_SH)
+			rc = intent__dir_journal_waits(root);
+		else if (rc > 0)
+			rc = 0;
+		if (rc < 0) {
+			errno = -rc;
+			return intent__dir_errno(err, "dir:%s: journal", path);
 		}
+		if (rc)
+			continue;
 		*ret_root = root;
 		root = -1;
 		return 0;

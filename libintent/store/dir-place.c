@@ -134,7 +134,7 @@ int intent__dir_make_parent(int root, char *path, bool force, int *ret_fd, const
 
 		*slash = 0;
 		next = openat(fd, path, flags);
-		if (next < 0 && (errno == ENOENT || (force && errno != EACCES))) {
+		if (next < 0 && (errno == ENOENT || (force && (errno == ENOTDIR || errno == ELOOP)))) {
 			int rc = make_directory(fd, path, force);
 
 			if (rc < 0)

@@ -17,7 +17,7 @@
 
 struct session {
 	char id[64];
-	bool lives;
+	int lives;
 };
 
 struct reader {
@@ -55,7 +55,7 @@ static bool is_loose_file(const struct stat *st)
 	       ((st->st_mode & S_IWGRP) && st->st_gid != 0);
 }
 
-bool intent__dir_session_lives(int root, const char *session)
+int intent__dir_session_lives(int root, const char *session)
 {
 	char path[sizeof(INTENT__DIR_META) + 80];
 	intent_close_auto int fd = -1;
@@ -63,12 +63,12 @@ bool intent__dir_session_lives(int root, const char *session)
 	snprintf(path, sizeof(path), INTENT__DIR_META "/sessions/%s", session);
 	fd = openat(root, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
-		return false;
+		return errno == EIO ? -errno : 0;
 	return flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
 }
 
 /* One answer for the whole reading, so that a session's documents go together. */
-static bool session_lives(struct reader *reader, const char *id)
+static int session_lives(struct reader *reader, const char *id)
 {
 	struct session *session;
 
@@ -127,6 +127,7 @@ static int read_open_file(struct reader *reader, int fd, const struct stat *st, 
 	size_t room = st->st_size > INTENT__DIR_FILE_MAX ? INTENT__DIR_FILE_MAX + 1 :
 							   (size_t)st->st_size;
 	ssize_t count = intent__dir_slurp(fd, reader->buffer, room);
+	int lives;
 
 	if (count < 0) {
 		errno = (int)-count;
@@ -135,7 +136,12 @@ static int read_open_file(struct reader *reader, int fd, const struct stat *st, 
 	intent__dir_parse(reader->buffer, (size_t)count, intent__dir_ctime(st), &document);
 	if (document.length > INTENT_VALUE_MAX)
 		return add_broken(reader, key, st, "the file is longer than 512 KiB");
-	if (document.session[0] && !session_lives(reader, document.session))
+	lives = document.session[0] ? session_lives(reader, document.session) : 1;
+	if (lives < 0) {
+		errno = -lives;
+		return intent__dir_errno(reader->err, "%s: session %s", key, document.session);
+	}
+	if (!lives)
 		return 0;
 	return add(reader, key, &document,
 		   reader->judge && (loose || is_loose_file(st)) && is_powerful(reader, key));

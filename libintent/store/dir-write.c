@@ -19,23 +19,25 @@ static bool session_is_valid(const char *id)
 	       strlen(id);
 }
 
-/* The lines of a session's file: owned; empty when it cannot be read. */
+/* The lines of a session's file: owned; NULL when it cannot be read. */
 static char *session_keys(int meta, const char *id)
 {
 	char path[80], *text;
 	intent_close_auto int fd = -1;
 	struct stat st;
-	ssize_t count = 0;
+	ssize_t count;
 
 	snprintf(path, sizeof(path), "sessions/%s", id);
 	fd = openat(meta, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0 || st.st_size > SESSION_FILE_MAX)
 		return NULL;
 	text = malloc((size_t)st.st_size + 1);
-	if (text)
-		count = intent__dir_slurp(fd, text, (size_t)st.st_size);
-	if (text)
-		text[count < 0 ? 0 : count] = 0;
+	count = intent__dir_slurp(fd, text, (size_t)st.st_size);
+	if (count < 0) {
+		free(text);
+		return NULL;
+	}
+	text[count] = 0;
 	return text;
 }
 
@@ -61,7 +63,7 @@ static int note_key(int root, int meta, const char *id, const char *key, struct 
 	intent_close_auto int fd = -1;
 	int rc;
 
-	if (!session_is_valid(id) || !intent__dir_session_lives(root, id))
+	if (!session_is_valid(id) || intent__dir_session_lives(root, id) == 0)
 		return intent_fail(err, INTENT_EABSENT,
 				   "%s: session %.64s is gone; open another one", key, id);
 	keys = session_keys(meta, id);
@@ -80,8 +82,8 @@ static int note_key(int root, int meta, const char *id, const char *key, struct 
 	return 0;
 }
 
-/* Is the key's document bound to this session? */
-static bool is_bound(int root, const char *key, const char *id)
+/* Is the key's document bound to this session? 1, 0, or -errno: it cannot be told. */
+static int is_bound(int root, const char *key, const char *id)
 {
 	char path[INTENT__DIR_PATH_MAX], head[INTENT__DIR_HEADER_MAX];
 	struct intent__dir_document document;
@@ -90,13 +92,18 @@ static bool is_bound(int root, const char *key, const char *id)
 	ssize_t count;
 	int directory;
 
-	if (intent__dir_locate(root, key, path, &directory, &name) < 0)
-		return false;
+	int rc = intent__dir_locate(root, key, path, &directory, &name);
+
+	if (rc < 0)
+		return rc == -ENOENT ? 0 : rc;
 	fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	rc = fd < 0 ? -errno : 0;
 	close(directory);
-	count = fd < 0 ? -1 : intent__dir_slurp(fd, head, sizeof(head));
+	if (rc < 0)
+		return rc == -EIO ? rc : 0;
+	count = intent__dir_slurp(fd, head, sizeof(head));
 	if (count < 0)
-		return false;
+		return (int)count;
 	intent__dir_parse(head, (size_t)count, 1, &document);
 	return strcmp(document.session, id) == 0;
 }
@@ -107,12 +114,15 @@ void intent__dir_session_sweep(int root, int meta, const char *session)
 	char path[80], *line, *rest = keys;
 	struct intent_error ignored;
 
+	/* What its documents are is not known: they stay ignored, and the next writer tries again. */
+	if (!keys && errno == EIO)
+		return;
 	while (rest && *rest) {
 		line = strsep(&rest, "\n");
-		if (intent__key_check(line, &ignored) < 0 || !is_bound(root, line, session))
-			continue;
+		int bound = intent__key_check(line, &ignored) < 0 ? 0 : is_bound(root, line, session);
+
 		/* What is left stays listed: the next writer tries again. */
-		if (intent__dir_unlink(root, line, false) < 0)
+		if (bound < 0 || (bound && intent__dir_unlink(root, line, false) < 0))
 			return;
 	}
 	snprintf(path, sizeof(path), "sessions/%s", session);
@@ -127,7 +137,7 @@ static void sweep_sessions(int root, int meta)
 
 	while (directory && (entry = readdir(directory))) {
 		if (session_is_valid(entry->d_name) &&
-		    !intent__dir_session_lives(root, entry->d_name))
+		    intent__dir_session_lives(root, entry->d_name) == 0)
 			intent__dir_session_sweep(root, meta, entry->d_name);
 	}
 	if (directory)

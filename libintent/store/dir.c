@@ -257,7 +257,7 @@ static int renew_session(const struct state *state, const char *id, int64_t pati
 
 	if (enter(state, LOCK_SH, patience_ms, &root, err) < 0)
 		return err->code;
-	if (strchr(id, '/') || strlen(id) >= 64 || !intent__dir_session_lives(root, id))
+	if (strchr(id, '/') || strlen(id) >= 64 || intent__dir_session_lives(root, id) == 0)
 		return intent_fail(err, INTENT_EABSENT,
 				   "session %.64s is gone; open another one", id);
 	return 0;
@@ -284,7 +284,7 @@ static int close_session(struct state *state, const char *id, int64_t patience_m
 	if (enter(state, LOCK_EX, patience_ms, &root, err) < 0 ||
 	    intent__dir_meta(root, &meta, err) < 0)
 		return err->code;
-	if (!session && intent__dir_session_lives(root, id))
+	if (!session && intent__dir_session_lives(root, id) != 0)
 		return intent_fail(err, INTENT_EREFUSED, "session %s belongs to another process; "
 				   "end that process", id);
 	if (session) {

@@ -86,8 +86,8 @@ struct intent__dir_observer {
 int intent__dir_collect(int root, const char *key, bool exact, size_t skip,
 			const struct intent__dir_observer *observer,
 			struct intent_snapshot **ret_owned, struct intent_error *err);
-/* Is the session's file held by its owner? */
-bool intent__dir_session_lives(int root, const char *session);
+/* Is the session's file held by its owner? 1, 0, or -errno: it cannot be told. */
+int intent__dir_session_lives(int root, const char *session);
 
 /* ---- dir-lock.c ---- */
 
@@ -151,8 +151,8 @@ int intent__dir_commit(int root, int meta, struct intent__dir_changes *changes,
 		       struct intent_error *err);
 /* Remove what is staged; when nothing was committed, or for good measure. */
 void intent__dir_stage_sweep(int meta);
-/* A journal was left / complete it, under LOCK_EX. */
-bool intent__dir_journal_waits(int root);
+/* A journal was left (1, 0, -errno: it cannot be told) / complete it, under LOCK_EX. */
+int intent__dir_journal_waits(int root);
 int intent__dir_replay(int root, struct intent_error *err);
 /* ---- dir-write.c ---- */
 

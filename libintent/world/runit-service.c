@@ -14,8 +14,11 @@
 static void check(const struct intent_site *site, char why[300])
 {
 	struct stat seen;
+	int code = stat(site->runit, &seen) ? errno : 0;
 
-	if (stat(site->runit, &seen) || !S_ISDIR(seen.st_mode))
+	if (code && code != ENOENT && code != ENOTDIR)
+		snprintf(why, 300, "%.100s: %s", site->runit, strerror(code));
+	else if (code || !S_ISDIR(seen.st_mode))
 		snprintf(why, 300, "%.100s does not exist: start runsvdir on it, or name the directory that "
 			 "runsvdir watches with --runit", site->runit);
 }
@@ -37,7 +40,9 @@ static bool is_linked(const struct intent_site *site, const char *service, bool 
 		*ret_linked = true;
 		return true;
 	}
-	if (code)
+	if (code && code != INTENT_ENOTOURS)
+		snprintf(why, 512, "%.500s", err.msg);
+	else if (code)
 		snprintf(why, 512, "%.400s is not a link made by pp-setlive; move it away",
 			 link ? link : "");
 	else

@@ -253,10 +253,13 @@ int intent_sandbox_wait(struct intent_sandbox_child *child, uint64_t numbers[4],
 	const char *name = child->name;
 	char words[64];
 	bool said = read_message(child->fd, &message);
+	int status = 0;
 
 	*ret_ended = !said || message.ended;
 	if (*ret_ended)
-		intent_child_status_words(reap(child), words);
+		intent_child_status_words(status = reap(child), words);
+	if (!said && WIFEXITED(status) && WEXITSTATUS(status) == INTENT_EXIT_NO_MEMORY)
+		return intent_fail(err, -ENOMEM, "the %s was out of memory", name);
 	if (!said)
 		return intent_fail(err, INTENT_ECHILD, "the %s ended without a word (%s)", name, words);
 	if (numbers)

@@ -11,7 +11,7 @@
 /* ---- whose is it? ---- */
 
 /* "" when <stage>/<service> is this application's, "absent" words in `why` otherwise. */
-enum owner { OWNER_NONE, OWNER_US, OWNER_FOREIGN };
+enum owner { OWNER_NONE, OWNER_US, OWNER_FOREIGN, OWNER_UNKNOWN };
 
 static enum owner owner_of(const struct intent_site *site, const char *service, char why[512])
 {
@@ -21,12 +21,16 @@ static enum owner owner_of(const struct intent_site *site, const char *service, 
 	struct intent_error err = {0};
 	struct stat seen;
 
-	if (!directory || !path || lstat(directory, &seen))
-		return OWNER_NONE;
+	if (lstat(directory, &seen)) {
+		if (errno != EIO)
+			return OWNER_NONE;
+		snprintf(why, 512, "whose %.128s is cannot be read: %s", service, strerror(errno));
+		return OWNER_UNKNOWN;
+	}
 	if (S_ISDIR(seen.st_mode) && intent_file_read_json(path, 4096, &record, &err) && err.code != INTENT_EABSENT &&
 	    err.code != INTENT_EMALFORMED) {
 		snprintf(why, 512, "whose %.128s is cannot be read: %.300s", service, err.msg);
-		return OWNER_FOREIGN;
+		return OWNER_UNKNOWN;
 	}
 	if (!S_ISDIR(seen.st_mode) || !record ||
 	    strcmp(intent_json_string(record, "agent", ""), "setlive")) {
@@ -59,18 +63,25 @@ int intent_service_apps(const struct intent_site *site, json_t **ret_new, struct
 
 	if (!stage && errno != ENOENT)
 		return intent_fail_errno(err, "%s: cannot list it", site->stage);
-	while (stage && (entry = readdir(stage))) {
+	while (stage && (errno = 0, entry = readdir(stage))) {
 		intent_free_auto char *path = intent__service_path(site, entry->d_name, INTENT__OWNER);
 		intent_json_auto json_t *record = NULL;
-		struct intent_error ignored;
 
-		if (*entry->d_name == '.' || !path ||
-		    intent_file_read_json(path, 4096, &record, &ignored) ||
-		    strcmp(intent_json_string(record, "agent", ""), "setlive"))
+		/* One that cannot be read may be ours: not to know of it would be to leave it running. */
+		if (*entry->d_name != '.' && intent_file_read_json(path, 4096, &record, err) == -EIO) {
+			closedir(stage);
+			return err->code;
+		}
+		if (strcmp(intent_json_string(record, "agent", ""), "setlive"))
 			continue;
 		const char *app = intent_json_string(record, "app", "");
 		if (intent_name_is_valid(app))
 			json_object_set_new(apps, app, json_null());
+	}
+	if (stage && errno) {
+		intent_fail_errno(err, "%s: cannot list it", site->stage);
+		closedir(stage);
+		return err->code;
 	}
 	if (stage)
 		closedir(stage);
@@ -111,22 +122,33 @@ int intent_service_list(const struct intent_site *site, json_t **ret_new, struct
 	json_t *names = json_array();
 	struct dirent *entry;
 	char why[512];
+	int code = 0;
 
 	if (!stage && errno != ENOENT) {
 		json_decref(names);
 		return intent_fail_errno(err, "%s: cannot list it", site->stage);
 	}
-	while (stage && (entry = readdir(stage))) {
+	while (!code && stage && (errno = 0, entry = readdir(stage))) {
 		const char *name = entry->d_name;
+		enum owner owner;
 
-		if (!strncmp(name, site->app, length) && (!name[length] || name[length] == '-') &&
-		    owner_of(site, name, why) == OWNER_US)
+		if (strncmp(name, site->app, length) || (name[length] && name[length] != '-'))
+			continue;
+		owner = owner_of(site, name, why);
+		if (owner == OWNER_UNKNOWN)
+			code = intent_fail(err, -EIO, "%s", why);
+		else if (owner == OWNER_US)
 			json_array_append_new(names, json_string(name));
 	}
+	if (!code && stage && errno)
+		code = intent_fail_errno(err, "%s: cannot list it", site->stage);
 	if (stage)
 		closedir(stage);
-	*ret_new = names;
-	return 0;
+	if (code)
+		json_decref(names);
+	else
+		*ret_new = names;
+	return code;
 }
 
 /* ---- observe ---- */
@@ -218,7 +240,8 @@ int intent_service_observe(const struct intent_site *site, const json_t *intent,
 	char why[512];
 
 	enum owner owner = owner_of(site, service, why);
-	if (owner == OWNER_FOREIGN || !site->supervisor->linked(site, service, &linked, why)) {
+	if (owner == OWNER_FOREIGN || owner == OWNER_UNKNOWN ||
+	    !site->supervisor->linked(site, service, &linked, why)) {
 		*ret_new = json_pack("{ss}", "foreign", why);
 		return *ret_new ? 0 : intent_fail(err, -ENOMEM, "%s: out of memory", service);
 	}
@@ -249,7 +272,7 @@ int intent_service_configure(const struct intent_site *site, const json_t *inten
 	bool linked;
 
 	enum owner owner = owner_of(site, service, why);
-	if (owner == OWNER_FOREIGN || !site->supervisor->linked(site, service, &linked, why))
+	if (owner == OWNER_FOREIGN || owner == OWNER_UNKNOWN || !site->supervisor->linked(site, service, &linked, why))
 		return intent_fail(err, INTENT_ENOTOURS, "%s", why);
 	if (owner == OWNER_NONE && intent__service_create(site, files, service, err))
 		return err->code;

@@ -16,13 +16,14 @@ struct mounted {
 static int empty_directory(int fd, const char *name, const struct mounted *where, int depth,
 			   struct intent_error *err);
 
-static uint64_t mount_id(int fd)
+static int mount_id(int fd, uint64_t *ret)
 {
 	struct statx st;
 
-	if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &st) < 0 || !(st.stx_mask & STATX_MNT_ID))
-		return 0;
-	return st.stx_mnt_id;
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &st) < 0)
+		return errno == EIO ? -1 : (*ret = 0, 0);
+	*ret = st.stx_mask & STATX_MNT_ID ? st.stx_mnt_id : 0;
+	return 0;
 }
 
 static int open_directory(int dirfd, const char *name)
@@ -50,9 +51,9 @@ static int remove_entry(int dirfd, const char *name, const struct mounted *where
 		return intent_fail(err, INTENT_ETOOBIG, "%s: nested deeper than %d; remove it by hand",
 				name, DEPTH_MAX);
 	fd = open_directory(dirfd, name);
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (fd < 0 || fstat(fd, &st) < 0 || mount_id(fd, &here.mount) < 0)
 		return intent_fail_errno(err, "%s: cannot remove", name);
-	here = (struct mounted){st.st_dev, mount_id(fd)};
+	here.device = st.st_dev;
 	if (where && (here.device != where->device || here.mount != where->mount))
 		return intent_fail(err, INTENT_EREFUSED, "%s: something is mounted there; unmount it first", name);
 	if ((st.st_mode & 0700) != 0700)
@@ -138,7 +139,7 @@ int intent_temp_sweep(const char *path, int *ret_removed, struct intent_error *e
 
 	if (!directory && errno != ENOENT)
 		return intent_fail_errno(err, "%s: cannot list directory", path);
-	while (directory && (entry = readdir(directory))) {
+	while (directory && (errno = 0, entry = readdir(directory))) {
 		if (!intent_temp_is_stale(entry->d_name))
 			continue;
 		/* One that cannot be removed must not keep the others. */
@@ -147,6 +148,8 @@ int intent_temp_sweep(const char *path, int *ret_removed, struct intent_error *e
 		else if (!failed++)
 			intent_fail(err, one.code, "%s/%s", path, one.msg);
 	}
+	if (directory && !entry && errno && !failed++)
+		intent_fail_errno(err, "%s: cannot list directory", path);
 	if (directory)
 		closedir(directory);
 	if (failed)

@@ -557,3 +557,50 @@ command_destroy() { terraforming; }
 ask_destroy() { ask_stack; }
 good_destroy() { good_stack; }
 leave_destroy() { :; }
+
+# ---- ppctl ----
+
+worlds+=(compiled checked published)
+# Who only reads and prints has nothing that a kill could leave behind.
+only[compiled]="broken broken+ nomem nomem+"
+only[checked]=${only[compiled]}
+
+# asking ARGUMENT...: what it prints is part of the world.
+asking() {
+	# shellcheck disable=SC2016 # of the shell that is started
+	command=("$(command -v sh)" -c 'said=$1; shift; exec "$0" "$@" >"$said"' "$BUILD_DIR/bin/ppctl" "$W/said"
+		"$@" --store "dir:$W/store" --node n1 --directory "$W/system")
+}
+# The seed's system, and a world for it.
+world_compiled() {
+	mkdir -p "$W/store" "$W/system/worlds" "$W/system/resources"
+	ppctl --node n1 init "dir:$W/store" >/dev/null
+	awk -v dir="$W/system" '/^-- .* --$/ { if (out) close(out); out = dir "/" $2; path = out; sub(/\/[^\/]*$/, "", path)
+		system("mkdir -p " path); next } out { print >out }' "$ROOT/test-data/systems/good-seed-local.txt"
+	rm -f "$W/system/documents" "$W/system/command"
+	chmod +x "$W"/system/*/bin/launch
+	printf '%s\n' 'capabilities: [deploy:runit, aws]' 'nodes: [n1, n2]' 'resources: [blocks]' \
+		'state: {backend: s3, bucket: states, key: "prod/%s.tfstate", region: eu-west-1}' >"$W/system/worlds/prod.yaml"
+	printf '%s\n' 'components:' '  "postgresql:v9.6":' '    exports: {host: address, port: port}' '  "redis/redis:4":' \
+		'    resolve: {prod: "terraform:gh://foocorp/blocks//redis"}' '    exports: {host: host}' >"$W/system/resources/blocks.yaml"
+}
+enter_compiled() { :; }
+command_compiled() { asking compile --world prod; }
+good_compiled() { grep -q wickedcool "$W/said" || echo "it prints: $(cat "$W/said")"; }
+leave_compiled() { :; }
+
+# A definition with faults: each is found, or none is said to have been looked for.
+world_checked() { world_compiled && sed -i 's/redis:4/redis:5/' "$W/system/resources/blocks.yaml" && echo 'nodes: 5' >>"$W/system/worlds/prod.yaml"; }
+enter_checked() { :; }
+command_checked() { asking validate --world prod; }
+good_checked() { :; }
+leave_checked() { :; }
+ends[checked]=1
+
+world_published() { world_compiled; }
+enter_published() { :; }
+command_published() { asking apply --world prod --provision; }
+good_published() {
+	ppctl --store "dir:$W/store" ls stacks | grep -q prod/wickedcool-postgresql || echo "its stacks are not there"
+}
+leave_published() { :; }
