@@ -36,9 +36,11 @@ prepare_podman() {
 	have podman || { engine_why="podman is not on PATH (Debian: podman)"; return 1; }
 	[ -n "${ENGINE_APART:-}" ] || { engine_why="no network of its own can be made for Podman"; return 1; }
 	ip link set lo up
-	# Where its networks are remembered is no option; what is mounted is nobody else's.
-	mkdir -p "$T/cni" /var/lib/cni /run/netns
-	mount -t tmpfs none /var/lib/cni && mount -t tmpfs none /run/netns
+	# Where its networks are remembered is no option; what is mounted is nobody else's. Once: a new start finds them again.
+	if [ ! -d "$T/cni" ]; then
+		mkdir -p "$T/cni" /var/lib/cni /run/netns
+		mount -t tmpfs none /var/lib/cni && mount -t tmpfs none /run/netns || return
+	fi
 	# Limits that any root may set, locks that are nobody else's.
 	cat >"$T/containers.conf" <<-END
 	[containers]

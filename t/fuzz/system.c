@@ -5,7 +5,7 @@
  * seeds: test-data/systems
  */
 #include <intent/store.h>
-#include "agents/ppctl/system/parts.h"
+#include "../../agents/ppctl/system/parts.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

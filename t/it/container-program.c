@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* It is compiled without _GNU_SOURCE, too. NOLINTNEXTLINE(readability-redundant-declaration) */
 extern char **environ;
 
 static void end(int signal_number)

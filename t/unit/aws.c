@@ -37,6 +37,7 @@ static const struct {
 	 "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"},
 	{true, "PUT", "/test%24file.text", "",
 	 {bucket, "Date: Fri, 24 May 2013 00:00:00 GMT", "x-amz-storage-class: REDUCED_REDUNDANCY",
+	  /* One string. NOLINTNEXTLINE(bugprone-suspicious-missing-comma) */
 	  "x-amz-content-sha256: " WELCOME, S3_DAY}, "Welcome to Amazon S3.",
 	 "date;host;x-amz-content-sha256;x-amz-date;x-amz-storage-class",
 	 "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd"},
