@@ -141,7 +141,8 @@ hangup() {
 	echo broken >mine.crt
 	kill -HUP "$agent"
 	check "$engine: a broken renewal is told" wait_for 10 said "old ones stay: .*mine.crt \($cert and $key\): holds no cert"
-	is "$(sockets)" "$before" "$engine: and the connections stay"
+	# One that was idle may have been closed by itself.
+	is "$(comm -13 <(echo "$before") <(sockets))" "" "$engine: and the connections stay"
 	check "$engine: so the agent still hears" greet two
 	before=$(sockets)
 	: >"$T/toy-$engine.log"
