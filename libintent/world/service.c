@@ -210,26 +210,30 @@ int intent_service_note(const struct intent_site *site, const char *service, con
 	return intent_file_write_json(path, record, 0600, err);
 }
 
-/* Time since then, or since boot: by the clock that nobody sets. */
-static void observe_started(const struct intent_site *site, const char *service, json_t *object)
+/*
+ * Time since then, or since boot: by the clock that nobody sets. A record that the disk does not give is not
+ * one that is not there: what runs would be started anew for it.
+ */
+static int observe_started(const struct intent_site *site, const char *service, json_t *object,
+			   struct intent_error *err)
 {
 	intent_free_auto char *path = intent__service_path(site, service, INTENT__STARTED);
 	intent_json_auto json_t *record = NULL;
-	struct intent_error ignored;
 	int64_t now = intent_time_monotonic(), at;
 	char boot[40];
 
-	if (!path || intent_file_read_json(path, STARTED_MAX, &record, &ignored))
-		return;
+	if (intent_file_read_json(path, STARTED_MAX, &record, err))
+		return err->code == -EIO ? err->code : 0;
 	intent__boot_id(boot);
 	bool same_boot = !strcmp(boot, intent_json_string(record, "boot", "?"));
 
 	/* After a boot it was started from these files: what, when they are not as intended? */
 	if (!same_boot && json_array_size(json_object_get(object, "stale")))
-		return;
+		return 0;
 	at = same_boot ? intent_json_integer(record, "at", 0) : 0;
 	json_object_set(object, "started", json_object_get(record, "wanted"));
 	json_object_set_new(object, "started_ms", json_integer(now > at ? now - at : 0));
+	return 0;
 }
 
 int intent_service_observe(const struct intent_site *site, const json_t *intent, const char *service,
@@ -257,7 +261,10 @@ int intent_service_observe(const struct intent_site *site, const json_t *intent,
 
 	json_object_set_new(object, "stale", site->basedir ?
 			    intent__service_stale(site, intent, service, files) : json_array());
-	observe_started(site, service, object);
+	if (observe_started(site, service, object, err)) {
+		json_decref(object);
+		return err->code;
+	}
 	*ret_new = object;
 	return 0;
 }
