@@ -158,11 +158,14 @@ static int withdraw(const struct intent_site *site, const char *service, struct 
 /* ---- the stage directory ---- */
 
 /*
- * Run after each end, as root, with what systemd says of it in the environment. A job is under way for the unit when
- * somebody asked for the end. The touch wakes whoever watches.
+ * Run after each end, as root, with what systemd says of it in the environment. A job of these types is under way for
+ * the unit when somebody asked for the end. A job "start" is none of them: systemd may notice the end of a short
+ * program before it notices that it began. The touch wakes whoever watches.
  */
 static const char finish[] =
-	"touch .\n[ -z \"$(systemctl show --property=Job --value '%s')\" ] || { rm -f " INTENT__ENDED "; exit 0; }\n"
+	"touch .\nsystemctl list-jobs --no-legend --plain | while read -r id unit type state; do\n"
+	"\tcase \"$unit $type\" in '%s stop' | '%s restart' | '%s try-restart') exit 1 ;; esac\n"
+	"done || { rm -f " INTENT__ENDED "; exit 0; }\n"
 	"word=signal number=$EXIT_STATUS\n[ \"$EXIT_CODE\" != exited ] || word=status\n";
 static const char *const finish_policy[] = {
 	[INTENT__RESTART_ALWAYS] = "",
@@ -183,7 +186,7 @@ static void render(const struct intent_site *site, const json_t *intent, const c
 	intent_text_puts(&text, INTENT__SCRIPT_MARK "cd ");
 	intent__sh_quote(&text, directory);
 	intent_text_puts(&text, " || exit 111\n");
-	intent_text_printf(&text, finish, unit);
+	intent_text_printf(&text, finish, unit, unit, unit);
 	intent_text_puts(&text, intent__exits_script);
 	intent_text_puts(&text, finish_policy[intent__service_restart(intent)]);
 	json_object_set_new(files, "finish", json_string(intent_text_str(&text)));

@@ -80,6 +80,22 @@ once
 is "$status" 0 "systemd: ... and nothing needs doing"
 is "$(snapshot | diff - <(echo "$before"))" "" "systemd: ... nothing is done"
 
+# ---- an end that is noticed before its own start ----
+# finish, run as systemd would with such a job under way.
+mkdir "$T/jobs"
+printf '#!/bin/sh\ncat %s/jobs/list\n' "$T" >"$T/jobs/systemctl"
+chmod 755 "$T/jobs/systemctl"
+finish() {
+	printf '%3d %-24s %-7s running\n' 7 platypus-other.service stop 145 platypus-slug.service "$1" >"$T/jobs/list"
+	rm -f "$G/slug/exits"
+	PATH=$T/jobs:$PATH EXIT_CODE=exited EXIT_STATUS=3 sh "$G/slug/finish"
+	[ -s "$G/slug/exits" ]
+}
+check "systemd: an end while its start is under way: nobody asked for it" finish start
+for job in stop restart try-restart; do
+	refute "systemd: ... while its $job is under way: somebody did" finish "$job"
+done
+
 # ---- a crash loop; somebody else's unit; the end ----
 intend '{"1.2": "active"}'
 once
