@@ -2,7 +2,6 @@
  * The store's front: arguments are checked and the store's key prefix is added and
  * stripped here, once for every engine. Which store is meant: url.c.
  */
-#include <errno.h>
 #include <sys/random.h>
 
 #include "engine.h"
@@ -169,14 +168,11 @@ int intent_store_open(const char *url, const char *prefix, struct intent_store *
 				   "dir:PATH, consul://HOST:PORT or etcd://HOST:PORT,... "
 				   "(consul+https://, etcd+https:// with TLS)", url ? url : "(none)");
 	store = calloc(1, sizeof(*store));
-	if (!store)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	store->engine = engine;
-	err->code = 0;
 	store->prefix = normal_prefix(prefix, err);
 	if (!store->prefix) {
 		free(store);
-		return err->code ? err->code : intent_fail(err, -ENOMEM, "out of memory");
+		return err->code;
 	}
 	if (engine->open(store, url, url + strlen(engine->scheme), err) < 0) {
 		free(store->name);
@@ -219,8 +215,6 @@ static int read_snapshot(struct intent_store *store, const char *whole, bool exa
 				   whole[0] ? whole : "(everything)");
 	stripped = intent__snapshot_strip(snapshot, strlen(store->prefix));
 	intent_snapshot_unref(snapshot);
-	if (!stripped)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	*ret_owned = stripped;
 	return 0;
 }
@@ -271,10 +265,6 @@ static struct whole_ops *make_whole(const struct intent_store *store, const stru
 	if (check_ops(ops, count, err) < 0)
 		return NULL;
 	whole = malloc(sizeof(*whole));
-	if (!whole) {
-		intent_fail(err, -ENOMEM, "out of memory");
-		return NULL;
-	}
 	for (size_t i = 0; i < count; i++) {
 		whole->ops[i] = ops[i];
 		whole->ops[i].key = whole->keys[i];
