@@ -388,7 +388,7 @@ static int plan_engine(struct look *look)
 }
 
 /* First of all: who waits for what is published must not wait for a pull. `ret`: what keeps it from being published. */
-static int plan_fact(struct look *look, struct intent_error *ret, struct intent_error *err)
+static void plan_fact(struct look *look, struct intent_error *ret)
 {
 	const json_t *published = json_object_get(look->observed, "published");
 	struct intent_plan facts;
@@ -396,7 +396,8 @@ static int plan_fact(struct look *look, struct intent_error *ret, struct intent_
 	size_t i;
 
 	intent_plan_init(&facts);
-	int code = published ? intent_fact_plan(look->intent, published, &facts, err) : 0;
+	if (published)
+		intent_fact_plan(look->intent, published, &facts);
 	json_array_foreach(facts.actions, i, action) {
 		json_object_set_new(action, "effect", json_pack("{sO*}", "published", json_object_get(action,
 												      "effect")));
@@ -404,7 +405,6 @@ static int plan_fact(struct look *look, struct intent_error *ret, struct intent_
 	}
 	*ret = facts.verdict;
 	intent_plan_release(&facts);
-	return code;
 }
 
 int container_runner_plan(const json_t *intent, const json_t *observed, struct intent_plan *plan,
@@ -424,10 +424,9 @@ int container_runner_plan(const json_t *intent, const json_t *observed, struct i
 
 	if (!absent)
 		intent_slots_target(config, json_object_get(intent, "deploy"), look.target);
-	int code = plan_fact(&look, &unpublished, err);
-	if (!code)
-		code = json_object_get(observed, "engine") ? plan_engine(&look) :
-			absent ? plan_absent(&look) : plan_app(&look, err);
+	plan_fact(&look, &unpublished);
+	int code = json_object_get(observed, "engine") ? plan_engine(&look) :
+		absent ? plan_absent(&look) : plan_app(&look, err);
 	if (unpublished.code)
 		intent_plan_verdict(plan, unpublished.code, "%s", unpublished.msg);
 	json_decref(look.wanted);
