@@ -124,8 +124,6 @@ static int look_in_directory(struct builder *builder, const struct place *place,
 	char said[65];
 	size_t count;
 
-	if (!path || !sums)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (intent_file_read(AT_FDCWD, sums, SUMS_MAX, &text, &count, err) < 0 ||
 	    known_sum(builder, path, sum, err) < 0)
 		return err->code;
@@ -182,10 +180,10 @@ static int ask_server(struct builder *builder, const char *method, const char *u
 		.method = method, .url = url, .headers = headers, .body = body, .body_length = length,
 		.stall_ms = 60000, .body_max = SUMS_MAX,
 	};
-	struct intent_http *http = NULL;
+	struct intent_http *http;
 	char shown[512];
 	size_t count;
-	int code = 0;
+	int code;
 
 	intent_fetch_show(url, shown);
 	if (file && intent_file_read(AT_FDCWD, file, 8192, &token, &count, err) < 0)
@@ -194,9 +192,8 @@ static int ask_server(struct builder *builder, const char *method, const char *u
 		header = intent_format("Authorization: Bearer %.*s", (int)strcspn(token, "\r\n"), token);
 		headers[0] = header;
 	}
-	code = intent_http_new(&settings, &http, err);
-	if (!code)
-		code = intent_http_perform(http, &request, &response, NULL, err);
+	http = intent_http_new(&settings);
+	code = intent_http_perform(http, &request, &response, NULL, err);
 	if (!code)
 		code = response.status;
 	if (code > 0 && ret_body)
@@ -352,8 +349,6 @@ static int run_command(struct builder *builder, const struct builder_target *tar
 				   "its command would run as root: run pp-builder as a user of its own, or "
 				   "with --as-root where whoever writes apps/ may be root");
 	argv = calloc(json_array_size(command) + 1, sizeof(*argv));
-	if (!argv)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < json_array_size(command); i++)
 		argv[i] = json_string_value(json_array_get(command, i));
 	code = builder__run(builder, log, argv, directory, false, err);
@@ -369,8 +364,6 @@ int builder__make_tarball(struct builder *builder, const struct builder_target *
 	struct place place;
 	int code;
 
-	if (!from)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (run_command(builder, target, directory, log, err) < 0 || find_place(builder, target, &place, err) < 0)
 		return err->code;
 	builder->phase = "pack";

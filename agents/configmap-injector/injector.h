@@ -75,7 +75,7 @@ struct injector {
 
 /* ---- clients.c: opened on first use, borrowed ---- */
 
-int injector__http(struct injector *injector, struct intent_http **ret_borrowed, struct intent_error *err);
+struct intent_http *injector__http(struct injector *injector); /* borrowed */
 int injector__kube(struct injector *injector, struct intent_kube **ret_borrowed, struct intent_error *err);
 /* `region`: for those that come from STS. */
 int injector__credentials(struct injector *injector, const char *region,

@@ -330,11 +330,11 @@ static int consul_session_close(struct intent_store *store, const char *id, stru
 
 /* ---- on a loop ---- */
 
-static int consul_attach(struct intent_store *store, uv_loop_t *loop, struct intent_error *err)
+static void consul_attach(struct intent_store *store, uv_loop_t *loop)
 {
 	struct intent__consul *consul = store->state;
 
-	return intent__remote_attach(&consul->remote, loop, err);
+	intent__remote_attach(&consul->remote, loop);
 }
 
 static int begin(struct intent__consul_task *task, intent_store_done on_done, void *data,

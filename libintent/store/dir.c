@@ -364,15 +364,12 @@ static void on_timer(uv_timer_t *timer)
 	}
 }
 
-static int dir_attach(struct intent_store *store, uv_loop_t *loop, struct intent_error *err)
+static void dir_attach(struct intent_store *store, uv_loop_t *loop)
 {
 	struct state *state = store->state;
-	int rc = uv_timer_init(loop, &state->timer);
 
-	if (rc < 0)
-		return intent_fail(err, rc, "timer: %s", uv_strerror(rc));
+	uv_timer_init(loop, &state->timer);
 	state->timer.data = state;
-	return 0;
 }
 
 /* Takes ops over. */

@@ -40,7 +40,7 @@ struct intent__engine {
 	int (*session_close)(struct intent_store *store, const char *id, struct intent_error *err);
 	bool session_beats;
 
-	int (*attach)(struct intent_store *store, uv_loop_t *loop, struct intent_error *err);
+	void (*attach)(struct intent_store *store, uv_loop_t *loop);
 	int (*txn_start)(struct intent_store *store, const struct intent_op *ops, size_t count,
 			 intent_store_done on_done, void *data, struct intent_error *err);
 	int (*session_open_start)(struct intent_store *store, int64_t ttl_ms, intent_store_done on_done,

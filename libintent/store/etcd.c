@@ -438,11 +438,11 @@ static int etcd_session_close(struct intent_store *store, const char *id, struct
 
 /* ---- on a loop ---- */
 
-static int etcd_attach(struct intent_store *store, uv_loop_t *loop, struct intent_error *err)
+static void etcd_attach(struct intent_store *store, uv_loop_t *loop)
 {
 	struct intent__etcd *etcd = store->state;
 
-	return intent__remote_attach(&etcd->remote, loop, err);
+	intent__remote_attach(&etcd->remote, loop);
 }
 
 static int begin(struct intent__etcd_task *task, intent_store_done on_done, void *data,

@@ -156,12 +156,11 @@ int intent__remote_open(struct intent__remote *remote, const char *rest, int por
 
 	if (!code && !strcmp(remote->scheme, "https"))
 		code = intent_http_settings_check(&own, err);
-	if (!code)
-		code = intent_http_new(&own, &remote->http, err);
 	if (code) {
 		intent__remote_close(remote);
 		return code;
 	}
+	remote->http = intent_http_new(&own);
 	/* Agents that start together do not all ask the first one. */
 	if (remote->count > 1)
 		remote->at = (size_t)getpid() % remote->count;
@@ -170,10 +169,10 @@ int intent__remote_open(struct intent__remote *remote, const char *rest, int por
 	return 0;
 }
 
-int intent__remote_attach(struct intent__remote *remote, uv_loop_t *loop, struct intent_error *err)
+void intent__remote_attach(struct intent__remote *remote, uv_loop_t *loop)
 {
 	remote->loop = loop;
-	return intent_http_attach(remote->http, loop, err);
+	intent_http_attach(remote->http, loop);
 }
 
 void intent__remote_close(struct intent__remote *remote)

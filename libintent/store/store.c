@@ -384,8 +384,7 @@ int intent_store_attach(struct intent_store *store, uv_loop_t *loop, struct inte
 	if (store->loop)
 		return intent_fail(err, INTENT_EUSAGE, "%s: already attached to a loop",
 				   store->name);
-	if (store->engine->attach(store, loop, err) < 0)
-		return intent_wrap(err, "%s", store->name);
+	store->engine->attach(store, loop);
 	store->loop = loop;
 	return 0;
 }
