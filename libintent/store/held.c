@@ -24,7 +24,8 @@ int intent_held_take(struct intent_store *store, const char *const *keys, size_t
 	int code;
 
 	if (count > INTENT_HELD_MAX)
-		return intent_fail(err, INTENT_ETOOBIG, "%zu locks: at most %d are held together", count, INTENT_HELD_MAX);
+		return intent_fail(err, INTENT_ETOOBIG, "%zu locks: at most %d are held together", count,
+				   INTENT_HELD_MAX);
 	held = calloc(1, sizeof(*held));
 	held->store = store;
 	held->renewed = held->tried = intent_time_monotonic();
