@@ -28,8 +28,7 @@ static void release_place(struct place *place)
 	free(place->sums_url);
 }
 
-static int find_place(const struct builder *builder, const struct builder_target *target, struct place *ret,
-		      struct intent_error *err)
+static void find_place(const struct builder *builder, const struct builder_target *target, struct place *ret)
 {
 	const char *repository = intent_json_string(target->tarball, "repository", "");
 	intent_text_auto struct intent_text url = INTENT_TEXT_INIT;
@@ -44,19 +43,15 @@ static int find_place(const struct builder *builder, const struct builder_target
 			length--;
 		ret->directory = intent_format("%.*s/%s", (int)length, path, builder->app);
 		intent_text_puts(&url, "file://");
-		intent_url_escape(&url, ret->directory ? ret->directory : "", "/");
+		intent_url_escape(&url, ret->directory, "/");
 	} else {
 		intent_text_printf(&url, "%.*s/", (int)length, repository);
 		intent_url_escape(&url, builder->app, "");
 	}
 	intent_text_puts(&url, "/");
-	intent_url_escape(&url, ret->name ? ret->name : "", "");
+	intent_url_escape(&url, ret->name, "");
 	ret->url = intent_text_steal(&url);
-	ret->sums_url = ret->url ? intent_format("%s.sha256", ret->url) : NULL;
-	if (ret->name && ret->url && ret->sums_url && (!path || ret->directory))
-		return 0;
-	release_place(ret);
-	return intent_fail(err, -ENOMEM, "out of memory");
+	ret->sums_url = intent_format("%s.sha256", ret->url);
 }
 
 /* "<hex>  name": the digits, in `out`. */
@@ -76,7 +71,7 @@ static int sum_file(struct builder *builder, int fd, char sum[65], struct intent
 	ssize_t got = 1;
 
 	if (!digest)
-		return intent_fail(err, -ENOMEM, "out of memory");
+		return intent_fail(err, -ENOTSUP, "this OpenSSL has no SHA-256");
 	while (got > 0 && !builder__cancel(builder)) {
 		got = read(fd, block, sizeof(block));
 		if (got > 0)
@@ -324,8 +319,7 @@ int builder__look_for_tarball(struct builder *builder, const struct builder_targ
 	int code;
 
 	*ret_new = NULL;
-	if (find_place(builder, target, &place, err) < 0)
-		return err->code;
+	find_place(builder, target, &place);
 	code = place.directory ? look_in_directory(builder, &place, sum, err) :
 				 look_on_server(builder, &place, sum, err);
 	if (!code)
@@ -364,8 +358,9 @@ int builder__make_tarball(struct builder *builder, const struct builder_target *
 	struct place place;
 	int code;
 
-	if (run_command(builder, target, directory, log, err) < 0 || find_place(builder, target, &place, err) < 0)
+	if (run_command(builder, target, directory, log, err) < 0)
 		return err->code;
+	find_place(builder, target, &place);
 	builder->phase = "pack";
 	if (below && access(from, F_OK) < 0)
 		code = intent_fail(err, INTENT_EMALFORMED, "there is no directory %s to be packed%s", below,
