@@ -217,7 +217,7 @@ int injector__state(struct injector *injector, const char *url, const json_t **r
 /* ---- values.c ---- */
 
 /* Adds "values" to observed, and fills injector->values. */
-int injector__observe_values(struct injector *injector, json_t *observed, struct intent_error *err);
+void injector__observe_values(struct injector *injector, json_t *observed);
 
 /* ---- detail.c ---- */
 
