@@ -179,12 +179,11 @@ int engine__open(const char *host, int64_t patience_ms, struct engine *ret, stru
 	struct intent_http_request request = {
 		.url = url, .timeout_ms = patience_ms < PING_MS ? patience_ms : PING_MS,
 	};
-	int code = url ? engine__perform(&engine, &request, &response, err) :
-		intent_fail(err, -ENOMEM, "out of memory");
+	int code = engine__perform(&engine, &request, &response, err);
 
 	if (!code)
 		code = choose_version(&engine, &response, err);
-	else if (url && !response.status)
+	else if (!response.status)
 		code = is_missing(&engine, err);
 	intent_http_response_release(&response);
 	if (code)
