@@ -1,5 +1,4 @@
 /* A compiled definition against the store: the difference, and how it is written. diff, apply and deploy: release.c. */
-#include <errno.h>
 #include "system/parts.h"
 
 /* Consul takes 512 KiB of JSON a transaction, with values in base64. */
@@ -193,9 +192,6 @@ static int flush(struct writing *writing, struct intent_error *err)
 	uint64_t revision = 0;
 
 	add_op(writing, INTENT_OP_CHECK, writing->record_key, NULL, writing->record_revision);
-	for (size_t i = 0; i < writing->count; i++)
-		if (writing->ops[i].kind == INTENT_OP_PUT && !writing->ops[i].value)
-			return intent_fail(err, -ENOMEM, "no memory");
 	int code = intent_store_txn(writing->store, writing->ops, writing->count, &revision, err);
 	if (!code && writing->records)
 		writing->record_revision = revision;

@@ -1,5 +1,4 @@
 /* Keys and documents as the subcommands share them. */
-#include <errno.h>
 #include "ppctl.h"
 
 char *ppctl_prefix(const char *word)
@@ -157,8 +156,6 @@ int ppctl_write(struct ppctl *ctl, const char *key, const char *value, const uin
 
 	if (ppctl_store(ctl, &store, err))
 		return err->code;
-	if (!bytes)
-		return intent_fail(err, -ENOMEM, "no memory");
 	int code = intent_store_get(store, key, INTENT_DEFAULT, &old, err);
 	if (code && code != INTENT_EABSENT)
 		return code;
