@@ -82,7 +82,8 @@ static int64_t until_rest(const char *path, int directory, int64_t before, const
 }
 
 /* One reading, which counts if *ret_wait_ms is 0. */
-static int read_all(const char *path, json_t *variables, int64_t rest_ms, int64_t *ret_wait_ms, struct intent_error *err)
+static int read_all(const char *path, json_t *variables, int64_t rest_ms, int64_t *ret_wait_ms,
+		    struct intent_error *err)
 {
 	DIR *listing = opendir(path);
 	struct dirent *entry;
