@@ -164,5 +164,10 @@ unprivileged() {
 	setpriv --reuid="$(id -u nobody)" --regid="$(id -g nobody)" --clear-groups -- "$@"
 }
 
+# The programs are in nobody's reach: in a tree below a private home they are copied.
+reachable() {
+	unprivileged test -x "$BUILD_DIR/bin/ppctl" || { cp -a "$BUILD_DIR/bin" "$T/.bin" && PATH=$T/.bin:$PATH; }
+}
+
 # Can we become nobody? For tests that need both.
 can_drop() { [ "$EUID" = 0 ] && have setpriv && id nobody >/dev/null 2>&1; }
