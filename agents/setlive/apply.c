@@ -148,11 +148,11 @@ static int apply_mark(struct intent_round *round, const json_t *action, struct i
 				   intent_json_string(args, "instead", NULL), err);
 }
 
-/* What is noted of each of these services, where anything is. */
-static int note_all(const struct intent_site *site, const json_t *names, const char *note, bool value,
+/* What is noted of each of these services, where anything is. The value is stolen. */
+static int note_all(const struct intent_site *site, const json_t *names, const char *note, json_t *value,
 		    struct intent_error *err)
 {
-	intent_json_auto json_t *members = json_pack("{sb}", note, value);
+	intent_json_auto json_t *members = json_pack("{so}", note, value);
 	size_t i;
 	json_t *item;
 
@@ -181,7 +181,7 @@ static int apply_release(struct intent_round *round, const json_t *action, struc
 	if (intent_rolling_release(round, intent_json_string(args, "cluster", ""),
 				   names ? intent_json_string(args, "version", "") : NULL, confirmed, err))
 		return err->code;
-	return note_all(&site, names, "slot", false, err);
+	return note_all(&site, names, "slot", json_null(), err);
 }
 
 /* Right before what a person would notice: no hold, and the slot that is needed. */
@@ -236,7 +236,7 @@ static int apply_disable(struct intent_round *round, const json_t *action, struc
 	struct intent_error failed;
 
 	if (intent_site_init(intent_round_intent(round), &site, err) || ask(round, action, err) ||
-	    note_all(&site, json_object_get(args, "services"), "enabled", false, err))
+	    note_all(&site, json_object_get(args, "services"), "enabled", json_false(), err))
 		return err->code;
 	if (run_hook(round, &site, args, "disable", &failed)) {
 		intent_round_log(round, INTENT_WARN, "It is stopped all the same, though: %s", failed.msg);
@@ -256,7 +256,7 @@ static int apply_enable(struct intent_round *round, const json_t *action, struct
 		intent_round_again(round, ENABLE_AGAIN_MS);
 		return err->code;
 	}
-	return note_all(&site, json_object_get(args, "services"), "enabled", true, err);
+	return note_all(&site, json_object_get(args, "services"), "enabled", json_true(), err);
 }
 
 /* ---- stop, swap, start ---- */
@@ -373,7 +373,7 @@ static int apply_await(struct intent_round *round, const json_t *action, struct 
 		if (intent_services_health(&site, intent, version, names, &health, err))
 			return err->code;
 		if (!health.length)
-			return note_all(&site, names, "settled", true, err);
+			return note_all(&site, names, "settled", json_true(), err);
 		if (intent_time_monotonic() >= deadline)
 			return 0;
 		if (should_stop(&doing))

@@ -163,7 +163,10 @@ int intent_services_stop(const struct intent_service_order *order, bool for_good
 int intent_services_settle_down(const struct intent_service_order *order, bool *ret_down, struct intent_error *err);
 /* Start all of them and note, durably, what they were started with (`started`: any object). INTENT_EUNSUPERVISED. */
 int intent_services_start(const struct intent_service_order *order, const json_t *started, struct intent_error *err);
-/* Set members of what a service was started with ("settled", "enabled"); durable. INTENT_EABSENT: that is not known. */
+/*
+ * Set members of what a service was started with ("settled", "enabled"), or take them away (null); durable.
+ * INTENT_EABSENT: that is not known.
+ */
 int intent_service_note(const struct intent_site *site, const char *service, const json_t *members,
 			struct intent_error *err);
 /* Stop it, take it from the supervisor and remove all of it but its logs. */

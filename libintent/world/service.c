@@ -155,10 +155,16 @@ int intent_service_note(const struct intent_site *site, const char *service, con
 {
 	intent_free_auto char *path = intent__service_path(site, service, INTENT__STARTED);
 	intent_json_auto json_t *record = NULL;
+	const char *name;
+	json_t *wanted, *value;
 
 	if (intent_file_read_json(path, STARTED_MAX, &record, err))
 		return err->code;
-	json_object_update(json_object_get(record, "wanted"), (json_t *)(uintptr_t)members);
+	wanted = json_object_get(record, "wanted");
+	json_object_update(wanted, (json_t *)(uintptr_t)members);
+	json_object_foreach((json_t *)(uintptr_t)members, name, value)
+		if (json_is_null(value))
+			json_object_del(wanted, name);
 	return intent_file_write_json(path, record, 0600, err);
 }
 
