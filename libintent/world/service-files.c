@@ -87,7 +87,7 @@ int intent__service_variables(const struct intent_site *site, const json_t *inte
 	intent_json_auto json_t *given = NULL;
 	json_t *env;
 
-	if (envdir && intent_envdir_read(envdir, &given, err) && intent_error_is_errno(err->code) &&
+	if (envdir && intent_envdir_read(envdir, 0, &given, err) && intent_error_is_errno(err->code) &&
 	    err->code != -EACCES)
 		return err->code;
 	env = json_pack("{ss ss ss ss*}", "PP_APP", site->app, "PP_CLUSTER", site->cluster,
