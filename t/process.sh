@@ -24,9 +24,10 @@ wait_for() {
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # A port of 127.0.0.1 that nobody uses, below the range that outgoing connections take, and
-# noted so that a test running beside this one does not get the same.
+# noted so that a test running beside this one does not get the same: in one place, whatever its TMPDIR is.
+notes=/tmp/platypus-ports.$UID
 free_port() {
-	local notes=${TMPDIR:-/tmp}/platypus-ports.$UID port hex owner
+	local port hex owner
 	mkdir -p "$notes" || return 1
 	while :; do
 		port=$((20000 + RANDOM % 12000))
@@ -43,7 +44,7 @@ free_port() {
 
 give_ports_back() {
 	local note
-	for note in "${TMPDIR:-/tmp}/platypus-ports.$UID"/*; do
+	for note in "$notes"/*; do
 		[ "$(readlink "$note")" = "$$" ] && rm -f "$note"
 	done
 	return 0

@@ -4,7 +4,6 @@
 #
 #	apply.sh [etcd|consul]     on a real one; otherwise a directory
 set -u
-if [ -z "${TMPDIR:-}" ] && [ -w /dev/shm ]; then export TMPDIR=/dev/shm; fi
 . "$(dirname "$0")/../lib.sh"
 export PP_NODE=web1
 

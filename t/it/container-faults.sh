@@ -2,7 +2,6 @@
 # pp-container-runner and an engine that fails it: killed, cut off and refused at each of its calls, two runners at once. What
 # has state never runs twice, and it always ends as it should. t/it/engine.c; containers.sh has the real Docker.
 set -u
-if [ -z "${TMPDIR:-}" ] && [ -w /dev/shm ]; then export TMPDIR=/dev/shm; fi
 . "$(dirname "$0")/../lib.sh"
 have pp-container-runner || skip_all "pp-container-runner is not built"
 

@@ -3,7 +3,6 @@
 # not wait for it.
 # long
 set -u
-if [ -z "${TMPDIR:-}" ] && [ -w /dev/shm ]; then export TMPDIR=/dev/shm; fi
 . "$(dirname "$0")/../lib.sh"
 have runsvdir || skip_all "runit is not on PATH"
 [ -x "$BUILD_DIR/bin/pp-setlive" ] || skip_all "pp-setlive is not built"

@@ -2,7 +2,6 @@
 # pp-health-reporter beside a real runsvdir: what it says of services, how often, and when it falls
 # silent. On a directory; `health.sh etcd` on etcd.
 set -u
-if [ -z "${TMPDIR:-}" ] && [ -w /dev/shm ]; then export TMPDIR=/dev/shm; fi
 . "$(dirname "$0")/../lib.sh"
 have runsvdir || skip_all "runit is not on PATH"
 { have pp-health-reporter && have pp-setlive; } || skip_all "an agent is not built"
