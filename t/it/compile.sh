@@ -10,7 +10,7 @@ set -u
 export PP_STORE=dir:$T/store PP_NODE=web1
 ppctl init "$PP_STORE" >/dev/null 2>&1
 # For a read that never ends: a program's answer, not a hope.
-bounded() { timeout 20 "$@"; }
+bounded() { timeout 100 "$@"; }
 
 # All cases at once: their files below cases/NAME/, those that say what is expected below cases/NAME.want/.
 unpack() {
