@@ -25,17 +25,21 @@ install_version() {
 	local bin=$T/$1/slug/installs/slug_$2/bin
 	mkdir -p "$bin"
 	printf '#!/bin/sh\nexec %s %s %s %s\n' "$BUILD_DIR/t/it/rollout-service" "$history" "$3" "$up_ms" >"$bin/launch"
-	[ "$3" = up ] || printf '#!/bin/sh\necho "no database"; exit 1\n' >"$bin/check"
+	printf '#!/bin/sh\n[ -e %s.%s ] || { echo "no database"; exit 1; }\n' "$history" "$1" >"$bin/check"
 	chmod 755 "$bin"/*
 }
 
-# The target is another one only with the version or the user_config: nothing is tried between two writes.
+# In one transaction: nothing is tried by the one document and not yet the other.
 activate() {
-	local versions='"good1": "prep", "good2": "prep", "bad1": "prep", "bad2": "prep"'
-	put clusters/slug/c/deploy_config "{\"basedir\": \"$T/%n/slug\", \"on_failure\": \"${2:-keep}\",
-		\"health\": {\"up\": \"${up_ms}ms\", \"deadline\": \"${deadline:-3s}\"}}"
-	put clusters/slug/c/config "{\"versions\": {${versions/"\"$1\": \"prep\""/"\"$1\": \"active\""}},
-		\"min_nodes\": $min_nodes, \"user_config\": \"${3:-}\"}"
+	local versions='"good1": "prep", "good2": "prep", "bad1": "prep", "bad2": "prep"' within=3s
+	case $1 in good*) within=${good_within:-30s};; esac
+	versions=${versions/"\"$1\": \"prep\""/"\"$1\": \"active\""}
+	cat >"$T/intent.json" <<-END
+		{"clusters/slug/c/deploy_config": {"basedir": "$T/%n/slug", "on_failure": "${2:-keep}",
+			"health": {"up": "${up_ms}ms", "deadline": "$within"}},
+		"clusters/slug/c/config": {"versions": {$versions}, "min_nodes": $min_nodes, "user_config": "${3:-}"}}
+	END
+	ppctl --store "$ETCD_URL" import "$T/intent.json" >/dev/null 2>&1 || not_ok "intent: $1"
 }
 
 make_nodes() {
