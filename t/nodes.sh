@@ -14,6 +14,7 @@ history=$T/history
 nodes=()                                        # n1 n2 ...
 declare -A proxy setlive reporter supervisor url # node -> process, its way to the store
 up_ms=100
+good_deadline=60s                               # by when a good version is healthy, on the slowest machine
 
 put() { ppctl --store "$ETCD_URL" put "$1" "$2" >/dev/null 2>&1 || not_ok "put $1"; }
 slots() { ppctl --store "$ETCD_URL" --json get locks/slug/c/shutdown 2>/dev/null | tr -d ' \n'; }
@@ -29,17 +30,18 @@ install_version() {
 	chmod 755 "$bin"/*
 }
 
-# In one transaction: nothing is tried by the one document and not yet the other.
+# Both documents at once: nothing is tried between two writes.
 activate() {
-	local versions='"good1": "prep", "good2": "prep", "bad1": "prep", "bad2": "prep"' within=3s
-	case $1 in good*) within=${good_within:-30s};; esac
+	local versions='"good1": "prep", "good2": "prep", "bad1": "prep", "bad2": "prep"' within=$good_deadline
+	case $1 in bad*) within=3s;; esac
 	versions=${versions/"\"$1\": \"prep\""/"\"$1\": \"active\""}
-	cat >"$T/intent.json" <<-END
-		{"clusters/slug/c/deploy_config": {"basedir": "$T/%n/slug", "on_failure": "${2:-keep}",
-			"health": {"up": "${up_ms}ms", "deadline": "$within"}},
-		"clusters/slug/c/config": {"versions": {$versions}, "min_nodes": $min_nodes, "user_config": "${3:-}"}}
+	cat >"$T/activate" <<-END
+	{"clusters/slug/c/deploy_config": {"basedir": "$T/%n/slug", "on_failure": "${2:-keep}",
+		"health": {"up": "${up_ms}ms", "deadline": "$within"}},
+	"clusters/slug/c/config": {"versions": {$versions},
+		"min_nodes": $min_nodes, "user_config": "${3:-}"}}
 	END
-	ppctl --store "$ETCD_URL" import "$T/intent.json" >/dev/null 2>&1 || not_ok "intent: $1"
+	ppctl --store "$ETCD_URL" import "$T/activate" >/dev/null 2>&1 || not_ok "activate $*"
 }
 
 make_nodes() {

@@ -329,6 +329,36 @@ static int apply_symlink(struct intent_round *round, const json_t *action, struc
 	return intent_link_set(target, current, NULL, err);
 }
 
+/*
+ * It was a while ago that variables were read for the plan, and then for the services' files: a stop lies between. What
+ * starts now must be what is noted of it, or nobody would see later what it lacks.
+ */
+static int variables_still_are(const struct intent_site *site, const json_t *intent, const json_t *args,
+			       struct intent_error *err)
+{
+	const char *planned = intent_json_string(json_object_get(args, "wanted"), "envdir", "");
+	const json_t *names = json_object_get(args, "services");
+	char digest[33];
+	size_t i;
+	json_t *item;
+
+	if (!*planned)
+		return 0;
+	if (intent_service_envdir(site, intent, false, digest, err) < 0)
+		return err->code;
+	bool same = !strcmp(digest, planned);
+	json_array_foreach((json_t *)(uintptr_t)names, i, item) {
+		intent_json_auto json_t *service = NULL;
+
+		if (intent_service_observe(site, intent, json_string_value(item), &service, err) < 0)
+			return err->code;
+		if (json_array_size(json_object_get(service, "stale")))
+			same = false;
+	}
+	return same ? 0 : intent_fail(err, INTENT_ESTALE, "%s: the variables changed meanwhile; starting again with the new ones",
+				      intent_json_string(intent, "envdir", ""));
+}
+
 static int apply_start(struct intent_round *round, const json_t *action, struct intent_error *err)
 {
 	const json_t *args = json_object_get(action, "args"), *intent = intent_round_intent(round),
@@ -341,6 +371,8 @@ static int apply_start(struct intent_round *round, const json_t *action, struct 
 	if (ask(round, action, err))
 		return err->code;
 	intent_site_init(intent, &site);
+	if (variables_still_are(&site, intent, args, err) < 0)
+		return err->code;
 	struct intent_service_order order = order_of(
 		&doing, names,
 		intent_json_integer(json_object_get(intent, "options"), "supervise-timeout", 10000));

@@ -91,7 +91,7 @@ json_t *intent__service_variables(const struct intent_site *site, const json_t *
 	struct intent_error ignored;
 
 	/* Who cannot read it, or finds none, is told elsewhere; nothing is started then. */
-	if (envdir && intent_envdir_read(envdir, &given, &ignored) == 0)
+	if (envdir && intent_envdir_read(envdir, 0, &given, &ignored) == 0)
 		json_object_update_missing(env, given);
 	if (*site->user)
 		json_object_update_new(env, json_pack("{ss ss ss}", "HOME", site->home, "USER",

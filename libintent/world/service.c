@@ -302,7 +302,7 @@ int intent_service_envdir(const struct intent_site *site, const json_t *intent, 
 		return 0;
 	if (!path)
 		return intent_fail(err, -ENOMEM, "out of memory");
-	if (intent_envdir_read(envdir, &variables, err) < 0 ||
+	if (intent_envdir_read(envdir, INTENT_ENVDIR_REST_MS, &variables, err) < 0 ||
 	    (create && intent_directory_make(site->stage, 0755, err) < 0) ||
 	    intent_digest_key(path, create, key, err) < 0)
 		return err->code;

@@ -4,7 +4,6 @@
 # A second --once may write below its state directory; a running agent's second round not
 # even there. Seen twice: in the system calls, and in inodes and times of change of every file.
 set -u
-if [ -z "${TMPDIR:-}" ] && [ -w /dev/shm ]; then export TMPDIR=/dev/shm; fi
 . "$(dirname "$0")/../lib.sh"
 . "$ROOT/t/fault/worlds.sh"
 have strace || skip_all "strace is not on PATH"

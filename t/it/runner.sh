@@ -6,7 +6,6 @@
 #
 #	t/it/runner.sh [TEST...]     only those: once, quiet, ...
 set -u
-if [ -z "${TMPDIR:-}" ] && [ -w /dev/shm ]; then export TMPDIR=/dev/shm; fi
 . "$(dirname "$0")/../lib.sh"
 
 toy=$BUILD_DIR/t/it/toy

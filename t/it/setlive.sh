@@ -57,7 +57,9 @@ for part in a b; do
 	printf '#!/bin/sh\necho $PP_VERSION >%s; exec sleep 1000\n' "$T/duo-$part.version" >"$T/duo/installs/duo_1.0/bin/launch/$part"
 done
 chmod 755 "$T"/duo/installs/duo_1.0/bin/launch/*
-for app in crash web slow duo; do intend $app '{"1.0": "prep"}'; done
+# Ends when it is allowed to.
+install vars 1.0 "trap 'while [ ! -e $T/vars.go ]; do sleep 0.05; done; exit 0' TERM; echo \"given \$GIVEN\" >>$T/vars.seen; while :; do sleep 0.05; done"
+for app in crash web slow duo vars; do intend $app '{"1.0": "prep"}'; done
 
 # ---- before there is a supervisor ----
 mv "$R" "$R.away"
@@ -232,6 +234,28 @@ refute "${as}... service directory removed" test -e "$G/slug"
 refute "${as}... link removed" test -L "$R/slug"
 refute "${as}... process ended" kill -0 "$slug"
 check "${as}... installs, links and logs stay" test -d "$A/installs/slug_1.1" -a -L "$A/current" -a -f "$A/logs/slug/current"
+
+# ---- a directory of variables that goes while a service is stopped for its sake ----
+mkdir "$T/vars.env" && echo 1 >"$T/vars.env/GIVEN"
+intend vars '{"1.0": "active"}' '{}' "\"envdir\": \"$T/vars.env\""
+once
+is "$status" 0 "${as}variables from a directory: converged"
+check "${as}... the service has them" wait_for 2 grep -qx 'given 1' "$T/vars.seen"
+echo 2 >"$T/vars.env/GIVEN"
+start vars-agent pp-setlive --store "dir:$S" --node n1 --state-dir "$T/state" --runit "$R" --runit-stage "$G" \
+	--listen none --interval 1h --splay 0
+stopping() { grep -q 'vars: Stopping: envdir changed' "$T/vars-agent.log"; }
+check "${as}... others are a reason to stop it" wait_for 5 stopping
+mv "$T/vars.env" "$T/vars.away" && touch "$T/vars.go"
+missing() { grep -q 'vars.env: the directory of the service.s variables is not there' "$T/vars-agent.log"; }
+check "${as}... gone meanwhile: said" wait_for 5 missing
+is "$(cat "$T/vars.seen")" "given 1" "${as}... and nothing is started without them"
+mv "$T/vars.away" "$T/vars.env"
+check "${as}... started when they are back" wait_for 5 grep -qx 'given 2' "$T/vars.seen"
+stop "$pid"
+rm "$S/nodes/n1/vars"
+once
+is "$status" 0 "${as}... and removed"
 
 # What is not remembered is found by its mark.
 rm -rf "$T/state"

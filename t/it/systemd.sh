@@ -1,6 +1,7 @@
 #!/bin/bash
 # The same services, and pp-setlive itself, under a systemd of our own.
 set -u
+: "${TMPDIR:=/tmp}" # its /dev is another
 . "$(dirname "$0")/../lib.sh"
 . "$ROOT/t/systemd.sh"
 

@@ -2,6 +2,7 @@
 # The units in contrib/ as they are, under a systemd of our own: preparer and setlive deploy a service below /srv, which
 # systemd runs, and health-reporter says so.
 set -u
+: "${TMPDIR:=/tmp}" # its /dev is another
 . "$(dirname "$0")/../lib.sh"
 mkdir -p "$T/srv/repo/hello" "$T/srv/bin" "$T/lib" "$T/tree/bin"
 chmod 755 "$T/srv" "$T/lib"
