@@ -14,6 +14,7 @@ history=$T/history
 nodes=()                                        # n1 n2 ...
 declare -A proxy setlive reporter supervisor url # node -> process, its way to the store
 up_ms=100
+good_deadline=60s                               # by when a good version is healthy, on the slowest machine
 
 put() { ppctl --store "$ETCD_URL" put "$1" "$2" >/dev/null 2>&1 || not_ok "put $1"; }
 slots() { ppctl --store "$ETCD_URL" --json get locks/slug/c/shutdown 2>/dev/null | tr -d ' \n'; }
@@ -25,17 +26,22 @@ install_version() {
 	local bin=$T/$1/slug/installs/slug_$2/bin
 	mkdir -p "$bin"
 	printf '#!/bin/sh\nexec %s %s %s %s\n' "$BUILD_DIR/t/it/rollout-service" "$history" "$3" "$up_ms" >"$bin/launch"
-	[ "$3" = up ] || printf '#!/bin/sh\necho "no database"; exit 1\n' >"$bin/check"
+	printf '#!/bin/sh\n[ -e %s.%s ] || { echo "no database"; exit 1; }\n' "$history" "$1" >"$bin/check"
 	chmod 755 "$bin"/*
 }
 
-# The target is another one only with the version or the user_config: nothing is tried between two writes.
+# Both documents at once: nothing is tried between two writes.
 activate() {
-	local versions='"good1": "prep", "good2": "prep", "bad1": "prep", "bad2": "prep"'
-	put clusters/slug/c/deploy_config "{\"basedir\": \"$T/%n/slug\", \"on_failure\": \"${2:-keep}\",
-		\"health\": {\"up\": \"${up_ms}ms\", \"deadline\": \"${deadline:-3s}\"}}"
-	put clusters/slug/c/config "{\"versions\": {${versions/"\"$1\": \"prep\""/"\"$1\": \"active\""}},
-		\"min_nodes\": $min_nodes, \"user_config\": \"${3:-}\"}"
+	local versions='"good1": "prep", "good2": "prep", "bad1": "prep", "bad2": "prep"' within=$good_deadline
+	case $1 in bad*) within=3s;; esac
+	versions=${versions/"\"$1\": \"prep\""/"\"$1\": \"active\""}
+	cat >"$T/activate" <<-END
+	{"clusters/slug/c/deploy_config": {"basedir": "$T/%n/slug", "on_failure": "${2:-keep}",
+		"health": {"up": "${up_ms}ms", "deadline": "$within"}},
+	"clusters/slug/c/config": {"versions": {$versions},
+		"min_nodes": $min_nodes, "user_config": "${3:-}"}}
+	END
+	ppctl --store "$ETCD_URL" import "$T/activate" >/dev/null 2>&1 || not_ok "activate $*"
 }
 
 make_nodes() {

@@ -24,9 +24,10 @@ wait_for() {
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # A port of 127.0.0.1 that nobody uses, below the range that outgoing connections take, and
-# noted so that a test running beside this one does not get the same.
+# noted so that a test running beside this one does not get the same: in one place, whatever its TMPDIR is.
+notes=/tmp/platypus-ports.$UID
 free_port() {
-	local notes=${TMPDIR:-/tmp}/platypus-ports.$UID port hex owner
+	local port hex owner
 	mkdir -p "$notes" || return 1
 	while :; do
 		port=$((20000 + RANDOM % 12000))
@@ -43,7 +44,7 @@ free_port() {
 
 give_ports_back() {
 	local note
-	for note in "${TMPDIR:-/tmp}/platypus-ports.$UID"/*; do
+	for note in "$notes"/*; do
 		[ "$(readlink "$note")" = "$$" ] && rm -f "$note"
 	done
 	return 0
@@ -57,7 +58,7 @@ http() {
 	# Through cat: bash writes line by line, and a small server answers the first one.
 	printf '%s %s HTTP/1.0\r\nHost: 127.0.0.1\r\n%sContent-Length: %d\r\n\r\n%s' \
 		"$1" "$3" "${5:+$5$'\r\n'}" "${#body}" "$body" | cat >&9
-	answer=$(timeout 5 cat <&9 | tr -d '\0')
+	answer=$(timeout "$((5 * ${PATIENCE:-1}))" cat <&9 | tr -d '\0')
 	exec 9>&- 9<&-
 	head=${answer%%$'\r\n\r\n'*}
 	line=${head%%$'\r'*}
@@ -131,16 +132,12 @@ is_ours() {
 # stop PID [SIGNAL]: that signal (TERM) and up to 5 s to end, family and all; KILL for what is left.
 # What a dead leader left behind is for sweep: its group's number may have been given out again.
 stop() {
-	local target=$1 signal=${2:-TERM} one start left tries=0 all
+	local target=$1 signal=${2:-TERM} tries=0 all
 	is_ours "$target" || return 0
 	all=$(family "$target")
 	kill -"$signal" "$target" 2>/dev/null
 	while [ "$tries" -lt 100 ]; do
-		left=
-		while read -r one start; do
-			same_process "$one" "$start" && left=yes
-		done <<<"$all"
-		[ -n "$left" ] || break
+		! none_left "$all" || break
 		# What the leader left behind is asked too.
 		[ "$tries" != 20 ] || each_of "$all" TERM
 		sleep 0.05
@@ -149,9 +146,17 @@ stop() {
 	! is_ours "$target" || all+=$'\n'$(family "$target")
 	each_of "$all" KILL
 	wait "$target" 2>/dev/null
+	wait_for 5 none_left "$all"
 	return 0
 }
 
+# none_left LIST, each_of LIST SIGNAL: of what `family` prints.
+none_left() {
+	local one start
+	while read -r one start; do
+		! same_process "$one" "$start" || return 1
+	done <<<"$1"
+}
 each_of() {
 	local one start
 	while read -r one start; do
@@ -182,12 +187,14 @@ stop_all() {
 # What left its family (double fork and setsid) still has our directory in its environment: whoever
 # sources this exports XDG_STATE_HOME below $T.
 sweep() {
-	local entry one
+	local entry one rest=
 	# shellcheck disable=SC2013 # no blanks in these
 	for entry in $(grep -lsaF "XDG_STATE_HOME=$T/" /proc/[0-9]*/environ); do
 		one=${entry#/proc/} one=${one%/environ}
-		[ "$one" = "$$" ] || [ "$one" = "$BASHPID" ] || kill -KILL "$one" 2>/dev/null
+		[ "$one" = "$$" ] || [ "$one" = "$BASHPID" ] || ! proc_stat "$one" || rest+="$one $ps_start"$'\n'
 	done
+	each_of "$rest" KILL
+	wait_for 5 none_left "$rest"
 	return 0
 }
 

@@ -105,7 +105,7 @@ static int look(struct injector *injector, const struct injector_sink *sink, jso
 	if (sink->wanted && injector__rights(sink, &rights, err) < 0)
 		return err->code;
 	foreign = whose(sink, directory);
-	is_bad = intent_envdir_read(path_of(sink), &variables, err) < 0;
+	is_bad = intent_envdir_read(path_of(sink), 0, &variables, err) < 0;
 	/* What somebody spoilt is put right, what is somebody else's need not be understood. */
 	*ret_new = json_pack("{ss ss* so}", "state", foreign ? "foreign" : "ours", "by", foreign,
 			     "keys", digests(injector, variables));

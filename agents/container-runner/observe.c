@@ -159,7 +159,7 @@ int docker__environment(const json_t *intent, json_t **ret_new, struct intent_er
 							   intent_json_string(intent, "node", ""));
 
 	*ret_new = NULL;
-	return path ? intent_envdir_read(path, ret_new, err) : 0;
+	return path ? intent_envdir_read(path, INTENT_ENVDIR_REST_MS, ret_new, err) : 0;
 }
 
 static int observe_environment(struct intent_round *round, const json_t *intent, json_t *observed,

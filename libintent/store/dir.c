@@ -22,7 +22,7 @@ struct request {
 	struct intent_op *ops;     /* owned, with all they point at in one block */
 	size_t count;
 	char session[64];
-	int64_t deadline;          /* to get the lock by */
+	int64_t since;             /* when it was asked for */
 	intent_store_done on_done;
 	void *data;
 };
@@ -33,6 +33,7 @@ struct state {
 	struct session *sessions;
 	struct intent_store *store; /* NULL once closed */
 	struct request *requests, **tail;
+	int64_t busy_since;        /* the lock, for the first of them; 0: it was to be had */
 	uv_timer_t timer;          /* of the loop, when attached */
 };
 
@@ -336,6 +337,17 @@ static int perform(struct state *state, const struct request *request, uint64_t 
 	return -EINVAL;
 }
 
+/* The time in which others of ours were written, to a slow disk, was no waiting for the lock. */
+static bool may_wait(struct state *state, const struct request *request)
+{
+	int64_t now = intent_time_monotonic();
+
+	if (!state->busy_since)
+		state->busy_since = now;
+	return now < INTENT__DIR_PATIENCE_MS +
+		(request->since > state->busy_since ? request->since : state->busy_since);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
 	struct state *state = timer->data;
@@ -347,12 +359,14 @@ static void on_timer(uv_timer_t *timer)
 		uint64_t revision = 0;
 		int rc = perform(state, request, &revision, &session, &err);
 
-		if (rc == INTENT_EBUSY && intent_time_monotonic() < request->deadline) {
+		if (rc == INTENT_EBUSY && may_wait(state, request)) {
 			uv_timer_start(timer, on_timer, 5, 0);
 			return;
 		}
 		if (rc == INTENT_EBUSY)
 			err.code = INTENT_EUNAVAILABLE;
+		else
+			state->busy_since = 0;
 		if (rc == 0)
 			err.code = 0;
 		state->requests = request->next;
@@ -383,7 +397,7 @@ static void enqueue(struct intent_store *store, enum request_kind kind, struct i
 	request->ops = ops;
 	request->count = count;
 	snprintf(request->session, sizeof(request->session), "%s", session ? session : "");
-	request->deadline = intent_time_monotonic() + INTENT__DIR_PATIENCE_MS;
+	request->since = intent_time_monotonic();
 	request->on_done = on_done;
 	request->data = data;
 	*state->tail = request;

@@ -4,7 +4,6 @@
 #
 #	apply.sh [etcd|consul]     on a real one; otherwise a directory
 set -u
-if [ -z "${TMPDIR:-}" ] && [ -w /dev/shm ]; then export TMPDIR=/dev/shm; fi
 . "$(dirname "$0")/../lib.sh"
 export PP_NODE=web1
 
@@ -344,7 +343,7 @@ what_runs() {
 		start_runsvdir "$T/runit"
 		check "setlive sets live" pp-setlive --node web1 --once --store "dir:$T/lab" --state-dir "$T/s" --runit "$T/runit" \
 			--runit-stage "$T/stage" --supervise-timeout 20s
-		wait_for 20 [ -s "$T/api" ]
+		wait_for 20 test -s "$T/api" -a -s "$T/admin"
 		is "$(cat "$T/api" "$T/admin" 2>/dev/null)" "api runs"$'\n'"admin runs" "the services run"
 	else
 		skip "the services run" "runit is not on PATH"

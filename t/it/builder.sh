@@ -148,7 +148,10 @@ mkdir "$T/cmd/deep" && echo 1 >"$T/cmd/deep/x"
 another() { [ "$(archives cmd)" -gt "$before" ]; }
 check "... also below, in what is new" wait_for 10 another
 check "... and built" wait_for 10 converged
+before=$(member intent_digest n1 cmd)
+taken() { [ "$(member intent_digest n1 cmd)" != "$before" ]; }
 cmd ', "quiet_period": "1h"'
+check "a quiet period is taken note of" wait_for 10 taken
 before=$(archives cmd)
 echo 2 >"$T/cmd/deep/x"
 resting() { [[ $(member message n1 cmd) == *"changed a moment ago: it is built when it has rested"* ]]; }
@@ -195,7 +198,9 @@ rm -f "$T/cmd.pid"; : >"$T/hang"; echo more >>"$T/cmd/in"
 start one "${builder[@]}" --apps cmd
 check "another edit is built" wait_for 10 building
 child=$(cat "$T/cmd.pid")
-for each in $(family "$pid" | cut -d' ' -f1); do [ "$each" = "$child" ] || kill -KILL "$each" 2>/dev/null; done
+all=$(family "$pid" | cut -d' ' -f1)
+# The runner first: it begins another round when it sees one end.
+for each in "$pid" $all; do [ "$each" = "$child" ] || kill -KILL "$each" 2>/dev/null; done
 check "kill -9 of all of the builder: its command ends too" wait_for 5 gone "$child"
 rm -f "$T/hang" "$T/cmd.pid"
 once --apps cmd
@@ -261,7 +266,7 @@ rm -r "$T/engine/inuse" "$T/engine/builds" "$T/engine/images"
 
 # ---- the queue ----
 mkdir "$T/many"
-printf 'n=$(cat n)\necho "begin $1 $n" >>%s/order\nfor i in 1 2 3 4 5 6 7 8 9 10; do [ ! -e %s/hang ] || sleep 0.5; done\necho "end $1 $n" >>%s/order\n' "$T" "$T" "$T" >"$T/many/make.sh"
+printf 'n=$(cat n)\necho "begin $1 $n" >>%s/order\nwhile [ -e %s/hang ]; do sleep 0.05; done\necho "end $1 $n" >>%s/order\n' "$T" "$T" "$T" >"$T/many/make.sh"
 echo 1 >"$T/many/n"
 recipe() { echo "\"$1\": {\"tarball\": {\"repository\": \"$T/repo\", \"command\": [\"sh\", \"make.sh\", \"$1\"]}}"; }
 many() { app many "dir:$T/many" '{"ref": "*", "recipe": "b"}, {"ref": "*", "recipe": "a"}' "$(recipe a), $(recipe b)" "\"concurrency\": $1"; }

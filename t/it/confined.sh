@@ -5,7 +5,8 @@ set -u
 
 # mask PID NAME: a set of capabilities, or another line of /proc/PID/status.
 mask() { sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"; }
-helper() { pgrep -P "$1" -x pp-helper; }
+# The helper takes its name when it has given up what it does; the runner does not wait for that.
+helper() { wait_for 10 pgrep -P "$1" -x pp-helper; pgrep -P "$1" -x pp-helper; }
 caps() { mask "$1" "$2" | sed 's/^0*//'; }
 # What of these capabilities root has here at all.
 had() { printf '%x' $((0x$1 & 0x$(mask $$ CapPrm))); }

@@ -818,7 +818,7 @@ static void watch_sees_a_holder_die(void)
 	kill(pid, SIGKILL);
 	EXPECT(waitpid(pid, &status, 0) == pid);
 	for (int i = 0; i < 4 && strcmp(value_of(&seen, "p/a"), "(absent)") != 0; i++)
-		run_until(&seen.count, seen.count + 1, intent_session_beats(store) ? 11000 : 1000);
+		run_until(&seen.count, seen.count + 1, intent_session_beats(store) ? 11000 : 2000);
 	EXPECT(strcmp(value_of(&seen, "p/a"), "(absent)") == 0);
 	end_watch(&seen);
 	end_loop();

@@ -19,7 +19,7 @@
 #include <intent/store.h>
 
 #define AT_ONCE 6
-#define CASE_SECONDS 60
+#define CASE_SECONDS 150
 
 struct test_case {
 	const char *name;

@@ -27,7 +27,7 @@ put() { ppctl put "$1" "$2" >/dev/null 2>&1 || not_ok "put $1"; }
 # intend APP VERSION [DOCKER]
 intend() {
 	put "clusters/$1/c/deploy_config" "{\"docker\": {\"image\": \"web:%v\"${3:-}}, \"envdir\": \"$T/env\", \"stop_timeout\": \"2s\",
-		\"environment\": {\"COLOUR\": \"blue\", \"WHO\": \"deploy\"}, \"health\": {\"up\": \"100ms\", \"deadline\": \"${deadline:-10s}\", \"http\": {\"port\": 80, \"path\": \"/\"}}}"
+		\"environment\": {\"COLOUR\": \"blue\", \"WHO\": \"deploy\"}, \"health\": {\"up\": \"100ms\", \"deadline\": \"${deadline:-60s}\", \"http\": {\"port\": 80, \"path\": \"/\"}}}"
 	activate "$1" "$2"
 }
 activate() { put "clusters/$1/c/config" "{\"versions\": {\"$2\": \"active\"}, \"user_config\": {\"greeting\": \"hello\"}, \"min_nodes\": ${min_nodes:-0}}"; }
@@ -40,6 +40,8 @@ version() { docker inspect --format '{{index .Config.Labels "platypus.version"}}
 runs() { [ "$(version "$1")" = "$2" ]; }
 port_of() { status_of "$1" | sed -n 's/.*"80\/tcp": *"0.0.0.0:\([0-9]*\)".*/\1/p'; }
 healthy() { [[ $(ppctl --json get "reality/health/$1/c/n1" 2>/dev/null | tr -d ' \n') == *'"state":"healthy","version":"'"$2"'"'* ]]; }
+# events APP SINCE LIST: these, and no others.
+events() { [ "$(engine_events "$1" "$2" | paste -sd,)" = "$3" ]; }
 # eventually DESC CMD...
 eventually() {
 	if wait_for 20 "${@:2}"; then ok "$1"; else not_ok "$1" "$(tail -n 8 "$T/runner.log" 2>&1)" "$(docker ps -a)"; fi
@@ -85,18 +87,18 @@ min_nodes=0 activate web 2
 eventually "a new version runs" runs web 2
 eventually "... and its health is published" healthy web 2
 eventually "... and is converged" is_in web converged
-is "$(engine_events web "$since" | paste -sd,)" "create 2,start 2,die 1,destroy 1" "the old one went after the new one had come"
+eventually "the old one went after the new one had come" events web "$since" "create 2,start 2,die 1,destroy 1"
 printf 'canary-2a7b\n' >"$T/env/.new" && mv "$T/env/.new" "$T/env/PASSWORD"
 changed() { http GET "$(port_of web)" /env | grep -q canary-2a7b; }
 eventually "another value in envdir is another container" changed
 alone() { [ "$(ours web -a | wc -l)" = 1 ]; }
 eventually "... and the only one" alone
 
-deadline=1s intend web 2 ', "ports": [{"container": 80}], "networks": ["front"]'
+intend web 2 ', "ports": [{"container": 80}], "networks": ["front"]'
 short() { [[ $(docker inspect --format '{{index .Config.Labels "platypus.spec"}}' "$(ours web)") != *www* ]] && alone; }
 eventually "so is another section of the deploy_config" short
 container=$(ours web) since=$(date +%s.%N)
-activate web 3
+deadline=1s intend web 3 ', "ports": [{"container": 80}], "networks": ["front"]'
 eventually "a version that fails is marked" is_in web failing
 gone() { [ "$(ours web -a)" = "$container" ]; }
 eventually "... and removed" gone
@@ -109,7 +111,7 @@ ppctl rollout retry web >/dev/null 2>&1
 again() { [ "$(engine_events web "$since" | grep -c 'create 3')" = 2 ]; }
 eventually "... until a person says so" again
 put nodes/n1/web '{"cluster": "c", "hold": "test"}'
-deadline=10s intend web 2 ', "ports": [{"container": 80}], "networks": ["front"]'
+intend web 2 ', "ports": [{"container": 80}], "networks": ["front"]'
 since=$(date +%s.%N)
 sleep 1
 is "$(engine_events web "$since" | grep create)" "" "on hold nothing is started"
@@ -129,7 +131,7 @@ since=$(date +%s.%N)
 activate db 2
 eventually "... and is updated" runs db 2
 eventually "... and healthy, though no port is published" is_in db converged
-is "$(engine_events db "$since" | paste -sd,)" "die 1,destroy 1,create 2,start 2" "the new one came after the old one had gone"
+eventually "the new one came after the old one had gone" events db "$since" "die 1,destroy 1,create 2,start 2"
 deadline=1s intend db 3 ', "volumes": [{"volume": "data", "target": "/data"}], "networks": ["front"]'
 marked() { status_of db | grep -q 'runs instead'; }
 eventually "one that fails makes way" marked

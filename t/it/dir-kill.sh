@@ -4,17 +4,10 @@ set -u
 . "$(dirname "$0")/../lib.sh"
 
 tool=$BUILD_DIR/t/it/dir-kill
-# In memory where that is possible: a kill does not care for the disk, and syncs take long.
-place=$T
-if [ -w /dev/shm ]; then
-	place=$(mktemp -d /dev/shm/platypus-test.XXXXXX) && chmod 755 "$place"
-	# shellcheck disable=SC2154 # set by lib.sh's own trap
-	trap 'code=$?; rm -rf "$place"; (exit "$code"); at_exit' EXIT
-fi
-store=dir:$place/store
-mkdir "$place/store"
+store=dir:$T/store
+mkdir "$T/store"
 
-leftovers() { find "$place/store" -name 'stage-*' -o -name journal; }
+leftovers() { find "$T/store" -name 'stage-*' -o -name journal; }
 
 # Neither does LeakSanitizer work under strace nor is it the subject here.
 export ASAN_OPTIONS=detect_leaks=0

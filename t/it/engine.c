@@ -32,7 +32,7 @@
 
 #define CLIENTS_MAX 16
 #define RUNS_MAX 8          /* of the agent, until it must have converged */
-#define PATIENCE_MS 20000
+#define PATIENCE_MS 120000
 
 static json_t *containers, *networks, *volumes, *images;
 static int calls, doubled, killed, ids;

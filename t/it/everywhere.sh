@@ -2,7 +2,6 @@
 # The same files, not changed by a byte: in a world with deploy:runit a running service, by builder, injector, preparer
 # and setlive; in one with aws, stacks and injections.
 set -u
-if [ -z "${TMPDIR:-}" ] && [ -w /dev/shm ]; then export TMPDIR=/dev/shm; fi
 . "$(dirname "$0")/../lib.sh"
 have git || skip_all "git is not on PATH"
 have runsvdir || skip_all "runit is not on PATH"

@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <intent/store.h>
 
+/* Nobody renews it: longer than any test. */
+#define SESSION_MS (60 * 60 * 1000)
+
 static int obey(struct intent_store *store, const char *session, char *line, struct intent_error *err)
 {
 	char *value = strchr(line, ' ');
@@ -33,7 +36,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	int code = intent_session_open(store, 60000, &session, &error);
+	int code = intent_session_open(store, SESSION_MS, &session, &error);
 	while (!code && fgets(line, sizeof line, stdin)) {
 		line[strcspn(line, "\n")] = '\0';
 		code = obey(store, session, line, &error);

@@ -228,13 +228,13 @@ watching() {
 	wait $watcher; is $? 0 "$1: and ends when it is done"
 	like "$(tail -n 1 seen)" "1.1 done, 10 done" "$1: with that"
 	quiet put "$slots" "{\"slots\": {$(slot web5 'no luck')}}"
-	run timeout 20 ppctl rollout slug --watch; is "$status" 100 "$1: or has failed"
+	run timeout 100 ppctl rollout slug --watch; is "$status" 100 "$1: or has failed"
 	quiet lock break "$slots" >/dev/null
 	quiet hold slug --node web1 x
 	agent setlive web1 waiting 300 Waiting "on hold"
-	run timeout 20 ppctl rollout slug --watch --json; is "$status" 3 "$1: or is stuck"
+	run timeout 100 ppctl rollout slug --watch --json; is "$status" 3 "$1: or is stuck"
 	like "$output" '"state":"stuck","time"' "$1: in JSON, a document for each change"
-	run timeout 20 ppctl rollout slog --watch; is "$status" 1 "$1: or is of nothing"
+	run timeout 100 ppctl rollout slog --watch; is "$status" 1 "$1: or is of nothing"
 }
 
 on_store() {

@@ -152,7 +152,7 @@ static int hold(const char *address, const char *port)
 	while (fgets(line, sizeof(line), stdin)) {
 		size_t length = strlen(line);
 		ssize_t got = send(fd, line, length, MSG_NOSIGNAL) == (ssize_t)length &&
-					      poll(&wait, 1, 2000) > 0
+					      poll(&wait, 1, LOAD_MS) > 0
 				      ? recv(fd, answer, sizeof(answer) - 1, 0)
 				      : 0;
 

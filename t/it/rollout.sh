@@ -2,7 +2,6 @@
 # Ten nodes, eight of them required, on a real etcd: versions that are good, and versions that are not.
 # long
 set -u
-if [ -z "${TMPDIR:-}" ] && [ -w /dev/shm ]; then export TMPDIR=/dev/shm; fi
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../nodes.sh"
 have etcd || skip_all "etcd is not on PATH"

@@ -27,9 +27,9 @@ install() {
 	chmod 755 "$dir/.new/bin/launch"
 	mv "$dir/.new" "$dir/$1_$2"
 }
-# intend APP VERSIONS [USER_CONFIG [DEPLOY]]
+# intend APP VERSIONS [USER_CONFIG [DEPLOY [HEALTH]]]
 intend() {
-	put "clusters/$1/c/deploy_config" "{\"basedir\": \"$T/$1\", \"health\": {\"up\": \"50ms\", \"deadline\": \"3s\"}${4:+, $4}}"
+	put "clusters/$1/c/deploy_config" "{\"basedir\": \"$T/$1\", \"health\": {${5:-\"up\": \"50ms\"}}${4:+, $4}}"
 	put "clusters/$1/c/config" "{\"versions\": $2, \"user_config\": ${3:-{\}}}"
 	put "nodes/n1/$1" '{"cluster": "c"}'
 }
@@ -57,7 +57,9 @@ for part in a b; do
 	printf '#!/bin/sh\necho $PP_VERSION >%s; exec sleep 1000\n' "$T/duo-$part.version" >"$T/duo/installs/duo_1.0/bin/launch/$part"
 done
 chmod 755 "$T"/duo/installs/duo_1.0/bin/launch/*
-for app in crash web slow duo; do intend $app '{"1.0": "prep"}'; done
+# Ends when it is allowed to.
+install vars 1.0 "trap 'while [ ! -e $T/vars.go ]; do sleep 0.05; done; exit 0' TERM; echo \"given \$GIVEN\" >>$T/vars.seen; while :; do sleep 0.05; done"
+for app in crash web slow duo vars; do intend $app '{"1.0": "prep"}'; done
 
 # ---- before there is a supervisor ----
 mv "$R" "$R.away"
@@ -88,8 +90,9 @@ is "$status" 2 "${as}dry run: there is work"
 refute "${as}... and nothing is done" serves 1.0
 once
 is "$status" 0 "${as}first launch: converged"
-check "${as}... 1.0 runs" serves 1.0
+check "${as}... 1.0 runs" wait_for 2 serves 1.0
 is "$(current)" "$A/installs/slug_1.0" "${as}... current points at it"
+wait_for 2 test -s "$T/slug.config"
 is "$(tr -d ' \n' <"$T/slug.config")" '{"some_value":"hello"}' "${as}... and sees its user_config"
 check "${as}... it would start after a reboot" test ! -e "$G/slug/down"
 is "$(verbs)" "Starting Checking" "${as}... what is prepared already needs no more than that"
@@ -169,24 +172,25 @@ check "${as}... nor does it hurt others" up slug
 rm -r "$S"/nodes/n1/theirs "$S"/nodes/n1/other "$R/theirs" "$G/other"
 
 # ---- a service that does not stay ----
-intend crash '{"1.0": "active"}' '{}' '"stop_timeout": "1s"'
+# Not in time, however long its shell takes to end.
+intend crash '{"1.0": "active"}' '{}' '"stop_timeout": "1s"' '"up": "10s", "deadline": "3s"'
 once
 is "$status" 111 "${as}a crash loop: not converged"
 like "$errors" "crash: .*1.0 was not healthy within 3.0s" "${as}... it is unhealthy"
-like "$errors" "status 3; last line of its log: no database at db1" "${as}... with its exit status and last words"
-once
+tells() { once; [[ $errors == *"status 3; last line of its log: no database at db1"* ]]; }
+check "${as}... with its exit status and last words" wait_for 5 tells
 is "$status" 111 "${as}... still not, when looked at again"
 refute "${as}... and it does not claim to wait again" grep -q 'crash: Starting' <<<"$errors"
 
 # ---- health over http ----
-intend web '{"1.0": "active"}'
-put clusters/web/c/deploy_config "{\"basedir\": \"$T/web\", \"health\": {\"up\": 0, \"http\": {\"port\": $port, \"path\": \"/_status\"}, \"deadline\": \"2s\"}}"
+http="\"up\": 0, \"http\": {\"port\": $port, \"path\": \"/_status\"}"
+intend web '{"1.0": "active"}' '{}' '' "$http"
 rm "$S/nodes/n1/crash"
 once
 is "$status" 0 "${as}health over http: converged"
 refute "${as}the crash loop is gone with its key" test -e "$G/crash"
 printf 'HTTP/1.1 503 No\r\n\r\n' >"$T/answer"
-sleep 2
+intend web '{"1.0": "active"}' '{}' '' "$http, \"deadline\": \"1s\""
 once
 is "$status" 111 "${as}... 503: not converged"
 like "$errors" "web: .*127.0.0.1:$port/_status: HTTP status 503" "${as}... the check and what it said"
@@ -197,13 +201,14 @@ intend duo '{"1.0": "active"}'
 once
 is "$status" 0 "${as}bin/launch is a directory: converged"
 check "${as}... one service each" test -n "$(pid_of duo-a)" -a -n "$(pid_of duo-b)"
-check "${as}... that runs" serves 1.0 duo-b
+check "${as}... that runs" wait_for 2 serves 1.0 duo-b
 refute "${as}http service is gone with its key" test -e "$R/web"
 
 # ---- slow to stop: killed after its time ----
 intend slow '{"1.0": "active"}' '{}' '"stop_timeout": "300ms"'
 once
 is "$status" 0 "${as}a service deaf to TERM runs"
+wait_for 2 test -s "$T/slow.version"
 intend slow '{"1.0": "prep"}' '{}' '"stop_timeout": "300ms"'
 once
 is "$status" 0 "${as}... is stopped"
@@ -229,6 +234,28 @@ refute "${as}... service directory removed" test -e "$G/slug"
 refute "${as}... link removed" test -L "$R/slug"
 refute "${as}... process ended" kill -0 "$slug"
 check "${as}... installs, links and logs stay" test -d "$A/installs/slug_1.1" -a -L "$A/current" -a -f "$A/logs/slug/current"
+
+# ---- a directory of variables that goes while a service is stopped for its sake ----
+mkdir "$T/vars.env" && echo 1 >"$T/vars.env/GIVEN"
+intend vars '{"1.0": "active"}' '{}' "\"envdir\": \"$T/vars.env\""
+once
+is "$status" 0 "${as}variables from a directory: converged"
+check "${as}... the service has them" wait_for 2 grep -qx 'given 1' "$T/vars.seen"
+echo 2 >"$T/vars.env/GIVEN"
+start vars-agent pp-setlive --store "dir:$S" --node n1 --state-dir "$T/state" --runit "$R" --runit-stage "$G" \
+	--listen none --interval 1h --splay 0
+stopping() { grep -q 'vars: Stopping: envdir changed' "$T/vars-agent.log"; }
+check "${as}... others are a reason to stop it" wait_for 5 stopping
+mv "$T/vars.env" "$T/vars.away" && touch "$T/vars.go"
+missing() { grep -q 'vars.env: the directory of the service.s variables is not there' "$T/vars-agent.log"; }
+check "${as}... gone meanwhile: said" wait_for 5 missing
+is "$(cat "$T/vars.seen")" "given 1" "${as}... and nothing is started without them"
+mv "$T/vars.away" "$T/vars.env"
+check "${as}... started when they are back" wait_for 5 grep -qx 'given 2' "$T/vars.seen"
+stop "$pid"
+rm "$S/nodes/n1/vars"
+once
+is "$status" 0 "${as}... and removed"
 
 # What is not remembered is found by its mark.
 rm -rf "$T/state"
@@ -257,8 +284,8 @@ if [ "$(id -u)" = 0 ]; then
 	intend slug '{"1.1": "active"}' '{"x": 1}' '"runas": "nobody"'
 	once
 	is "$status" 0 "runas nobody: converged"
-	is "$(stat -c %U "/proc/$(pid_of slug)")" nobody "... it is"
 	check "... and reads its user_config" wait_for 2 grep -q x "$T/slug.config"
+	is "$(stat -c %U "/proc/$(pid_of slug)")" nobody "... it is"
 	is "$(stat -c '%U %a' "$G/slug/config.yaml")" "nobody 400" "... which nobody else can"
 	chmod 755 "$T"
 else
@@ -302,7 +329,7 @@ install built 1.0
 intend built '{"1.0": "active"}'
 once --servicebuilder "$T/builder" --config "$T/builder.d"
 is "$status" 0 "${as}an external servicebuilder: converged"
-check "${as}... runs" serves 1.0 built
+check "${as}... runs" wait_for 2 serves 1.0 built
 check "${as}... from its definition" test -s "$T/builder.d/built.yaml"
 
 done_testing

@@ -2,9 +2,10 @@
  * Watches a store from outside, and says when it has healed. For etcd-cluster.sh and its like.
  *
  *	watcher watch URL PREFIX       a line "<ms> <value of the first key, or ->" for every snapshot,
- *	                               "<ms> !<reason>" for trouble, until ended
- *	watcher heal URL KEY VALUE     prints the ms when a fresh connection's strongest read first
- *	                               succeeds, then writes KEY; exits 1 after 60 s
+ *	                               "<ms> !<reason>" for trouble, until ended; "<ms> stalled <ms>" when the
+ *	                               machine did not let it run for so long
+ *	watcher heal URL KEY VALUE     when a fresh connection's strongest read succeeds, writes KEY, and prints the
+ *	                               ms when that is done; exits 1 after 60 s
  *
  * Milliseconds of one clock for all.
  */
@@ -12,6 +13,8 @@
 #include <stdio.h>
 #include <sys/wait.h>
 #include <intent/store.h>
+
+#define TICK_MS 20
 
 static void on_snapshot(struct intent_watch *watch, struct intent_snapshot *snapshot, void *data)
 {
@@ -25,6 +28,17 @@ static void on_trouble(struct intent_watch *watch, const struct intent_error *er
 	printf("%lld !%s\n", (long long)intent_time_monotonic(), err->code ? err->msg : "over");
 }
 
+static void on_tick(uv_timer_t *timer)
+{
+	static int64_t last;
+	int64_t now = intent_time_monotonic();
+
+	(void)timer;
+	if (last && now - last > 3 * TICK_MS)
+		printf("%lld stalled %lld\n", (long long)now, (long long)(now - last - TICK_MS));
+	last = now;
+}
+
 static int watch_store(const char *url, const char *prefix)
 {
 	const char *const prefixes[] = {prefix, NULL};
@@ -33,8 +47,11 @@ static int watch_store(const char *url, const char *prefix)
 	struct intent_watch *watch;
 	struct intent_error err = {0};
 	uv_loop_t loop;
+	uv_timer_t tick;
 
 	uv_loop_init(&loop);
+	uv_timer_init(&loop, &tick);
+	uv_timer_start(&tick, on_tick, TICK_MS, TICK_MS);
 	if (intent_store_open(url, NULL, &store, &err) || intent_store_attach(store, &loop, &err) ||
 	    intent_watch_start(store, prefixes, &events, &watch, &err)) {
 		fprintf(stderr, "%s\n", err.msg);
@@ -59,11 +76,10 @@ static int try_read(const char *url, const char *key)
 }
 
 /* A try that began before the store healed may hang: a new one begins every 100 ms. */
-static int64_t await_healing(const char *url, const char *key)
+static bool await_healing(const char *url, const char *key)
 {
 	pid_t tries[600];
 	int count = 0, status, first = -1;
-	int64_t when = 0;
 
 	while (first < 0 && count < 600) {
 		tries[count] = fork();
@@ -78,26 +94,22 @@ static int64_t await_healing(const char *url, const char *key)
 				first = i;
 		}
 	}
-	if (first >= 0)
-		when = intent_time_monotonic();
 	for (int i = 0; i < count; i++) {
 		if (!tries[i])
 			continue;
 		kill(tries[i], SIGKILL);
 		waitpid(tries[i], &status, 0);
 	}
-	return when;
+	return first >= 0;
 }
 
 static int heal(const char *url, const char *key, const char *value)
 {
-	int64_t when = await_healing(url, key);
 	struct intent_store *store;
 	struct intent_error err = {0};
 
-	if (!when || intent_store_open(url, NULL, &store, &err))
+	if (!await_healing(url, key) || intent_store_open(url, NULL, &store, &err))
 		return 1;
-	printf("%lld\n", (long long)when);
 	for (int i = 0; intent_store_put(store, key, value, strlen(value), &err); i++) {
 		if (i == 20) {
 			fprintf(stderr, "%s\n", err.msg);
@@ -105,6 +117,7 @@ static int heal(const char *url, const char *key, const char *value)
 		}
 		usleep(50000);
 	}
+	printf("%lld\n", (long long)intent_time_monotonic());
 	intent_store_close(store);
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include <intent/store.h>
 
 #define HEALED_MS 2000
+#define ROUND_MS 50 /* a round of the loop that took longer was not let run */
 
 static char top[64], path[96], url[112];
 static struct intent_error err;
@@ -46,17 +47,22 @@ static void on_tick(uv_timer_t *timer)
 	(void)timer;
 }
 
-/* Until done() or the deadline. */
+/* Until done() or for so long, of which the time that others had the machine is no part. */
 static bool run_until(bool (*done)(void), int64_t ms)
 {
-	int64_t deadline = intent_time_monotonic() + ms;
+	int64_t before = intent_time_monotonic();
 	uv_timer_t timer;
 	bool is_done;
 
 	uv_timer_init(&loop, &timer);
 	uv_timer_start(&timer, on_tick, 10, 10);
-	while (!(is_done = done()) && intent_time_monotonic() < deadline)
+	while (!(is_done = done()) && ms > 0) {
 		uv_run(&loop, UV_RUN_ONCE);
+		int64_t now = intent_time_monotonic();
+
+		ms -= now - before < ROUND_MS ? now - before : ROUND_MS;
+		before = now;
+	}
 	uv_close((uv_handle_t *)&timer, NULL);
 	uv_run(&loop, UV_RUN_NOWAIT);
 	return is_done;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <intent/file.h>
 
@@ -99,6 +100,19 @@ static bool exists(const char *name)
 
 	snprintf(whole, sizeof(whole), "%s/%s", path, name);
 	return access(whole, F_OK) == 0;
+}
+
+/* ---- a clock that can be put forward ---- */
+
+static time_t forward;
+
+int clock_gettime(clockid_t clock, struct timespec *ret)
+{
+	int rc = (int)syscall(SYS_clock_gettime, clock, ret);
+
+	if (clock == CLOCK_BOOTTIME)
+		ret->tv_sec += forward;
+	return rc;
 }
 
 /* In a child, as nobody where we are root. */
@@ -563,6 +577,50 @@ START_TEST(links_in_the_way_are_not_followed)
 }
 END_TEST
 
+/* ---- on a loop ---- */
+
+static int written;
+
+/* A slow disk: somebody reads meanwhile, and goes on for a moment. */
+static void on_written(struct intent_store *from, uint64_t revision, const char *session,
+		       const struct intent_error *error, void *data)
+{
+	int ends[2];
+	char byte;
+
+	(void)from, (void)revision, (void)session, (void)data;
+	ck_assert_msg(!error->code, "%s", error->msg);
+	if (++written > 1)
+		return;
+	ck_assert_int_eq(pipe(ends), 0);
+	if (fork() == 0) {
+		flock(open(path, O_RDONLY), LOCK_SH);
+		(void)!write(ends[1], "", 1);
+		usleep(300000);
+		_exit(0);
+	}
+	ck_assert_int_eq(read(ends[0], &byte, 1), 1);
+	forward += 3600;
+}
+
+START_TEST(queueing_is_no_waiting_for_the_lock)
+{
+	struct intent_op op = {.kind = INTENT_OP_PUT, .key = "a", .value = "1", .length = 1};
+	uv_loop_t loop;
+
+	uv_loop_init(&loop);
+	ck_assert_int_eq(intent_store_attach(store, &loop, &err), 0);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(intent_store_txn_start(store, &op, 1, on_written, NULL, &err), 0);
+	while (written < 3)
+		uv_run(&loop, UV_RUN_ONCE);
+	wait(NULL);
+	store = intent_store_close(store);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	ck_assert_int_eq(uv_loop_close(&loop), 0);
+}
+END_TEST
+
 START_TEST(counter_survives_nonsense)
 {
 	uint64_t before;
@@ -615,6 +673,7 @@ int main(void)
 	tcase_add_test(all, journal_of_a_member_gives_no_more_rights);
 	tcase_add_test(all, journal_that_is_damaged);
 	tcase_add_test(all, links_in_the_way_are_not_followed);
+	tcase_add_test(all, queueing_is_no_waiting_for_the_lock);
 	tcase_add_test(all, counter_survives_nonsense);
 	suite_add_tcase(suite, all);
 	runner = srunner_create(suite);

@@ -174,7 +174,7 @@ START_TEST(silence_is_a_failed_check)
 
 	ck_assert_int_eq(look("{\"timeout\": \"200ms\", \"http\": {\"port\": %d}}", port), INTENT_EUNHEALTHY);
 	says("no answer in time");
-	ck_assert_int_lt(intent_time_monotonic() - before, 4000);
+	ck_assert_int_lt(intent_time_monotonic() - before, 50000);
 	end_server();
 }
 END_TEST
