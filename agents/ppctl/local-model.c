@@ -2,7 +2,6 @@
  * From the system definition of the workspace to what is run here: compiled for the world `local', with what cannot
  * run on this machine marked, and why.
  */
-#include <errno.h>
 #include <pwd.h>
 #include "local.h"
 #include "system.h"

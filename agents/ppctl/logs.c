@@ -1,6 +1,5 @@
 /* What services say: svlogd's files followed across rotation, and the last lines of each kept. */
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <intent/file.h>

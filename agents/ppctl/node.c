@@ -1,5 +1,4 @@
 /* node add, node rm: which applications a node runs. */
-#include <errno.h>
 #include "ppctl.h"
 
 /* What stands there already (a hold, say) stays. *ret_revision: 0 when nothing does. */

@@ -1,5 +1,4 @@
 /* ppctl's command line, what the subcommands share of it, help, exit statuses and main. */
-#include <errno.h>
 #include <signal.h>
 #include "ppctl.h"
 

@@ -1,5 +1,4 @@
 /* rollout: how far a version has come, once or until it is over; and rollout retry. */
-#include <errno.h>
 #include <intent/slots.h>
 #include "ppctl.h"
 

@@ -6,7 +6,6 @@
  * ended. pp-setlive, which links services and lets their runsv end, does not mind who starts one.
  */
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/syscall.h>

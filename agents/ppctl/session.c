@@ -1,5 +1,4 @@
 /* The loop of `run' and `stop': the store, agents, logs, the screen and signals. */
-#include <errno.h>
 #include <signal.h>
 #include "local.h"
 

@@ -1,5 +1,4 @@
 /* init, import, export: whole stores. */
-#include <errno.h>
 #include <intent/file.h>
 #include "ppctl.h"
 

@@ -1,5 +1,4 @@
 /* watch, and the loop under it and under status --watch. */
-#include <errno.h>
 #include "ppctl.h"
 
 struct loop {

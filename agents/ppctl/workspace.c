@@ -1,6 +1,5 @@
 /* The working directory: which system definition was loaded there, and reading what it consists of. */
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <intent/file.h>
 #include "system/parts.h"

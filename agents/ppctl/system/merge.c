@@ -5,7 +5,6 @@
  * "instances": [names], "orphans": {key: digest}}. Only what stands there is ever removed. While more than one
  * transaction is written, a digest is several, with blanks between: of what it will be, and of what it was.
  */
-#include <errno.h>
 #include <intent/digest.h>
 #include "parts.h"
 

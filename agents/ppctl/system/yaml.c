@@ -5,7 +5,6 @@
  * list; [line, column, {name: [line, column, place]}] of an object, where the name has its own.
  */
 #include <ctype.h>
-#include <errno.h>
 #include <stdarg.h>
 #include <yaml.h>
 #include "../system.h"
