@@ -85,10 +85,8 @@ static void render_run(json_t *files, const struct intent_site *site, const json
 	intent_free_auto char *launch = !strcmp(service, site->app) ? strdup("./bin/launch") :
 		intent_format("./bin/launch/%s", service + strlen(site->app) + 1);
 
-	if (!env || !current || !launch)
-		return;
 	intent_text_puts(&text, INTENT__SCRIPT_MARK "exec 2>&1\n");
-	if (intent__service_restart(intent) != INTENT__RESTART_ALWAYS && ended) {
+	if (intent__service_restart(intent) != INTENT__RESTART_ALWAYS) {
 		intent_text_puts(&text, "rm -f ");
 		intent__sh_quote(&text, ended);
 		intent_text_puts(&text, "\n");
@@ -114,7 +112,7 @@ static void render_log(json_t *files, const struct intent_site *site, const char
 	intent_text_auto struct intent_text text = INTENT_TEXT_INIT;
 	intent_free_auto char *directory = intent_format("%s/%s", site->logs, service);
 
-	if (!directory || site->builder)
+	if (site->builder)
 		return;
 	intent_text_puts(&text,
 			 INTENT__SCRIPT_MARK "exec 2>&1\nexec ");
@@ -277,14 +275,11 @@ static int repair(const struct intent_site *site, const json_t *intent, const ch
 	if (intent_ends_with(name, "supervise")) {
 		intent_free_auto char *directory = intent__service_path(site, service, name);
 
-		return directory && chmod(directory, 0755) ?
-			intent_fail_errno(err, "%s: cannot be opened for others", directory) : 0;
+		return chmod(directory, 0755) ? intent_fail_errno(err, "%s: cannot be opened for others", directory) : 0;
 	}
 	/* The rest is the builder's. */
 	if (!intent_starts_with(name, "logs"))
 		return 0;
-	if (!path || !text)
-		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
 	if (!strcmp(name, "logs") && make_log_directory(site, service, err))
 		return err->code;
 	return intent_file_write(path, text, strlen(text), 0644, err);
@@ -312,8 +307,6 @@ static int run_builder(const struct intent_site *site, const char *service, stru
 	struct intent_child_options options = { .argv = argv, .deadline_ms = BUILDER_DEADLINE_MS };
 	intent_json_auto json_t *document = json_pack("{s{s[s]}}", service, "run", launch);
 
-	if (!definition || !launch)
-		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
 	if (intent_directory_make(site->builder_config, 0755, err) ||
 	    intent_file_write_json(definition, document, 0644, err))
 		return err->code;
@@ -325,8 +318,6 @@ static int publish(const struct intent_site *site, const char *service, struct i
 	intent_free_auto char *directory = intent__service_path(site, service, NULL);
 	intent_free_auto char *link = intent_format("%s/%s", site->runit, service);
 
-	if (!directory || !link)
-		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
 	if (site->builder && run_builder(site, service, err))
 		return err->code;
 	return intent_link_set(directory, link, NULL, err);
@@ -336,8 +327,7 @@ static int remove_in(const char *directory, const char *name, const char *suffix
 {
 	intent_free_auto char *path = intent_format("%s/%s%s", directory, name, suffix);
 
-	return path ? intent_file_remove(path, err) :
-		      intent_fail(err, -ENOMEM, "%s: out of memory", directory);
+	return intent_file_remove(path, err);
 }
 
 static int withdraw(const struct intent_site *site, const char *service, struct intent_error *err)
@@ -387,8 +377,6 @@ static int tell(const struct intent_site *site, const char *service, enum intent
 	intent_free_auto char *ended = intent__service_path(site, service, INTENT__ENDED);
 	struct intent__runit_status status;
 
-	if (!directory || !ended)
-		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
 	if ((command == INTENT__UP || command == INTENT__DOWN) && unlink(ended) && errno != ENOENT)
 		return intent_fail_errno(err, "%s: cannot be removed", ended);
 	bool known = !intent__runit_status_read(directory, &status, err);

@@ -106,8 +106,6 @@ int intent__runit_status_read(const char *service, struct intent__runit_status *
 	intent_free_auto char *bytes = NULL;
 	size_t count;
 
-	if (!path)
-		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
 	if (intent_file_read(AT_FDCWD, path, 64, &bytes, &count, err) ||
 	    intent__runit_status_parse(bytes, count, ret, err))
 		return intent_wrap(err, "%s", path);

@@ -113,7 +113,7 @@ int intent__service_render(const struct intent_site *site, const json_t *intent,
 	intent_free_auto char *record = intent_json_canonical(owner);
 	intent_json_auto json_t *files = json_object();
 
-	json_object_set_new(files, INTENT__OWNER, json_sprintf("%s\n", record ? record : ""));
+	json_object_set_new(files, INTENT__OWNER, json_sprintf("%s\n", record));
 	json_object_set_new(files, "config.yaml", json_sprintf("%s\n", pretty ? pretty : "{}"));
 	if (site->supervisor->render(site, intent, service, files, err))
 		return err->code;
@@ -216,8 +216,6 @@ static int write_file(const struct intent_site *site, int dir, const char *name,
 	if (part < 0)
 		return part;
 	to_disk(name, &bytes, rendered);
-	if (bytes.failed)
-		return intent_fail(err, -ENOMEM, "%s: out of memory", name);
 	return intent_file_write_at(part, base, intent_text_str(&bytes), bytes.length, rule->mode,
 				    !site->root ? (uid_t)-1 : rule->runas ? site->uid : 0,
 				    !site->root ? (gid_t)-1 : rule->runas ? site->gid : 0, err);
@@ -296,13 +294,13 @@ int intent__service_repair(const struct intent_site *site, const json_t *intent,
 {
 	intent_free_auto char *path = intent__service_path(site, service, NULL);
 	intent_close_auto int dir =
-		path ? open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+		open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	size_t i;
 	json_t *item;
 	int code = 0;
 
 	if (dir < 0)
-		return intent_fail_errno(err, "%s", path ? path : service);
+		return intent_fail_errno(err, "%s", path);
 	json_array_foreach((json_t *)(uintptr_t)stale, i, item) {
 		const char *name = json_string_value(item),
 			   *text = intent_json_string(files, name, NULL);

@@ -1,5 +1,4 @@
 /* Is a service well, and how did it end? */
-#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 
@@ -187,8 +186,6 @@ int intent__service_forgive(const struct intent_site *site, const char *service,
 	intent__boot_id(boot);
 	intent_json_auto json_t *since =
 		json_pack("{ss sI}", "boot", boot, "at", (json_int_t)intent_time_monotonic());
-	if (!path || !since)
-		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
 	return intent_file_write_json(path, since, 0644, err);
 }
 

@@ -1,5 +1,4 @@
 /* Stopping, starting and removing services: the same for every supervisor. */
-#include <errno.h>
 
 #include "supervisor.h"
 
@@ -267,8 +266,6 @@ int intent_service_remove(const struct intent_service_order *order, struct inten
 	const char *name = first_of(order);
 	intent_free_auto char *directory = intent__service_path(order->site, name, NULL);
 
-	if (!directory)
-		return intent_fail(err, -ENOMEM, "%s: out of memory", name);
 	if (order->site->supervisor->withdraw(order->site, name, err) ||
 	    tell_all(order, INTENT__DOWN, err) || await_down(order, err) ||
 	    tell_all(order, INTENT__LEAVE, err))

@@ -53,12 +53,10 @@ static int write_environment(struct beside *beside, const char *directory, struc
 	for (const char *const *each = beside->options->env; each && *each; each++) {
 		intent_free_auto char *name = strndup(*each, strcspn(*each, "="));
 
-		if (name && strchr(*each, '='))
+		if (strchr(*each, '='))
 			json_object_set_new(variables, name, json_string(strchr(*each, '=') + 1));
 	}
 	text = intent__unit_environment(variables);
-	if (!text)
-		return intent_fail(err, -ENOMEM, "%s: out of memory", beside->options->argv[0]);
 	int fd = make_file(directory, beside->env, err);
 	if (fd < 0) {
 		*beside->env = '\0';
@@ -199,10 +197,9 @@ static int run_beside(const char *directory, const char *service, const struct i
 	struct intent_error ignored;
 	bool told = false;
 
-	beside.unit = unit ? intent_format("%s-hook-%s", program_invocation_short_name, unit) : NULL;
+	beside.unit = intent_format("%s-hook-%s", program_invocation_short_name, unit);
 	(void)intent_temp_sweep(directory, NULL, &ignored);
-	int code = beside.unit ? write_environment(&beside, directory, err) :
-		   intent_fail(err, -ENOMEM, "%s: out of memory", options->argv[0]);
+	int code = write_environment(&beside, directory, err);
 	if (!code) {
 		beside.fd = make_file(directory, beside.said, err);
 		code = beside.fd < 0 ? beside.fd : try(&beside, &told, err);

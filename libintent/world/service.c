@@ -129,8 +129,6 @@ int intent__service_record_start(const struct intent_site *site, const char *ser
 	intent_json_auto json_t *record =
 		json_pack("{ss sI sO}", "boot", boot, "at", (json_int_t)intent_time_monotonic(),
 			  "wanted", wanted);
-	if (!path || !record)
-		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
 	return intent_file_write_json(path, record, 0600, err);
 }
 
@@ -144,7 +142,7 @@ int intent__service_forget_start(const struct intent_site *site, const char *ser
 {
 	intent_free_auto char *path = intent__service_path(site, service, INTENT__STARTED);
 
-	if (!path || (unlink(path) && errno != ENOENT))
+	if (unlink(path) && errno != ENOENT)
 		return intent_fail_errno(err, "%s/%s/" INTENT__STARTED ": cannot be removed",
 					 site->stage, service);
 	return 0;
@@ -291,8 +289,6 @@ int intent_service_envdir(const struct intent_site *site, const json_t *intent, 
 	*ret_digest = '\0';
 	if (!envdir)
 		return 0;
-	if (!path)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (intent_envdir_read(envdir, INTENT_ENVDIR_REST_MS, &variables, err) < 0 ||
 	    (create && intent_directory_make(site->stage, 0755, err) < 0) ||
 	    intent_digest_key(path, create, key, err) < 0)

@@ -38,8 +38,6 @@ static int systemctl(const char *command, const char *option, const char *servic
 	const char *argv[8] = { "systemctl", "--no-ask-password", "--quiet", command };
 	size_t count = 4;
 
-	if (service && !unit)
-		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
 	if (option)
 		argv[count++] = option;
 	if (unit)
@@ -56,8 +54,6 @@ static int unit_status(const char *service, struct intent__unit_status *ret, str
 	struct intent_child_options options = { .argv = argv, .deadline_ms = SYSTEMCTL_MS };
 	struct intent_child_result result = { 0 };
 
-	if (!unit)
-		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
 	int code = intent_child_run(&options, &result, err);
 	const char *words = intent_text_str(&result.err);
 	if (!code && result.status)
@@ -75,7 +71,7 @@ static char *unit_path(const struct intent_site *site, const char *service, bool
 {
 	intent_free_auto char *unit = intent__unit_name(service);
 
-	return unit ? intent_format("%s/%s%s", site->systemd, link ? BOOT_TARGET "/" : "", unit) : NULL;
+	return intent_format("%s/%s%s", site->systemd, link ? BOOT_TARGET "/" : "", unit);
 }
 
 /* A file of ours at that name (*ret_text owned). INTENT_EABSENT, INTENT_ENOTOURS: a link may be somebody's mask. */
@@ -139,8 +135,6 @@ static int repair(const struct intent_site *site, const json_t *intent, const ch
 	intent_free_auto char *path = unit_path(site, service, false);
 	intent_free_auto char *text = intent__unit_render(site, intent, service);
 
-	if (!path || !text)
-		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
 	return strcmp(name, "unit") ? 0 : intent_file_write(path, text, strlen(text), 0644, err);
 }
 
@@ -166,7 +160,7 @@ static int withdraw(const struct intent_site *site, const char *service, struct 
 {
 	intent_free_auto char *link = unit_path(site, service, true);
 
-	return link ? intent_file_remove(link, err) : intent_fail(err, -ENOMEM, "%s: out of memory", service);
+	return intent_file_remove(link, err);
 }
 
 /* ---- the stage directory ---- */
@@ -222,8 +216,6 @@ static int write_version(const struct intent_site *site, const char *service, st
 	if (intent_install_current(site, &version, foreign, err))
 		return err->code;
 	text = intent_format("PP_VERSION=\"%s\"\n", version ? version : "");
-	if (!path || !text)
-		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
 	if (!intent_file_read(AT_FDCWD, path, 4096, &is, &count, &ignored) && !strcmp(is, text))
 		return 0;
 	return intent_file_write(path, text, strlen(text), 0644, err);
@@ -273,8 +265,6 @@ static int leave(const struct intent_site *site, const char *service, struct int
 	intent_free_auto char *path = unit_path(site, service, false);
 	struct intent_error ignored;
 
-	if (!path)
-		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
 	if (intent_file_remove(path, err) || systemctl("daemon-reload", NULL, NULL, err))
 		return err->code;
 	/* A unit that had failed is remembered without its file. */
@@ -303,7 +293,7 @@ static int tell(const struct intent_site *site, const char *service, enum intent
 		return leave(site, service, err);
 	if (command == INTENT__KILL)
 		return kill_main(service, err);
-	if (!ended || (unlink(ended) && errno != ENOENT))
+	if (unlink(ended) && errno != ENOENT)
 		return intent_fail_errno(err, "%s: " INTENT__ENDED " cannot be removed", service);
 	if (command == INTENT__DOWN)
 		return systemctl("stop", "--no-block", service, err);
@@ -317,8 +307,6 @@ static int set_boot(const struct intent_site *site, const char *service, bool up
 	intent_free_auto char *path = unit_path(site, service, false);
 	intent_free_auto char *wants = intent_format("%s/" BOOT_TARGET, site->systemd);
 
-	if (!link || !path || !wants)
-		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
 	if (!up)
 		return intent_file_remove(link, err);
 	return intent_directory_make(wants, 0755, err) ? err->code : intent_link_set(path, link, NULL, err);

@@ -147,8 +147,6 @@ char *intent__unit_render(const struct intent_site *site, const json_t *intent, 
 	intent_free_auto char *directory = intent__service_path(site, service, "");
 	struct intent_text text = INTENT_TEXT_INIT;
 
-	if (!current || !launch || !directory)
-		return NULL;
 	intent_text_printf(&text, INTENT__UNIT_MARK
 			   "[Unit]\nDescription=%s of %s (Platypus)\nAfter=network.target\n"
 			   "StartLimitIntervalSec=0\n\n[Service]\nType=exec\nWorkingDirectory=-", service, site->cluster);
@@ -157,7 +155,7 @@ char *intent__unit_render(const struct intent_site *site, const json_t *intent, 
 	add_word(&text, launch);
 	intent_text_puts(&text, "\nExecStopPost=+/bin/sh ");
 	intent_free_auto char *finish = intent_format("%sfinish", directory);
-	add_word(&text, finish ? finish : "");
+	add_word(&text, finish);
 	intent_text_puts(&text, "\nEnvironmentFile=");
 	add_path(&text, directory);
 	intent_text_puts(&text, "environment\nEnvironmentFile=-");
