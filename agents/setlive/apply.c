@@ -1,5 +1,4 @@
 /* What the verbs of a plan do; each is safe to repeat. */
-#include <errno.h>
 
 #include <intent/agent.h>
 #include <intent/child.h>
@@ -269,8 +268,6 @@ static int keep_previous(const struct intent_site *site, const char *active, str
 	intent_free_auto char *target = intent_install_path(site, active);
 	intent_free_auto char *old = NULL;
 
-	if (!current || !previous || !target)
-		return intent_fail(err, -ENOMEM, "%s: out of memory", site->app);
 	int code = intent_link_read(current, &old, err);
 	if (code == INTENT_EABSENT || (!code && !strcmp(old, target)))
 		return 0;
@@ -320,8 +317,6 @@ static int apply_symlink(struct intent_round *round, const json_t *action, struc
 	intent_free_auto char *current = intent_format("%s/current", site.basedir);
 	intent_free_auto char *target = intent_install_path(&site, version);
 
-	if (!current || !target)
-		return intent_fail(err, -ENOMEM, "%s: out of memory", site.app);
 	if (keep_previous(&site, version, err))
 		return err->code;
 	return intent_link_set(target, current, NULL, err);

@@ -2,7 +2,6 @@
  * The steps of a plan: each an action with its reason, its arguments and what it makes of the observed
  * document. Pure.
  */
-#include <errno.h>
 #include <intent/health.h>
 #include "plan.h"
 
@@ -45,9 +44,9 @@ static json_t *asking(struct look *look, bool again, json_t *args)
 	return args;
 }
 
-int setlive__plan_slot(struct look *look)
+void setlive__plan_slot(struct look *look)
 {
-	return intent_plan_add(
+	intent_plan_add(
 		look->plan, "slot", look->version,
 		json_pack("{ss ss}", "version", look->version, "target", look->target),
 		json_pack("{s{ss ss sn sn sn}}", "slot", "version", look->version, "target",
@@ -55,36 +54,36 @@ int setlive__plan_slot(struct look *look)
 		"Taking the shutdown slot: %s is to be set live", look->version);
 }
 
-int setlive__plan_disable(struct look *look, const json_t *names, const char *why)
+void setlive__plan_disable(struct look *look, const json_t *names, const char *why)
 {
 	const char *version = intent_json_string(look->observed, "current", NULL);
 
 	if (!json_array_size(names) || !setlive__has_hook(look, version, "disable"))
-		return 0;
-	return intent_plan_add(look->plan, "disable", version,
-			       asking(look, false, json_pack("{ss sO}", "version", version,
-							     "services", names)),
-			       started_patch(names, "enabled", json_false()), "Disabling: %s", why);
+		return;
+	intent_plan_add(look->plan, "disable", version,
+			asking(look, false, json_pack("{ss sO}", "version", version,
+						      "services", names)),
+			started_patch(names, "enabled", json_false()), "Disabling: %s", why);
 }
 
-int setlive__plan_stop(struct look *look, json_t *names, bool for_good, const char *why)
+void setlive__plan_stop(struct look *look, json_t *names, bool for_good, const char *why)
 {
 	intent_json_auto json_t *patch = json_pack("{ss sb sn}", "want", "down", "running", 0,
 						   "started");
 	intent_text_auto struct intent_text list = INTENT_TEXT_INIT;
 
 	if (!json_array_size(names))
-		return 0;
+		return;
 	if (for_good)
 		json_object_set_new(patch, "down", json_true());
 	join(&list, names);
-	return intent_plan_add(look->plan, "stop", intent_text_str(&list),
-			       asking(look, true, json_pack("{sO sb ss*}", "services", names, "for_good",
-							    for_good, "next", look->version)),
-			       services_patch(names, patch), "Stopping: %s", why);
+	intent_plan_add(look->plan, "stop", intent_text_str(&list),
+			asking(look, true, json_pack("{sO sb ss*}", "services", names, "for_good",
+						     for_good, "next", look->version)),
+			services_patch(names, patch), "Stopping: %s", why);
 }
 
-int setlive__plan_configure(struct look *look, const char *name)
+void setlive__plan_configure(struct look *look, const char *name)
 {
 	const json_t *service = setlive__service_of(look, name);
 	const json_t *stale = json_object_get(service, "stale");
@@ -93,7 +92,7 @@ int setlive__plan_configure(struct look *look, const char *name)
 	intent_json_auto json_t *patch = json_pack("{sb s[]}", "linked", 1, "stale");
 
 	if (linked && !json_array_size(stale))
-		return 0;
+		return;
 	if (!service) {
 		json_object_set_new(patch, "want", json_string("down"));
 		json_object_set_new(patch, "down", json_true());
@@ -106,26 +105,26 @@ int setlive__plan_configure(struct look *look, const char *name)
 				   intent_json_string(look->observed, "runit", "?"));
 	}
 	intent_json_auto json_t *names = json_pack("[s]", name);
-	return intent_plan_add(look->plan, "configure", name, NULL, services_patch(names, patch),
-			       "Configuring service builder: %.700s", intent_text_str(&why));
+	intent_plan_add(look->plan, "configure", name, NULL, services_patch(names, patch),
+			"Configuring service builder: %.700s", intent_text_str(&why));
 }
 
-int setlive__plan_symlink(struct look *look)
+void setlive__plan_symlink(struct look *look)
 {
 	const char *current = intent_json_string(look->observed, "current", NULL);
 	char found[300];
 
 	if (current && !strcmp(current, look->version))
-		return 0;
+		return;
 	snprintf(found, sizeof found, "%s%s",
 		 current ? "current points at " : "there is no current link",
 		 current ? current : "");
-	return intent_plan_add(look->plan, "symlink", look->version,
-			       asking(look, false, json_pack("{ss}", "version", look->version)),
-			       json_pack("{ss}", "current", look->version),
-			       "Symlinking: %s, %s is %s", found, look->version,
-			       !strcmp(look->version, look->active) ? "active" :
-								      "to be live instead");
+	intent_plan_add(look->plan, "symlink", look->version,
+			asking(look, false, json_pack("{ss}", "version", look->version)),
+			json_pack("{ss}", "current", look->version),
+			"Symlinking: %s, %s is %s", found, look->version,
+			!strcmp(look->version, look->active) ? "active" :
+							       "to be live instead");
 }
 
 /* Were all of these started with just this before, and found healthy? */
@@ -165,7 +164,7 @@ static json_t *start_record(const struct look *look, const json_t *names)
 	return record;
 }
 
-int setlive__plan_start(struct look *look, json_t *names)
+void setlive__plan_start(struct look *look, json_t *names)
 {
 	intent_json_auto json_t *record = start_record(look, names);
 	intent_json_auto json_t *patch = json_pack("{ss sb sb sb sO}", "want", "up", "running", 1, "down",
@@ -173,26 +172,26 @@ int setlive__plan_start(struct look *look, json_t *names)
 	intent_text_auto struct intent_text list = INTENT_TEXT_INIT;
 
 	if (!json_array_size(names))
-		return 0;
+		return;
 	join(&list, names);
 	json_t *effect = services_patch(names, patch);
 	json_object_set_new(effect, "started_ms", json_integer(0));
 	json_object_set_new(effect, "health", json_null());
-	return intent_plan_add(look->plan, "start", intent_text_str(&list),
-			       asking(look, false, json_pack("{sO sO}", "services", names, "wanted",
-							     record)),
-			       effect, "Starting: %s", look->version);
+	intent_plan_add(look->plan, "start", intent_text_str(&list),
+			asking(look, false, json_pack("{sO sO}", "services", names, "wanted",
+						      record)),
+			effect, "Starting: %s", look->version);
 }
 
-int setlive__plan_enable(struct look *look, const char *version, const json_t *names)
+void setlive__plan_enable(struct look *look, const char *version, const json_t *names)
 {
-	return intent_plan_add(look->plan, "enable", version,
-			       json_pack("{ss sO}", "version", version, "services", names),
-			       started_patch(names, "enabled", json_true()), "Enabling: %s", version);
+	intent_plan_add(look->plan, "enable", version,
+			json_pack("{ss sO}", "version", version, "services", names),
+			started_patch(names, "enabled", json_true()), "Enabling: %s", version);
 }
 
 /* What was published before it was healthy again says nothing. */
-int setlive__plan_await(struct look *look, bool starts, int64_t within_ms)
+void setlive__plan_await(struct look *look, bool starts, int64_t within_ms)
 {
 	const char *health = intent_json_string(look->observed, "health", "?");
 	json_t *effect = started_patch(look->run, "settled", json_true());
@@ -200,17 +199,17 @@ int setlive__plan_await(struct look *look, bool starts, int64_t within_ms)
 	json_object_set_new(effect, "health", json_string(""));
 	json_object_set_new(effect, "checked", json_string(look->version));
 	json_object_set_new(effect, "fact", json_null());
-	return intent_plan_add(look->plan, "await", look->version,
-			       json_pack("{sI sO}", "within_ms", (json_int_t)within_ms, "services",
-					 look->run),
-			       effect, "Checking: %s %s", look->version,
-			       starts ? "is started" :
-			       *health ? "is not healthy yet" : "is healthy");
+	intent_plan_add(look->plan, "await", look->version,
+			json_pack("{sI sO}", "within_ms", (json_int_t)within_ms, "services",
+				  look->run),
+			effect, "Checking: %s %s", look->version,
+			starts ? "is started" :
+			*health ? "is not healthy yet" : "is healthy");
 }
 
-int setlive__plan_mark(struct look *look, const char *failed, const char *instead)
+void setlive__plan_mark(struct look *look, const char *failed, const char *instead)
 {
-	return intent_plan_add(
+	intent_plan_add(
 		look->plan, "mark", look->version,
 		json_pack("{ss ss ss ss*}", "version", look->version, "target", look->target,
 			  "failed", failed, "instead", instead),
@@ -221,7 +220,7 @@ int setlive__plan_mark(struct look *look, const char *failed, const char *instea
 		instead ? instead : "");
 }
 
-int setlive__plan_release(struct look *look, const char *cluster, const char *version, const json_t *names)
+void setlive__plan_release(struct look *look, const char *cluster, const char *version, const json_t *names)
 {
 	json_t *effect = names ? started_patch(names, "slot", json_null()) : json_object();
 	bool ours = !strcmp(cluster, intent_json_string(look->intent, "cluster", ""));
@@ -230,15 +229,15 @@ int setlive__plan_release(struct look *look, const char *cluster, const char *ve
 		json_object_set_new(effect, "slot", json_null());
 	else
 		json_object_set_new(effect, "elsewhere", json_pack("{sn}", cluster));
-	return intent_plan_add(look->plan, "release", cluster,
-			       json_pack("{ss ss* sO*}", "cluster", cluster, "version", version,
-					 "services", names), effect,
-			       "Giving back the shutdown slot of %s in %s", look->app, cluster);
+	intent_plan_add(look->plan, "release", cluster,
+			json_pack("{ss ss* sO*}", "cluster", cluster, "version", version,
+				  "services", names), effect,
+			"Giving back the shutdown slot of %s in %s", look->app, cluster);
 }
 
 /* A service of ours that nothing asks for any more. */
-int setlive__plan_remove(struct look *look, const char *verb, const char *name, const char *why)
+void setlive__plan_remove(struct look *look, const char *verb, const char *name, const char *why)
 {
-	return intent_plan_add(look->plan, verb, name, NULL, json_pack("{s{sn}}", "services", name),
-			       "Removing %s: %s", name, why);
+	intent_plan_add(look->plan, verb, name, NULL, json_pack("{s{sn}}", "services", name),
+			"Removing %s: %s", name, why);
 }

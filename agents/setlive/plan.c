@@ -9,7 +9,6 @@
  *	plan-services.c   the services one by one
  *	plan-steps.c      the actions
  */
-#include <errno.h>
 #include <intent/documents.h>
 #include <intent/health.h>
 #include <intent/slots.h>
@@ -48,7 +47,7 @@ static json_t *services_kept(const struct look *look)
 }
 
 /* Make ready what does not run: what runs keeps what it was started with until it is stopped. */
-static int configure_idle(struct look *look, const json_t *kept, bool all_stopped)
+static void configure_idle(struct look *look, const json_t *kept, bool all_stopped)
 {
 	size_t i;
 	json_t *item;
@@ -56,23 +55,19 @@ static int configure_idle(struct look *look, const json_t *kept, bool all_stoppe
 	json_array_foreach((json_t *)(uintptr_t)kept, i, item) {
 		const json_t *service = setlive__service_of(look, json_string_value(item));
 
-		if ((all_stopped || !setlive__is_up(service)) &&
-		    setlive__plan_configure(look, json_string_value(item)))
-			return -ENOMEM;
+		if (all_stopped || !setlive__is_up(service))
+			setlive__plan_configure(look, json_string_value(item));
 	}
-	return 0;
 }
 
-static int drop_obsolete(struct look *look, const json_t *kept)
+static void drop_obsolete(struct look *look, const json_t *kept)
 {
 	const char *name;
 	json_t *service;
 
 	json_object_foreach(json_object_get(look->observed, "services"), name, service)
-		if (!json_object_get(service, "foreign") && !setlive__has(kept, name) &&
-		    setlive__plan_remove(look, "drop", name, "no version that intent names has it"))
-			return -ENOMEM;
-	return 0;
+		if (!json_object_get(service, "foreign") && !setlive__has(kept, name))
+			setlive__plan_remove(look, "drop", name, "no version that intent names has it");
 }
 
 /* ---- shutdown slots ---- */
@@ -94,55 +89,50 @@ static bool is_marked(const struct look *look)
 }
 
 /* Own check and published fact are both good; `names` run `version`. */
-static int plan_release(struct look *look, const char *version, const json_t *names)
+static void plan_release(struct look *look, const char *version, const json_t *names)
 {
 	const char *cluster = intent_json_string(look->intent, "cluster", "");
 
 	if (is_marked(look) || (!look->slot && !setlive__any_noted(look, names, "slot", true)))
-		return 0;
+		return;
 	if (!store_error(look) && look->slot && look->min_nodes &&
-	    !intent_json_boolean(look->observed, "fact", false)) {
+	    !intent_json_boolean(look->observed, "fact", false))
 		intent_plan_verdict(look->plan, INTENT_EWAITING,
 				    "healthy, but reality/health/%s/%s/%s does not say so yet; then its "
 				    "shutdown slot is given back (pp-health-reporter publishes it)",
 				    look->app, cluster, intent_json_string(look->intent, "node", ""));
-		return 0;
-	}
-	if (!store_error(look))
-		return setlive__plan_release(look, cluster, version, names);
-	if (look->min_nodes)
+	else if (!store_error(look))
+		setlive__plan_release(look, cluster, version, names);
+	else if (look->min_nodes)
 		intent_plan_verdict(look->plan, INTENT_EUNAVAILABLE,
 				    "its shutdown slot cannot be given back: %s", store_error(look));
-	return 0;
 }
 
 /* Slots of ours where nothing of ours runs: they go with the fact. */
-static int plan_release_idle(struct look *look, const char *cluster, bool fact)
+static void plan_release_idle(struct look *look, const char *cluster, bool fact)
 {
 	if (!fact)
-		return setlive__plan_release(look, cluster, NULL, NULL);
-	intent_plan_verdict(look->plan, INTENT_EWAITING,
-			    "reality/health/%s/%s/%s still says that it is healthy; then its shutdown slot "
-			    "is given back",
-			    look->app, cluster, intent_json_string(look->intent, "node", ""));
-	return 0;
+		setlive__plan_release(look, cluster, NULL, NULL);
+	else
+		intent_plan_verdict(look->plan, INTENT_EWAITING,
+				    "reality/health/%s/%s/%s still says that it is healthy; then its shutdown slot "
+				    "is given back",
+				    look->app, cluster, intent_json_string(look->intent, "node", ""));
 }
 
-static int plan_release_elsewhere(struct look *look)
+static void plan_release_elsewhere(struct look *look)
 {
 	const char *cluster;
 	json_t *fact;
 
 	json_object_foreach(json_object_get(look->observed, "elsewhere"), cluster, fact)
-		if (plan_release_idle(look, cluster, json_is_true(fact)))
-			return -ENOMEM;
-	return 0;
+		plan_release_idle(look, cluster, json_is_true(fact));
 }
 
 /* ---- what stays as it is ---- */
 
 /* What runs goes on running: what was begun with it is taken back. */
-static int leave_be(struct look *look)
+static void leave_be(struct look *look)
 {
 	const char *current = intent_json_string(look->observed, "current", NULL), *name;
 	intent_json_auto json_t *names = json_array();
@@ -151,13 +141,10 @@ static int leave_be(struct look *look)
 	json_object_foreach(json_object_get(look->observed, "services"), name, service)
 		if (intent_json_boolean(service, "running", false))
 			setlive__add(names, name);
-	if (setlive__has_hook(look, current, "enable") &&
-	    setlive__any_noted(look, names, "enabled", false) &&
-	    setlive__plan_enable(look, current, names))
-		return -ENOMEM;
-	if (*intent_json_string(look->observed, "health", "?"))
-		return 0;
-	return plan_release(look, intent_json_string(look->observed, "checked", NULL), names);
+	if (setlive__has_hook(look, current, "enable") && setlive__any_noted(look, names, "enabled", false))
+		setlive__plan_enable(look, current, names);
+	if (!*intent_json_string(look->observed, "health", "?"))
+		plan_release(look, intent_json_string(look->observed, "checked", NULL), names);
 }
 
 /* ---- the active version is there ---- */
@@ -234,8 +221,8 @@ static bool has_failed(const struct look *look, char out[128])
 	return !health || *health || owes_enable(look);
 }
 
-/* The slot is marked, once; with "rollback" the version before is chosen. */
-static int plan_failure(struct look *look, bool *ret_back)
+/* The slot is marked, once; with "rollback" the version before is chosen: true. */
+static bool plan_failure(struct look *look)
 {
 	const char *previous = intent_json_string(look->observed, "previous", NULL);
 	bool back = !strcmp(intent_json_string(json_object_get(look->intent, "deploy"), "on_failure",
@@ -244,16 +231,13 @@ static int plan_failure(struct look *look, bool *ret_back)
 		    json_is_array(setlive__install_of(look, previous));
 	char failed[128];
 
-	*ret_back = false;
 	if (is_marked(look) || is_stand_in(look) || store_error(look) || !has_failed(look, failed))
-		return 0;
-	if (setlive__plan_mark(look, failed, back ? previous : NULL))
-		return -ENOMEM;
+		return false;
+	setlive__plan_mark(look, failed, back ? previous : NULL);
 	look->slot = intent_json_at(json_array_get(look->plan->actions,
 						   json_array_size(look->plan->actions) - 1),
 				    "/effect/slot");
-	*ret_back = back && choose(look, previous);
-	return 0;
+	return back && choose(look, previous);
 }
 
 /* What a mark means for this node, until a person does something. */
@@ -305,42 +289,41 @@ static bool may_switch(struct look *look, const struct change *change)
  * The slot is taken anew though we hold one (slots.h says why); for a stand-in the one that was just
  * marked will do.
  */
-static int plan_switch(struct look *look, const struct change *change)
+static void plan_switch(struct look *look, const struct change *change)
 {
 	bool slot = look->min_nodes || look->slot;
 
 	if (!change->known)
 		look->ask = slot ? ASK_SLOT : store_error(look) ? ASK_NOTHING : ASK_HOLD;
-	if (setlive__is_due(change) && !change->known && slot && !is_stand_in(look) &&
-	    setlive__plan_slot(look))
-		return -ENOMEM;
-	return setlive__plan_disable(look, change->running, change->why) ||
-	       setlive__plan_stop(look, change->restart, false, change->why) ||
-	       setlive__plan_stop(look, change->leave, true, change->why) ? -ENOMEM : 0;
+	if (setlive__is_due(change) && !change->known && slot && !is_stand_in(look))
+		setlive__plan_slot(look);
+	setlive__plan_disable(look, change->running, change->why);
+	setlive__plan_stop(look, change->restart, false, change->why);
+	setlive__plan_stop(look, change->leave, true, change->why);
 }
 
 /* What runs as it should proves itself. */
-static int plan_proof(struct look *look, bool starts)
+static void plan_proof(struct look *look, bool starts)
 {
 	const char *health = health_of(look);
 	bool settled = setlive__all_noted(look, look->run, "settled");
 	int64_t left = time_left(look);
 	char failed[128];
 
-	if ((starts ? setlive__has_hook(look, look->version, "enable") : owes_enable(look)) &&
-	    setlive__plan_enable(look, look->version, look->run))
-		return -ENOMEM;
-	if (starts)
-		return setlive__plan_await(look, true, intent_health_deadline(
-				intent_json_at(look->intent, "/deploy/health")));
-	if (health && !*health)
-		return settled ? 0 : setlive__plan_await(look, false, left > 0 ? left : 0);
-	if (left > 0)
-		return setlive__plan_await(look, false, left);
-	intent_plan_verdict(look->plan, INTENT_EUNHEALTHY, "%s %s: %s", look->version,
-			    has_failed(look, failed) ? failed : "is not healthy",
-			    health ? health : "not checked");
-	return 0;
+	if (starts ? setlive__has_hook(look, look->version, "enable") : owes_enable(look))
+		setlive__plan_enable(look, look->version, look->run);
+	if (starts) {
+		setlive__plan_await(look, true, intent_health_deadline(intent_json_at(look->intent, "/deploy/health")));
+	} else if (health && !*health) {
+		if (!settled)
+			setlive__plan_await(look, false, left > 0 ? left : 0);
+	} else if (left > 0) {
+		setlive__plan_await(look, false, left);
+	} else {
+		intent_plan_verdict(look->plan, INTENT_EUNHEALTHY, "%s %s: %s", look->version,
+				    has_failed(look, failed) ? failed : "is not healthy",
+				    health ? health : "not checked");
+	}
 }
 
 static bool awaits(const struct look *look)
@@ -355,68 +338,64 @@ static bool awaits(const struct look *look)
 	return false;
 }
 
-static int plan_changed(struct look *look, struct change *change, const json_t *kept)
+static void plan_changed(struct look *look, struct change *change, const json_t *kept)
 {
 	bool starts = json_array_size(change->start);
 	bool proven = !starts && health_of(look) && !*health_of(look) &&
 		      setlive__all_noted(look, look->run, "settled");
 
-	if (!may_switch(look, change))
-		return leave_be(look) || configure_idle(look, kept, false) ? -ENOMEM : 0;
-	if (plan_switch(look, change) || configure_idle(look, kept, true) ||
-	    setlive__plan_symlink(look) || setlive__plan_start(look, change->start) ||
-	    plan_proof(look, starts) || drop_obsolete(look, kept))
-		return -ENOMEM;
+	if (!may_switch(look, change)) {
+		leave_be(look);
+		configure_idle(look, kept, false);
+		return;
+	}
+	plan_switch(look, change);
+	configure_idle(look, kept, true);
+	setlive__plan_symlink(look);
+	setlive__plan_start(look, change->start);
+	plan_proof(look, starts);
+	drop_obsolete(look, kept);
 	/* The fact is asked for later; where none is needed, the check is all that there is to wait for. */
 	if (proven || (look->slot && !look->min_nodes && awaits(look)))
-		return plan_release(look, look->version, look->run);
-	return 0;
+		plan_release(look, look->version, look->run);
 }
 
-static int plan_live(struct look *look)
+static void plan_live(struct look *look)
 {
 	intent_json_auto json_t *kept = NULL;
 	struct change change;
-	bool back = false;
 
 	setlive__change_find(look, &change);
-	if (!setlive__is_due(&change) && plan_failure(look, &back)) {
-		setlive__change_release(&change);
-		return -ENOMEM;
-	}
-	if (back) {
+	if (!setlive__is_due(&change) && plan_failure(look)) {
 		setlive__change_release(&change);
 		setlive__change_find(look, &change);
 	}
 	say_mark(look);
 	kept = services_kept(look);
-	int code = plan_changed(look, &change, kept);
+	plan_changed(look, &change, kept);
 	setlive__change_release(&change);
-	return code;
 }
 
 /* ---- the cases ---- */
 
 /* The release waits for all that is removed, and for the fact to go. */
-static int plan_absent(struct look *look)
+static void plan_absent(struct look *look)
 {
 	const char *name;
 	json_t *service;
 
 	json_object_foreach(json_object_get(look->observed, "services"), name, service)
-		if (!json_object_get(service, "foreign") &&
-		    setlive__plan_remove(look, "remove", name,
-					 "intent for it is gone from this node"))
-			return -ENOMEM;
+		if (!json_object_get(service, "foreign"))
+			setlive__plan_remove(look, "remove", name, "intent for it is gone from this node");
 	if (store_error(look))
 		intent_plan_verdict(look->plan, INTENT_EUNAVAILABLE,
 				    "whether it holds a shutdown slot is not known: %s",
 				    store_error(look));
-	return plan_release_elsewhere(look);
+	plan_release_elsewhere(look);
 }
 
 /* What is running and not wanted is stopped. */
-static int plan_idle(struct look *look, const json_t *kept)
+static void plan_idle(struct look *look, const json_t *kept)
 {
 	intent_json_auto json_t *names = json_array(), *running = json_array();
 	const char *name, *cluster = intent_json_string(look->intent, "cluster", "");
@@ -430,12 +409,12 @@ static int plan_idle(struct look *look, const json_t *kept)
 			setlive__add(running, name);
 	}
 	look->ask = store_error(look) ? ASK_NOTHING : ASK_HOLD;
-	if (setlive__plan_disable(look, running, "no version is active") ||
-	    setlive__plan_stop(look, names, true, "no version is active") ||
-	    configure_idle(look, kept, true) || drop_obsolete(look, kept))
-		return -ENOMEM;
-	return look->slot ? plan_release_idle(look, cluster,
-			intent_json_boolean(look->observed, "fact", false)) : 0;
+	setlive__plan_disable(look, running, "no version is active");
+	setlive__plan_stop(look, names, true, "no version is active");
+	configure_idle(look, kept, true);
+	drop_obsolete(look, kept);
+	if (look->slot)
+		plan_release_idle(look, cluster, intent_json_boolean(look->observed, "fact", false));
 }
 
 /* Does anything stand in the way of everything? */
@@ -482,7 +461,7 @@ static bool misses_variables(struct look *look)
 	return error;
 }
 
-static int plan_app(struct look *look)
+static void plan_app(struct look *look)
 {
 	const char *hold = intent_json_string(look->observed, "hold", NULL), *problem;
 	intent_json_auto json_t *kept = NULL;
@@ -491,20 +470,26 @@ static int plan_app(struct look *look)
 	if (look->active && (!choose(look, look->active) || !health_of(look) || *health_of(look)))
 		choose(look, stand_in(look));
 	kept = services_kept(look);
-	if (hold)
+	if (hold) {
 		intent_plan_verdict(look->plan, INTENT_EWAITING, "left as it is, on hold: %s", hold);
-	if (hold)
-		return leave_be(look);
+		leave_be(look);
+		return;
+	}
 	if (is_blocked(look, kept))
-		return 0;
-	if (plan_release_elsewhere(look))
-		return -ENOMEM;
-	if (look->active && misses_variables(look))
-		return leave_be(look);
-	if (!look->active)
-		return plan_idle(look, kept);
-	if (look->version)
-		return look->wanted ? plan_live(look) : -ENOMEM;
+		return;
+	plan_release_elsewhere(look);
+	if (look->active && misses_variables(look)) {
+		leave_be(look);
+		return;
+	}
+	if (!look->active) {
+		plan_idle(look, kept);
+		return;
+	}
+	if (look->version) {
+		plan_live(look);
+		return;
+	}
 	problem = intent_json_string(setlive__install_of(look, look->active), "error", NULL);
 	if (problem)
 		intent_plan_verdict(look->plan, INTENT_EMALFORMED, "%s", problem);
@@ -512,22 +497,19 @@ static int plan_app(struct look *look)
 		intent_plan_verdict(
 			look->plan, INTENT_ENOTINSTALLED, "%s/installs/%s_%s does not exist yet",
 			intent_json_string(look->intent, "basedir", "?"), look->app, look->active);
-	return leave_be(look) || configure_idle(look, kept, false) ? -ENOMEM : 0;
+	leave_be(look);
+	configure_idle(look, kept, false);
 }
 
-static int plan_sweep(struct look *look)
+static void plan_sweep(struct look *look)
 {
 	const json_t *strays = json_object_get(look->observed, "strays");
 	size_t i;
 	json_t *item;
 
 	json_array_foreach((json_t *)(uintptr_t)strays, i, item)
-		if (intent_plan_add(look->plan, "sweep", json_string_value(item), NULL,
-				    json_pack("{s[]}", "strays"),
-				    "Sweeping: a killed round left temporaries in %s",
-				    json_string_value(item)))
-			return -ENOMEM;
-	return 0;
+		intent_plan_add(look->plan, "sweep", json_string_value(item), NULL, json_pack("{s[]}", "strays"),
+				"Sweeping: a killed round left temporaries in %s", json_string_value(item));
 }
 
 int setlive_plan(const json_t *intent, const json_t *observed, struct intent_plan *plan,
@@ -549,8 +531,11 @@ int setlive_plan(const json_t *intent, const json_t *observed, struct intent_pla
 				   look.app);
 	if (!absent)
 		intent_slots_target(config, json_object_get(intent, "deploy"), look.target);
-	int code =
-		plan_sweep(&look) || (absent ? plan_absent(&look) : plan_app(&look)) ? -ENOMEM : 0;
+	plan_sweep(&look);
+	if (absent)
+		plan_absent(&look);
+	else
+		plan_app(&look);
 	json_decref(look.wanted);
-	return code ? intent_fail(err, code, "%s: out of memory while planning", look.app) : 0;
+	return 0;
 }

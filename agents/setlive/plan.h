@@ -41,17 +41,17 @@ void setlive__change_find(const struct look *look, struct change *ret);
 void setlive__change_release(struct change *change);
 bool setlive__is_due(const struct change *change);
 
-/* plan-steps.c: each adds its action, or nothing; 0 or -ENOMEM */
-int setlive__plan_slot(struct look *look);
-int setlive__plan_disable(struct look *look, const json_t *names, const char *why);
-int setlive__plan_stop(struct look *look, json_t *names, bool for_good, const char *why);
-int setlive__plan_configure(struct look *look, const char *name);
-int setlive__plan_symlink(struct look *look);
-int setlive__plan_start(struct look *look, json_t *names);
-int setlive__plan_enable(struct look *look, const char *version, const json_t *names);
-int setlive__plan_await(struct look *look, bool starts, int64_t within_ms);
-int setlive__plan_mark(struct look *look, const char *failed, const char *instead);
-int setlive__plan_release(struct look *look, const char *cluster, const char *version, const json_t *names);
-int setlive__plan_remove(struct look *look, const char *verb, const char *name, const char *why);
+/* plan-steps.c: each adds its action, or nothing */
+void setlive__plan_slot(struct look *look);
+void setlive__plan_disable(struct look *look, const json_t *names, const char *why);
+void setlive__plan_stop(struct look *look, json_t *names, bool for_good, const char *why);
+void setlive__plan_configure(struct look *look, const char *name);
+void setlive__plan_symlink(struct look *look);
+void setlive__plan_start(struct look *look, json_t *names);
+void setlive__plan_enable(struct look *look, const char *version, const json_t *names);
+void setlive__plan_await(struct look *look, bool starts, int64_t within_ms);
+void setlive__plan_mark(struct look *look, const char *failed, const char *instead);
+void setlive__plan_release(struct look *look, const char *cluster, const char *version, const json_t *names);
+void setlive__plan_remove(struct look *look, const char *verb, const char *name, const char *why);
 
 #endif

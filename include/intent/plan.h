@@ -21,6 +21,7 @@
 struct intent_plan {
 	json_t *actions;              /* array, owned */
 	struct intent_error verdict;  /* code 0: none */
+	bool broken;                  /* an action could not be written down: none is done */
 };
 
 void intent_plan_init(struct intent_plan *plan);
@@ -28,11 +29,11 @@ void intent_plan_release(struct intent_plan *plan);
 
 /*
  * args and effect are stolen (may be NULL). The reason is printf-like and says why, naming
- * what was found: "current points at 1.0, 1.1 is active".
- * -> 0 or -ENOMEM.
+ * what was found: "current points at 1.0, 1.1 is active". What is not UTF-8 breaks the plan, which is
+ * said by its verdict then.
  */
-int intent_plan_add(struct intent_plan *plan, const char *verb, const char *subject,
-		    json_t *args, json_t *effect, const char *reason, ...)
+void intent_plan_add(struct intent_plan *plan, const char *verb, const char *subject,
+		     json_t *args, json_t *effect, const char *reason, ...)
 	__attribute__((format(printf, 6, 7)));
 
 /* What stands in the way of convergence after the actions; the first one wins. */

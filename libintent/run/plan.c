@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <stdarg.h>
 #include <intent/plan.h>
 
@@ -13,8 +12,8 @@ void intent_plan_release(struct intent_plan *plan)
 	plan->actions = NULL;
 }
 
-int intent_plan_add(struct intent_plan *plan, const char *verb, const char *subject,
-		    json_t *args, json_t *effect, const char *reason, ...)
+void intent_plan_add(struct intent_plan *plan, const char *verb, const char *subject,
+		     json_t *args, json_t *effect, const char *reason, ...)
 {
 	char words[1024];
 	json_t *action;
@@ -26,11 +25,17 @@ int intent_plan_add(struct intent_plan *plan, const char *verb, const char *subj
 	intent_utf8_clean(words);
 	action = json_pack("{ss ss ss so* so*}", "verb", verb, "subject", subject, "reason", words,
 			   "args", args, "effect", effect);
-	if (action && json_array_append_new(plan->actions, action) == 0)
-		return 0;
-	/* Planners seldom look: a plan without its action must not pass for "nothing to do". */
-	intent_plan_verdict(plan, -ENOMEM, "no memory to plan: %s", words);
-	return -ENOMEM;
+	if (action && !plan->broken) {
+		json_array_append_new(plan->actions, action);
+		return;
+	}
+	json_decref(action);
+	if (plan->broken)
+		return;
+	/* Without this one the others may be wrong, and "nothing to do" would be. */
+	plan->broken = true;
+	json_array_clear(plan->actions);
+	intent_fail(&plan->verdict, INTENT_EMALFORMED, "nothing is done, because of what is not UTF-8 in: %s", words);
 }
 
 void intent_plan_verdict(struct intent_plan *plan, int code, const char *format, ...)

@@ -144,6 +144,22 @@ START_TEST(test_there_are_cases)
 }
 END_TEST
 
+START_TEST(what_is_not_utf8_breaks_it)
+{
+	struct intent_plan plan;
+
+	intent_plan_init(&plan);
+	intent_plan_add(&plan, "slot", "1.0", NULL, NULL, "first");
+	intent_plan_verdict(&plan, INTENT_EWAITING, "for something else");
+	intent_plan_add(&plan, "stop", "a\xff", json_pack("{ss}", "a", "b"), json_pack("{sn}", "c"), "second, a\xff");
+	intent_plan_add(&plan, "start", "1.0", NULL, NULL, "third");
+	ck_assert_uint_eq(json_array_size(plan.actions), 0);
+	ck_assert_int_eq(plan.verdict.code, INTENT_EMALFORMED);
+	ck_assert_msg(strstr(plan.verdict.msg, "second, a?"), "%s", plan.verdict.msg);
+	intent_plan_release(&plan);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("plan");
@@ -155,6 +171,7 @@ int main(void)
 		add_cases(agent);
 	tcase_add_test(tc, test_there_are_cases);
 	tcase_add_loop_test(tc, test_case, 0, case_count);
+	tcase_add_test(tc, what_is_not_utf8_breaks_it);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
