@@ -142,7 +142,8 @@ static int start(const struct local_place *place, const struct local_agent *agen
 	if (local_program(name, &program, err))
 		return err->code;
 	if (tell(place, agent, once, program, arguments))
-		return intent_fail(err, INTENT_EUSAGE, "%s, or %s: a path that is not UTF-8; rename it", place->state, program);
+		return intent_fail(err, INTENT_EUSAGE, "%s, or %s: a path that is not UTF-8; rename it", place->state,
+				   program);
 	for (size_t i = 0; i < json_array_size(arguments) && i < ARGS_MAX - 1; i++)
 		argv[i] = json_string_value(json_array_get(arguments, i));
 	options.name = agent->name;

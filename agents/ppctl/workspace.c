@@ -72,7 +72,8 @@ int system_workspace_note(const char *directory, const char *source, const char 
 	intent_free_auto char *path = intent_format("%s/%s", directory, SYSTEM_RECORD);
 
 	if (!record)
-		return intent_fail(err, INTENT_EUSAGE, "%s: a path that is not UTF-8; rename it", source ? source : name);
+		return intent_fail(err, INTENT_EUSAGE, "%s: a path that is not UTF-8; rename it",
+				   source ? source : name);
 	return intent_file_write_json(path, record, 0644, err);
 }
 
