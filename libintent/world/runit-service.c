@@ -275,7 +275,8 @@ static int repair(const struct intent_site *site, const json_t *intent, const ch
 	if (intent_ends_with(name, "supervise")) {
 		intent_free_auto char *directory = intent__service_path(site, service, name);
 
-		return chmod(directory, 0755) ? intent_fail_errno(err, "%s: cannot be opened for others", directory) : 0;
+		return chmod(directory, 0755) ?
+			intent_fail_errno(err, "%s: cannot be opened for others", directory) : 0;
 	}
 	/* The rest is the builder's. */
 	if (!intent_starts_with(name, "logs"))
