@@ -198,10 +198,12 @@ rm -f "$T/cmd.pid"; : >"$T/hang"; echo more >>"$T/cmd/in"
 start one "${builder[@]}" --apps cmd
 check "another edit is built" wait_for 10 building
 child=$(cat "$T/cmd.pid")
-all=$(family "$pid" | cut -d' ' -f1)
+all=$(family "$pid" | grep -v "^$child ")
 # The runner first: it begins another round when it sees one end.
-for each in "$pid" $all; do [ "$each" = "$child" ] || kill -KILL "$each" 2>/dev/null; done
+kill_now "$pid"
+each_of "$all" KILL
 check "kill -9 of all of the builder: its command ends too" wait_for 5 gone "$child"
+wait_for 5 none_left "$all" # and their locks
 rm -f "$T/hang" "$T/cmd.pid"
 once --apps cmd
 is "$status $(runs)" "0 4" "... and the next one builds it"
