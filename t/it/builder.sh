@@ -134,12 +134,12 @@ logs() { find "$T/state/logs/cmd" -name '*.log' | wc -l; }
 before=$(logs)
 more() { [ "$(logs)" -gt "$before" ]; }
 start again "${builder[@]}" --interval 1s --splay 0 --apps cmd
-check "a builder that is started anew tries what failed once more" wait_for 5 more
+check "a builder that is started anew tries what failed once more" wait_for 10 more
 before=$(logs)
 sleep 2
 is "$(logs)" "$before" "... and not again while its input is the same"
 kill -USR1 "$pid"
-check "... but for SIGUSR1" wait_for 5 more
+check "... but for SIGUSR1" wait_for 10 more
 printf 'mkdir dist; cp in dist\n' >"$T/cmd/make.sh"
 converged() { [ "$(state n1 cmd)" = converged ]; }
 check "... or when it changes, which is seen at once" wait_for 10 converged
@@ -288,7 +288,7 @@ is "$(order)" "begin b 2;end b 2;begin b 3;end b 3;begin a 3;end a 3;" "... it i
 many 2
 echo 4 >"$T/many/n"
 check "concurrency 2: one is under way" wait_for 10 began "begin b 4"
-check "... and the other beside it" wait_for 3 began "begin a 4"
+check "... and the other beside it" wait_for 10 began "begin a 4"
 rm "$T/hang"
 check "... to their ends" wait_for 15 began "end a 4"
 stop "$queue"
