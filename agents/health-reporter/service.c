@@ -53,11 +53,14 @@ static bool has(const json_t *array, const char *name)
 /* Half of an application is not healthy. */
 static void look_for_stopped(struct sight *sight)
 {
-	intent_json_auto json_t *meant =
-		sight->version ? intent_install_services(sight->site, sight->version) : NULL;
+	intent_json_auto json_t *meant = NULL;
+	struct intent_error err;
 	size_t i;
 	json_t *item;
 
+	if (sight->version && intent_install_services(sight->site, sight->version, &meant, &err) &&
+	    err.code != INTENT_EABSENT)
+		sight->unseen = err;
 	if (json_is_array(meant))
 		json_array_foreach(meant, i, item)
 			if (!*sight->wrong && !has(sight->names, json_string_value(item)))
@@ -108,8 +111,10 @@ static void look_at_services(struct intent_round *round, struct sight *sight)
 
 	sight->names = json_array();
 	sight->up_ms = INT64_MAX;
-	if (intent_service_list(sight->site, &names, &sight->unseen))
+	if (intent_service_list(sight->site, &names, &err)) {
+		sight->unseen = err;
 		return;
+	}
 	/* Its first service appears there; each wakes us itself from then on. */
 	if (!json_array_size(names))
 		intent_round_watch(round, sight->site->stage);
@@ -143,11 +148,15 @@ static void check(struct intent_round *round, const json_t *intent, struct sight
 {
 	for (int i = 0; i < LOOKS_MAX; i++) {
 		struct sight after = { .site = sight->site };
+		struct intent_error err;
 
 		intent_text_clear(words);
 		if (!json_array_size(sight->names) || sight->unseen.code || *sight->wrong)
 			return;
-		intent_services_health(sight->site, intent, sight->version, sight->names, words);
+		if (intent_services_health(sight->site, intent, sight->version, sight->names, words, &err)) {
+			sight->unseen = err;
+			return;
+		}
 		look_at_services(round, &after);
 		bool same = is_same(sight, &after);
 		release(sight);
@@ -189,13 +198,15 @@ static json_t *look_at_application(struct intent_round *round, const json_t *int
 	intent_text_auto struct intent_text words = INTENT_TEXT_INIT;
 	struct intent_site site;
 	struct sight sight = { .site = &site };
+	struct intent_error err;
 	json_t *json = NULL;
 
-	intent_site_init(intent, &site);
-	if (!site.basedir)
-		return NULL;
-	look_at_services(round, &sight);
-	check(round, intent, &sight, &words);
+	if (intent_site_init(intent, &site, &err)) {
+		sight.unseen = err;
+	} else if (site.basedir) {
+		look_at_services(round, &sight);
+		check(round, intent, &sight, &words);
+	}
 	if (json_array_size(sight.names) || sight.unseen.code) {
 		json = sight_to_json(&sight, intent_text_str(&words));
 		intent_round_again(round, next_look(&sight, !words.length && !*sight.wrong, interval_ms));

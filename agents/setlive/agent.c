@@ -11,7 +11,8 @@ static int setlive_discover(const json_t *options, json_t **ret_new_names, struc
 	intent_json_auto json_t *intent = json_pack("{sO}", "options", options);
 	struct intent_site site;
 
-	intent_site_init(intent, &site);
+	if (intent_site_init(intent, &site, err))
+		return err->code;
 	return intent_service_apps(&site, ret_new_names, err);
 }
 

@@ -54,46 +54,40 @@ static struct intent_service_order order_of(struct doing *doing, const json_t *n
 
 /* ---- shutdown slots ---- */
 
-static bool all_down(const struct intent_site *site, const json_t *names)
+/* None of them is up that would be missed; `ending`: or all have ended unasked not long ago. */
+static int all_down(const struct intent_site *site, const json_t *names, bool ending, bool *ret,
+		    struct intent_error *err)
 {
 	struct intent_service_state state;
-	struct intent_error ignored;
 	size_t i;
 	json_t *item;
 
-	json_array_foreach((json_t *)(uintptr_t)names, i, item)
-		if (!intent_service_look(site, json_string_value(item), &state, &ignored) &&
-		    (state.running || state.wanted_up))
-			return false;
-	return true;
+	*ret = true;
+	json_array_foreach((json_t *)(uintptr_t)names, i, item) {
+		int code = intent_service_look(site, json_string_value(item), &state, err);
+
+		if (code && code != INTENT_EABSENT)
+			return code;
+		if (!code && !(ending && state.exits) && (state.running || state.wanted_up))
+			*ret = false;
+	}
+	return 0;
 }
 
-/* All of them have ended unasked not long ago: none is up that would be missed. */
-static bool all_keep_ending(const struct intent_site *site, const json_t *names)
-{
-	struct intent_service_state state;
-	struct intent_error ignored;
-	size_t i;
-	json_t *item;
-
-	json_array_foreach((json_t *)(uintptr_t)names, i, item)
-		if (!intent_service_look(site, json_string_value(item), &state, &ignored) && !state.exits &&
-		    (state.running || state.wanted_up))
-			return false;
-	return true;
-}
-
-static bool is_unhealthy(const struct intent_site *site, const json_t *intent, const json_t *names)
+static int is_unhealthy(const struct intent_site *site, const json_t *intent, const json_t *names, bool *ret,
+			struct intent_error *err)
 {
 	intent_text_auto struct intent_text health = INTENT_TEXT_INIT;
 	intent_free_auto char *version = NULL;
-	struct intent_error ignored;
 	char foreign[512];
 
-	if (intent_install_current(site, &version, foreign, &ignored) || !version)
-		return false;
-	intent_services_health(site, intent, version, names, &health);
-	return health.length;
+	int code = intent_install_current(site, &version, foreign, err);
+	if (code && code != INTENT_EABSENT)
+		return code;
+	if (version && intent_services_health(site, intent, version, names, &health, err))
+		return err->code;
+	*ret = health.length;
+	return 0;
 }
 
 /* What the store may ask: who we are, and for what. */
@@ -121,23 +115,27 @@ static int apply_slot(struct intent_round *round, const json_t *action, struct i
 	intent_json_auto json_t *names = NULL;
 	struct intent_site site;
 	struct doing doing = { .round = round, .site = &site, .what = "asking for a shutdown slot" };
-	struct intent_error ignored;
 	char holder[160];
+	bool ending;
 
-	intent_site_init(intent, &site);
-	if (intent_service_list(&site, &names, err))
+	if (intent_site_init(intent, &site, err) || intent_service_list(&site, &names, err))
 		return err->code;
 	struct intent_slots_claim claim = claim_of(round, args, holder);
-	claim.is_down = all_down(&site, names);
+	if (all_down(&site, names, false, &claim.is_down, err))
+		return err->code;
 	int code = intent_rolling_take(round, &claim, err);
 	if (code != INTENT_EWAITING || claim.is_down)
 		return code;
+	struct intent_error waits = *err;
 	struct intent_service_order order = order_of(&doing, names, intent_service_stop_timeout(intent));
-	if (all_keep_ending(&site, names) &&
-	    intent_services_settle_down(&order, &claim.is_down, &ignored))
-		claim.is_down = false;
-	claim.is_unhealthy = !claim.is_down && is_unhealthy(&site, intent, names);
-	return claim.is_down || claim.is_unhealthy ? intent_rolling_take(round, &claim, err) : code;
+	if (all_down(&site, names, true, &ending, err) ||
+	    (ending && intent_services_settle_down(&order, &claim.is_down, err)) ||
+	    (!claim.is_down && is_unhealthy(&site, intent, names, &claim.is_unhealthy, err)))
+		return err->code;
+	if (claim.is_down || claim.is_unhealthy)
+		return intent_rolling_take(round, &claim, err);
+	*err = waits;
+	return code;
 }
 
 static int apply_mark(struct intent_round *round, const json_t *action, struct intent_error *err)
@@ -150,11 +148,11 @@ static int apply_mark(struct intent_round *round, const json_t *action, struct i
 				   intent_json_string(args, "instead", NULL), err);
 }
 
-/* What is noted of each of these services, where anything is. */
-static int note_all(const struct intent_site *site, const json_t *names, const char *note, bool value,
+/* What is noted of each of these services, where anything is. The value is stolen. */
+static int note_all(const struct intent_site *site, const json_t *names, const char *note, json_t *value,
 		    struct intent_error *err)
 {
-	intent_json_auto json_t *members = json_pack("{sb}", note, value);
+	intent_json_auto json_t *members = json_pack("{so}", note, value);
 	size_t i;
 	json_t *item;
 
@@ -173,16 +171,17 @@ static int apply_release(struct intent_round *round, const json_t *action, struc
 	intent_text_auto struct intent_text health = INTENT_TEXT_INIT;
 	struct intent_site site;
 
-	intent_site_init(intent, &site);
-	if (names)
-		intent_services_health(&site, intent, intent_json_string(args, "version", ""), names, &health);
+	if (intent_site_init(intent, &site, err) ||
+	    (names && intent_services_health(&site, intent, intent_json_string(args, "version", ""), names, &health,
+					     err)))
+		return err->code;
 	if (health.length)
 		return intent_fail(err, INTENT_EUNHEALTHY, "its shutdown slot is not given back: %.400s",
 				   intent_text_str(&health));
 	if (intent_rolling_release(round, intent_json_string(args, "cluster", ""),
 				   names ? intent_json_string(args, "version", "") : NULL, confirmed, err))
 		return err->code;
-	return note_all(&site, names, "slot", false, err);
+	return note_all(&site, names, "slot", json_null(), err);
 }
 
 /* Right before what a person would notice: no hold, and the slot that is needed. */
@@ -203,7 +202,7 @@ static int run_hook(struct intent_round *round, const struct intent_site *site, 
 	const json_t *intent = intent_round_intent(round);
 	const char *version = intent_json_string(args, "version", ""),
 		   *service = json_string_value(json_array_get(json_object_get(args, "services"), 0));
-	intent_json_auto json_t *list = intent_service_environment(site, intent, service ? service : site->app);
+	intent_json_auto json_t *list = NULL;
 	intent_free_auto char *install = intent_install_path(site, version);
 	intent_free_auto char *program = install ? intent_format("%s/bin/%s", install, hook) : NULL;
 	intent_free_auto char *own = intent_format("PP_VERSION=%s", version);
@@ -216,8 +215,8 @@ static int run_hook(struct intent_round *round, const struct intent_site *site, 
 	size_t i, count = 1;
 	json_t *item;
 
-	if (!program || !own)
-		return intent_fail(err, -ENOMEM, "bin/%s: out of memory", hook);
+	if (intent_service_environment(site, intent, service ? service : site->app, &list, err))
+		return err->code;
 	json_array_foreach(list, i, item)
 		if (count < sizeof env / sizeof *env - 1 &&
 		    !intent_starts_with(json_string_value(item), "PP_VERSION="))
@@ -236,9 +235,8 @@ static int apply_disable(struct intent_round *round, const json_t *action, struc
 	struct intent_site site;
 	struct intent_error failed;
 
-	intent_site_init(intent_round_intent(round), &site);
-	if (ask(round, action, err) ||
-	    note_all(&site, json_object_get(args, "services"), "enabled", false, err))
+	if (intent_site_init(intent_round_intent(round), &site, err) || ask(round, action, err) ||
+	    note_all(&site, json_object_get(args, "services"), "enabled", json_false(), err))
 		return err->code;
 	if (run_hook(round, &site, args, "disable", &failed)) {
 		intent_round_log(round, INTENT_WARN, "It is stopped all the same, though: %s", failed.msg);
@@ -252,12 +250,13 @@ static int apply_enable(struct intent_round *round, const json_t *action, struct
 	const json_t *args = json_object_get(action, "args");
 	struct intent_site site;
 
-	intent_site_init(intent_round_intent(round), &site);
+	if (intent_site_init(intent_round_intent(round), &site, err))
+		return err->code;
 	if (run_hook(round, &site, args, "enable", err)) {
 		intent_round_again(round, ENABLE_AGAIN_MS);
 		return err->code;
 	}
-	return note_all(&site, json_object_get(args, "services"), "enabled", true, err);
+	return note_all(&site, json_object_get(args, "services"), "enabled", json_true(), err);
 }
 
 /* ---- stop, swap, start ---- */
@@ -292,9 +291,8 @@ static int apply_stop(struct intent_round *round, const json_t *action, struct i
 	struct doing doing = { .round = round, .site = &site, .what = "stopping",
 			       .next = intent_json_string(args, "next", NULL) };
 
-	if (ask(round, action, err))
+	if (ask(round, action, err) || intent_site_init(intent, &site, err))
 		return err->code;
-	intent_site_init(intent, &site);
 	struct intent_service_order order = order_of(&doing, json_object_get(args, "services"),
 						     intent_service_stop_timeout(intent));
 	/* While it stops, the link is made that the next step needs. */
@@ -306,7 +304,8 @@ static int apply_configure(struct intent_round *round, const json_t *action,
 {
 	struct intent_site site;
 
-	intent_site_init(intent_round_intent(round), &site);
+	if (intent_site_init(intent_round_intent(round), &site, err))
+		return err->code;
 	return intent_service_configure(&site, intent_round_intent(round),
 				 intent_json_string(action, "subject", ""), err);
 }
@@ -316,9 +315,8 @@ static int apply_symlink(struct intent_round *round, const json_t *action, struc
 	const char *version = intent_json_string(action, "subject", "");
 	struct intent_site site;
 
-	if (ask(round, action, err))
+	if (ask(round, action, err) || intent_site_init(intent_round_intent(round), &site, err))
 		return err->code;
-	intent_site_init(intent_round_intent(round), &site);
 	intent_free_auto char *current = intent_format("%s/current", site.basedir);
 	intent_free_auto char *target = intent_install_path(&site, version);
 
@@ -368,10 +366,8 @@ static int apply_start(struct intent_round *round, const json_t *action, struct 
 	size_t i;
 	json_t *item;
 
-	if (ask(round, action, err))
-		return err->code;
-	intent_site_init(intent, &site);
-	if (variables_still_are(&site, intent, args, err) < 0)
+	if (ask(round, action, err) || intent_site_init(intent, &site, err) ||
+	    variables_still_are(&site, intent, args, err))
 		return err->code;
 	struct intent_service_order order = order_of(
 		&doing, names,
@@ -402,11 +398,13 @@ static int apply_await(struct intent_round *round, const json_t *action, struct 
 	struct intent_site site;
 	struct doing doing = { .round = round, .site = &site, .what = "waiting until it is healthy" };
 
-	intent_site_init(intent, &site);
+	if (intent_site_init(intent, &site, err))
+		return err->code;
 	for (;;) {
-		intent_services_health(&site, intent, version, names, &health);
+		if (intent_services_health(&site, intent, version, names, &health, err))
+			return err->code;
 		if (!health.length)
-			return note_all(&site, names, "settled", true, err);
+			return note_all(&site, names, "settled", json_true(), err);
 		if (intent_time_monotonic() >= deadline)
 			return 0;
 		if (should_stop(&doing))
@@ -424,7 +422,8 @@ static int apply_remove(struct intent_round *round, const json_t *action, struct
 	struct intent_site site;
 	struct doing doing = { .round = round, .site = &site, .what = "removing" };
 
-	intent_site_init(intent, &site);
+	if (intent_site_init(intent, &site, err))
+		return err->code;
 	struct intent_service_order order =
 		order_of(&doing, names, intent_service_stop_timeout(intent));
 	return intent_service_remove(&order, err);

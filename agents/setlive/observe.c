@@ -1,6 +1,4 @@
 /* Looks at the world and changes nothing; the document it makes is described in setlive.h. */
-#include <dirent.h>
-#include <errno.h>
 #include <sys/file.h>
 
 #include <intent/agent.h>
@@ -16,85 +14,100 @@
 /* Held from the first look at the active install to the end of the round (DESIGN section 4). */
 static int install_lock = -1;
 
-/* Shared, so that preparer cannot take it away under us; false: it is on its way out, or -EIO. */
-static bool lock_install(const char *path, struct intent_error *err)
+/* Shared, so that preparer cannot take it away under us. INTENT_EABSENT: it is not there, or on its way out. */
+static int lock_install(const char *path, struct intent_error *err)
 {
 	struct stat held, there;
 
-	if (install_lock >= 0 && !fstat(install_lock, &held) && !stat(path, &there) &&
-	    held.st_ino == there.st_ino && held.st_dev == there.st_dev)
-		return true;
+	if (intent_file_stat(path, 0, &there, err))
+		return err->code;
+	if (install_lock >= 0 && !fstat(install_lock, &held) && held.st_ino == there.st_ino &&
+	    held.st_dev == there.st_dev)
+		return 0;
 	if (install_lock >= 0)
 		close(install_lock);
 	install_lock = -1;
-	if (intent_file_lock(path, LOCK_SH | LOCK_NB, false, &install_lock, err))
-		return false;
+	int code = intent_file_lock(path, LOCK_SH | LOCK_NB, false, &install_lock, err);
+	if (code)
+		return code == INTENT_EBUSY ? intent_fail(err, INTENT_EABSENT, "%s: is being removed", path) : code;
 	/* It may have been renamed aside before the lock was ours. */
-	err->code = 0;
-	return !fstat(install_lock, &held) && !stat(path, &there) && held.st_ino == there.st_ino;
+	if (fstat(install_lock, &held))
+		return intent_fail_errno(err, "%s", path);
+	if (intent_file_stat(path, 0, &there, err))
+		return err->code;
+	return held.st_ino == there.st_ino ? 0 : intent_fail(err, INTENT_EABSENT, "%s: is another one now", path);
 }
 
-json_t *setlive__install(const struct intent_site *site, const char *version, bool active)
+static int add_install(const struct intent_site *site, const char *version, bool active, json_t *installs,
+		       bool *ret_there, struct intent_error *err)
 {
 	intent_free_auto char *path = intent_install_path(site, version);
-	struct intent_error err = {0};
+	json_t *install;
+	int code;
 
-	if (!active || lock_install(path, &err))
-		return intent_install_services(site, version);
-	return err.code == -EIO ? json_pack("{ss}", "error", err.msg) : NULL;
+	*ret_there = json_object_get(installs, version);
+	if (*ret_there)
+		return 0;
+	code = active ? lock_install(path, err) : 0;
+	if (!code)
+		code = intent_install_services(site, version, &install, err);
+	if (code)
+		return code == INTENT_EABSENT ? 0 : code;
+	json_object_set_new(installs, version, install);
+	*ret_there = true;
+	return 0;
 }
 
 /* What <basedir>/previous names, when it is installed: where a rollback leads to. */
-static char *previous_version(const struct intent_site *site)
+static int observe_previous(const struct intent_site *site, json_t *installs, json_t *observed,
+			    struct intent_error *err)
 {
 	intent_free_auto char *link = intent_format("%s/previous", site->basedir);
 	intent_free_auto char *prefix = intent_format("%s/installs/%s_", site->basedir, site->app);
 	intent_free_auto char *target = NULL;
-	struct intent_error ignored;
+	bool there;
 
-	if (!link || !prefix || intent_link_read(link, &target, &ignored) ||
-	    !intent_starts_with(target, prefix) || strchr(target + strlen(prefix), '/'))
-		return NULL;
-	return strdup(target + strlen(prefix));
+	if (intent_link_read(link, &target, err))
+		return intent_error_is_errno(err->code) ? err->code : 0;
+	const char *version = intent_starts_with(target, prefix) ? target + strlen(prefix) : "/";
+	if (strchr(version, '/'))
+		return 0;
+	if (add_install(site, version, false, installs, &there, err))
+		return err->code;
+	if (there)
+		json_object_set_new(observed, "previous", json_string(version));
+	return 0;
 }
 
-static bool add_install(const struct intent_site *site, const char *version, bool active, json_t *installs)
-{
-	json_t *install = json_object_get(installs, version) ? NULL : setlive__install(site, version, active);
-
-	if (install)
-		json_object_set_new(installs, version, install);
-	return json_object_get(installs, version);
-}
-
-static void observe_installs(struct intent_round *round, const struct intent_site *site, const json_t *intent,
-			     json_t *observed)
+static int observe_installs(struct intent_round *round, const struct intent_site *site, const json_t *intent,
+			    json_t *observed, struct intent_error *err)
 {
 	const char *active = intent_config_active(json_object_get(intent, "config")), *version;
 	const char *current = intent_json_string(observed, "current", NULL);
-	intent_free_auto char *previous = previous_version(site);
+	intent_free_auto char *path = intent_format("%s/installs", site->basedir);
 	json_t *installs = json_object(), *state;
-	bool missing = false;
+	bool there, missing = false;
 
-	json_object_foreach(intent_json_at(intent, "/config/versions"), version, state)
-		if (!add_install(site, version, active && !strcmp(version, active), installs))
-			missing = true;
-	if (current)
-		add_install(site, current, false, installs);
-	if (previous && add_install(site, previous, false, installs))
-		json_object_set_new(observed, "previous", json_string(previous));
 	json_object_set_new(observed, "installs", installs);
-	intent_free_auto char *path = missing ? intent_format("%s/installs", site->basedir) : NULL;
-	if (path)
+	json_object_foreach(intent_json_at(intent, "/config/versions"), version, state) {
+		if (add_install(site, version, active && !strcmp(version, active), installs, &there, err))
+			return err->code;
+		missing = missing || !there;
+	}
+	if (missing)
 		intent_round_watch(round, path);
+	if (current && add_install(site, current, false, installs, &there, err))
+		return err->code;
+	return observe_previous(site, installs, observed, err);
 }
 
 /* Which of the optional programs each installed version has. */
 static int observe_hooks(const struct intent_site *site, json_t *observed, struct intent_error *err)
 {
 	static const char *const names[] = { "disable", "enable" };
-	json_t *hooks = json_object(), *install;
+	intent_json_auto json_t *hooks = json_object();
 	const char *version;
+	json_t *install;
 
 	json_object_foreach(json_object_get(observed, "installs"), version, install)
 		for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -102,13 +115,10 @@ static int observe_hooks(const struct intent_site *site, json_t *observed, struc
 								    site->app, version, names[i]);
 			struct stat seen;
 
-			if (stat(path, &seen)) {
-				if (errno != EIO)
-					continue;
-				json_decref(hooks);
-				return intent_fail_errno(err, "%s", path);
-			}
-			if (!S_ISREG(seen.st_mode) || !(seen.st_mode & 0111))
+			int code = intent_file_stat(path, 0, &seen, err);
+			if (code && code != INTENT_EABSENT)
+				return code;
+			if (code || !S_ISREG(seen.st_mode) || !(seen.st_mode & 0111))
 				continue;
 			if (!json_object_get(hooks, version))
 				json_object_set_new(hooks, version, json_array());
@@ -116,7 +126,6 @@ static int observe_hooks(const struct intent_site *site, json_t *observed, struc
 		}
 	if (json_object_size(hooks))
 		json_object_set(observed, "hooks", hooks);
-	json_decref(hooks);
 	return 0;
 }
 
@@ -133,51 +142,54 @@ static int observe_current(const struct intent_site *site, json_t *observed, str
 	return 0;
 }
 
-static void add_stray(json_t *strays, const char *path)
+static int add_stray(json_t *strays, const char *path, struct intent_error *err)
 {
-	DIR *listing = opendir(path);
-	struct dirent *entry;
+	intent_json_auto json_t *entries = NULL;
+	size_t i;
+	json_t *item;
 
-	while (listing && (entry = readdir(listing)))
-		if (intent_temp_is_stale(entry->d_name)) {
+	if (intent_directory_list(path, &entries, err))
+		return err->code == INTENT_EABSENT ? 0 : err->code;
+	json_array_foreach(entries, i, item)
+		if (intent_temp_is_stale(json_string_value(item))) {
 			json_array_append_new(strays, json_string(path));
 			break;
 		}
-	if (listing)
-		closedir(listing);
+	return 0;
 }
 
-static json_t *observe_strays(const struct intent_site *site, const json_t *services)
+static int observe_strays(const struct intent_site *site, json_t *observed, struct intent_error *err)
 {
 	intent_json_auto json_t *names = json_array(), *places = NULL;
 	json_t *strays = json_array(), *service, *item;
 	const char *name;
 	size_t i;
 
-	json_object_foreach((json_t *)(uintptr_t)services, name, service)
+	json_object_set_new(observed, "strays", strays);
+	json_object_foreach(json_object_get(observed, "services"), name, service)
 		if (!json_object_get(service, "foreign"))
 			json_array_append_new(names, json_string(name));
 	places = intent_services_places(site, names);
-	json_array_foreach(places, i, item)
-		add_stray(strays, json_string_value(item));
 	if (site->basedir)
-		add_stray(strays, site->basedir);
-	return strays;
+		json_array_append_new(places, json_string(site->basedir));
+	json_array_foreach(places, i, item)
+		if (add_stray(strays, json_string_value(item), err))
+			return err->code;
+	return 0;
 }
 
-static int observe_services(const struct intent_site *site, const json_t *intent, const json_t *installs,
-			    json_t **ret_new, struct intent_error *err)
+static int observe_services(const struct intent_site *site, const json_t *intent, json_t *observed,
+			    struct intent_error *err)
 {
 	intent_json_auto json_t *names = NULL;
 	json_t *services = json_object(), *install, *item;
 	const char *version;
 	size_t i;
 
-	if (intent_service_list(site, &names, err)) {
-		json_decref(services);
+	json_object_set_new(observed, "services", services);
+	if (intent_service_list(site, &names, err))
 		return err->code;
-	}
-	json_object_foreach((json_t *)(uintptr_t)installs, version, install)
+	json_object_foreach(json_object_get(observed, "installs"), version, install)
 		if (json_is_array(install))
 			json_array_extend(names, install);
 	/* The name that is taken while nothing is installed yet. */
@@ -188,14 +200,11 @@ static int observe_services(const struct intent_site *site, const json_t *intent
 
 		if (json_object_get(services, json_string_value(item)))
 			continue;
-		if (intent_service_observe(site, intent, json_string_value(item), &service, err)) {
-			json_decref(services);
+		if (intent_service_observe(site, intent, json_string_value(item), &service, err))
 			return err->code;
-		}
 		if (service)
 			json_object_set_new(services, json_string_value(item), service);
 	}
-	*ret_new = services;
 	return 0;
 }
 
@@ -270,8 +279,8 @@ static bool is_as_wanted(const json_t *intent, const json_t *observed, const cha
  * The health of what was started as intent wants it, or of what is to be left as it is. Not of what is
  * about to be replaced anyway: that would only take time.
  */
-static void observe_health(struct intent_round *round, const struct intent_site *site, const json_t *intent,
-			   json_t *observed)
+static int observe_health(struct intent_round *round, const struct intent_site *site, const json_t *intent,
+			  json_t *observed, struct intent_error *err)
 {
 	const char *active = intent_config_active(json_object_get(intent, "config"));
 	const json_t *installs = json_object_get(observed, "installs");
@@ -284,7 +293,7 @@ static void observe_health(struct intent_round *round, const struct intent_site 
 	json_t *item;
 
 	if (!active)
-		return;
+		return 0;
 	if (is_as_wanted(intent, observed, active, &started_ms)) {
 		version = active;
 		names = json_object_get(installs, active);
@@ -292,19 +301,21 @@ static void observe_health(struct intent_round *round, const struct intent_site 
 		   !(json_object_get(observed, "hold") || json_object_get(observed, "marked") ||
 		     json_object_get(observed, "store_error") || json_object_get(observed, "envdir_error") ||
 		     !json_is_array(json_object_get(installs, active)))) {
-		return;
+		return 0;
 	} else {
 		is_as_wanted(intent, observed, version, &started_ms);
 	}
 	json_array_foreach((json_t *)(uintptr_t)names, i, item)
 		watch_service(round, site, json_string_value(item));
-	intent_services_health(site, intent, version, names, &health);
+	if (intent_services_health(site, intent, version, names, &health, err))
+		return err->code;
 	/* Getting well is seen by nobody but who asks again. */
 	if (health.length)
 		intent_round_again(round, HEALTH_AGAIN_MS);
 	json_object_set_new(observed, "started_ms", json_integer(started_ms));
 	json_object_set_new(observed, "checked", json_string(version));
 	json_object_set_new(observed, "health", json_string(intent_text_str(&health)));
+	return 0;
 }
 
 /* ---- the store ---- */
@@ -343,40 +354,41 @@ static void observe_store(struct intent_round *round, const json_t *intent, json
 }
 
 /* For people: how often each service ended by itself lately. */
-static void show_exits(struct intent_round *round, const struct intent_site *site, const json_t *services)
+static int show_exits(struct intent_round *round, const struct intent_site *site, const json_t *services,
+		      struct intent_error *err)
 {
 	intent_json_auto json_t *shown = json_object();
 	const char *name;
 	json_t *service;
 
 	json_object_foreach((json_t *)(uintptr_t)services, name, service) {
-		json_t *exits = intent_service_exits(site, name);
+		intent_json_auto json_t *exits = NULL;
 
+		if (intent_service_exits(site, name, &exits, err))
+			return err->code;
 		while (json_array_size(exits) > EXITS_SHOWN)
 			json_array_remove(exits, 0);
 		if (json_array_size(exits))
 			json_object_set(shown, name, exits);
-		json_decref(exits);
 	}
 	if (json_object_size(shown))
 		intent_round_detail(round, "exits", json_incref(shown));
+	return 0;
 }
 
 int setlive__observe(struct intent_round *round, const json_t *intent, json_t **ret_new_observed,
 			   struct intent_error *err)
 {
 	struct intent_site site;
-	json_t *services = NULL;
 
-	intent_site_init(intent, &site);
+	if (intent_site_init(intent, &site, err))
+		return err->code;
 	intent_json_auto json_t *observed = json_pack("{ss}", "runit", site.runit);
 	if (site.basedir) {
 		if (*site.runas_error)
 			json_object_set_new(observed, "runas_error", json_string(site.runas_error));
-		if (observe_current(&site, observed, err))
-			return err->code;
-		observe_installs(round, &site, intent, observed);
-		if (observe_hooks(&site, observed, err))
+		if (observe_current(&site, observed, err) ||
+		    observe_installs(round, &site, intent, observed, err) || observe_hooks(&site, observed, err))
 			return err->code;
 		observe_envdir(round, &site, intent, observed);
 	}
@@ -384,13 +396,12 @@ int setlive__observe(struct intent_round *round, const json_t *intent, json_t **
 		json_object_set_new(observed, "supervisor_error", json_string(site.supervisor_error));
 		intent_round_watch(round, site.runit);
 	}
-	if (observe_services(&site, intent, json_object_get(observed, "installs"), &services, err))
+	if (observe_services(&site, intent, observed, err) || observe_strays(&site, observed, err))
 		return err->code;
-	json_object_set_new(observed, "services", services);
-	json_object_set_new(observed, "strays", observe_strays(&site, services));
+	const json_t *services = json_object_get(observed, "services");
 	observe_store(round, intent, observed);
-	observe_health(round, &site, intent, observed);
-	show_exits(round, &site, services);
+	if (observe_health(round, &site, intent, observed, err) || show_exits(round, &site, services, err))
+		return err->code;
 	/* Slots, too: who holds one must not be forgotten. */
 	intent_round_owned(round, (int)json_object_size(services) + (json_object_get(observed, "slot") != NULL) +
 					  (int)json_object_size(json_object_get(observed, "elsewhere")));

@@ -27,10 +27,10 @@ static json_t *services_patch(const json_t *names, const json_t *patch)
 	return json_pack("{so}", "services", services);
 }
 
-/* ... of what each was started with. */
-static json_t *started_patch(const json_t *names, const char *note, bool value)
+/* ... of what each was started with. The value is stolen. */
+static json_t *started_patch(const json_t *names, const char *note, json_t *value)
 {
-	intent_json_auto json_t *patch = json_pack("{s{sb}}", "started", note, value);
+	intent_json_auto json_t *patch = json_pack("{s{so}}", "started", note, value);
 
 	return services_patch(names, patch);
 }
@@ -64,7 +64,7 @@ int setlive__plan_disable(struct look *look, const json_t *names, const char *wh
 	return intent_plan_add(look->plan, "disable", version,
 			       asking(look, false, json_pack("{ss sO}", "version", version,
 							     "services", names)),
-			       started_patch(names, "enabled", false), "Disabling: %s", why);
+			       started_patch(names, "enabled", json_false()), "Disabling: %s", why);
 }
 
 int setlive__plan_stop(struct look *look, json_t *names, bool for_good, const char *why)
@@ -188,14 +188,14 @@ int setlive__plan_enable(struct look *look, const char *version, const json_t *n
 {
 	return intent_plan_add(look->plan, "enable", version,
 			       json_pack("{ss sO}", "version", version, "services", names),
-			       started_patch(names, "enabled", true), "Enabling: %s", version);
+			       started_patch(names, "enabled", json_true()), "Enabling: %s", version);
 }
 
 /* What was published before it was healthy again says nothing. */
 int setlive__plan_await(struct look *look, bool starts, int64_t within_ms)
 {
 	const char *health = intent_json_string(look->observed, "health", "?");
-	json_t *effect = started_patch(look->run, "settled", true);
+	json_t *effect = started_patch(look->run, "settled", json_true());
 
 	json_object_set_new(effect, "health", json_string(""));
 	json_object_set_new(effect, "checked", json_string(look->version));
@@ -223,7 +223,7 @@ int setlive__plan_mark(struct look *look, const char *failed, const char *instea
 
 int setlive__plan_release(struct look *look, const char *cluster, const char *version, const json_t *names)
 {
-	json_t *effect = names ? started_patch(names, "slot", false) : json_object();
+	json_t *effect = names ? started_patch(names, "slot", json_null()) : json_object();
 	bool ours = !strcmp(cluster, intent_json_string(look->intent, "cluster", ""));
 
 	if (ours)

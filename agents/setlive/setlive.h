@@ -60,12 +60,6 @@ bool setlive__is_as_wanted(const json_t *started, const json_t *wanted);
 int setlive__observe(struct intent_round *round, const json_t *intent, json_t **ret_new_observed,
 		     struct intent_error *err);
 
-/*
- * The services that an install means, or {"error"}; NULL: it is not there. The active one is locked
- * (shared) until the process ends, so that preparer cannot take it away meanwhile. New.
- */
-json_t *setlive__install(const struct intent_site *site, const char *version, bool active);
-
 extern const struct intent_verb setlive__verbs[];
 
 #endif

@@ -93,6 +93,12 @@ int intent_error_from_reason(const char *reason);
 /* The one predicate of the loop: does trying again, unchanged, make sense? */
 bool intent_error_is_temporary(int code);
 
+/*
+ * Is it a negated errno? Then nothing is known of the thing that was looked at, and a look that failed is never
+ * an absence; while INTENT_EABSENT, INTENT_ENOTOURS, INTENT_EMALFORMED say what was found.
+ */
+bool intent_error_is_errno(int code);
+
 /* Fill *err and return code: `return intent_fail(err, -EIO, "...", x);` */
 int intent_fail(struct intent_error *err, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4), nonnull(1, 3)));

@@ -49,6 +49,16 @@ int intent_file_read(int dirfd, const char *path, size_t max, char **ret_owned,
 int intent_file_read_json(const char *path, size_t max, json_t **ret_new, struct intent_error *err);
 
 /*
+ * What stands at this path (AT_SYMLINK_NOFOLLOW: or the link itself). INTENT_EABSENT: nothing, also where links
+ * lead nowhere; any other code says that it cannot be told.
+ */
+int intent_file_stat(const char *path, int flags, struct stat *ret, struct intent_error *err);
+/* Is it there? The flags are those of intent_file_stat(). */
+int intent_file_exists(const char *path, int flags, bool *ret, struct intent_error *err);
+/* All names in it but "." and "..", in no order; what is not UTF-8 is left out. INTENT_EABSENT. New. */
+int intent_directory_list(const char *path, json_t **ret_new, struct intent_error *err);
+
+/*
  * mkdir -p: every missing directory gets `mode`; parents of new ones are
  * fsynced. An existing directory is left as it is; anything else in the way
  * is INTENT_ENOTOURS.

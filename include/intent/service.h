@@ -65,8 +65,13 @@ struct intent_site {
 	char supervisor_error[300]; /* why the supervisor will not do: not there, unknown name; "": it will */
 };
 
-/* Fills *ret; what it points at is borrowed from intent. A bad user is no error but ret->runas_error. */
-void intent_site_init(const json_t *intent, struct intent_site *ret);
+/*
+ * Fills *ret; what it points at is borrowed from intent. A bad user is no error but ret->runas_error.
+ *
+ * An error, of this and of all that looks, may be INTENT_EABSENT and what else is named; any other says that it cannot
+ * be told what is there (intent_error_is_errno()), which is never taken for nothing.
+ */
+int intent_site_init(const json_t *intent, struct intent_site *ret, struct intent_error *err);
 /* "runit" or "systemd"; static. */
 const char *intent_site_supervisor(const struct intent_site *site);
 
@@ -74,8 +79,9 @@ const char *intent_site_supervisor(const struct intent_site *site);
 
 /* <basedir>/installs/<app>_<version>; owned. */
 char *intent_install_path(const struct intent_site *site, const char *version);
-/* What an install means: an array of names, {"error": "..."} when it cannot be run; NULL: not there. New. */
-json_t *intent_install_services(const struct intent_site *site, const char *version);
+/* What an install means: an array of names, {"error": "..."} when it cannot be run. INTENT_EABSENT. New. */
+int intent_install_services(const struct intent_site *site, const char *version, json_t **ret_new,
+			    struct intent_error *err);
 /* The version that <basedir>/current names, owned; NULL and a sentence in `foreign` when it is not ours. INTENT_EABSENT. */
 int intent_install_current(const struct intent_site *site, char **ret_owned, char foreign[512], struct intent_error *err);
 
@@ -106,7 +112,8 @@ int intent_service_apps(const struct intent_site *site, json_t **ret_new, struct
 /* The directories of these services in which a killed round may have left temporaries: an array of paths. New. */
 json_t *intent_services_places(const struct intent_site *site, const json_t *names);
 /* The last ends, newest last: [{"at": RFC 3339, "status": 1} or {"at", "signal": 9}, ...]. New. */
-json_t *intent_service_exits(const struct intent_site *site, const char *service);
+int intent_service_exits(const struct intent_site *site, const char *service, json_t **ret_new,
+			 struct intent_error *err);
 /* What it writes when its state changes, to be watched; owned, NULL when there is no such thing. */
 char *intent_service_watch_path(const struct intent_site *site, const char *service);
 
@@ -114,10 +121,10 @@ char *intent_service_watch_path(const struct intent_site *site, const char *serv
  * One look at all services named, as of this version: *ret is empty when they are healthy, else the sentence says which
  * is not, why, how it last ended and the last line of its log. A service that keeps ending must stay up
  * longer each time before it counts (ten seconds more per end in the last ten minutes, a minute at most): one
- * that crash-loops is never healthy.
+ * that crash-loops is never healthy. An error is no bad health: it cannot be told.
  */
-void intent_services_health(const struct intent_site *site, const json_t *intent, const char *version,
-			    const json_t *names, struct intent_text *ret);
+int intent_services_health(const struct intent_site *site, const json_t *intent, const char *version,
+			   const json_t *names, struct intent_text *ret, struct intent_error *err);
 
 /* ---- making (setlive) ---- */
 
@@ -156,7 +163,10 @@ int intent_services_stop(const struct intent_service_order *order, bool for_good
 int intent_services_settle_down(const struct intent_service_order *order, bool *ret_down, struct intent_error *err);
 /* Start all of them and note, durably, what they were started with (`started`: any object). INTENT_EUNSUPERVISED. */
 int intent_services_start(const struct intent_service_order *order, const json_t *started, struct intent_error *err);
-/* Set members of what a service was started with ("settled", "enabled"); durable. INTENT_EABSENT: that is not known. */
+/*
+ * Set members of what a service was started with ("settled", "enabled"), or take them away (null); durable.
+ * INTENT_EABSENT: that is not known.
+ */
 int intent_service_note(const struct intent_site *site, const char *service, const json_t *members,
 			struct intent_error *err);
 /* Stop it, take it from the supervisor and remove all of it but its logs. */
@@ -177,6 +187,7 @@ int intent_service_envdir(const struct intent_site *site, const json_t *intent, 
 			  struct intent_error *err);
 
 /* PATH and everything of env/ as NAME=value: an array of strings, new. For bin/check and hooks. */
-json_t *intent_service_environment(const struct intent_site *site, const json_t *intent, const char *service);
+int intent_service_environment(const struct intent_site *site, const json_t *intent, const char *service,
+			       json_t **ret_new, struct intent_error *err);
 
 #endif

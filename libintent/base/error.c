@@ -91,6 +91,11 @@ bool intent_error_is_temporary(int code)
 	return state == INTENT_FAILING || state == INTENT_CONVERGING;
 }
 
+bool intent_error_is_errno(int code)
+{
+	return code < 0 && code > INTENT_EBASE;
+}
+
 /*
  * A message is one line of clean UTF-8 whatever went into it: it goes to terminals, and into JSON,
  * which would not take it otherwise.
@@ -125,14 +130,14 @@ int intent_fail(struct intent_error *err, int code, const char *format, ...)
 int intent_fail_errno(struct intent_error *err, const char *format, ...)
 {
 	int saved = errno ? errno : EIO;
+	const char *way_out = errno == EIO ? "; the kernel's log (dmesg) says which device fails" : "";
 	char msg[sizeof(err->msg)], words[128];
 	va_list ap;
 
 	va_start(ap, format);
 	vsnprintf(msg, sizeof(msg), format, ap);
 	va_end(ap);
-	return intent_fail(err, -saved, "%s: %s", msg,
-			   strerror_r(saved, words, sizeof(words)));
+	return intent_fail(err, -saved, "%s: %s%s", msg, strerror_r(saved, words, sizeof(words)), way_out);
 }
 
 int intent_wrap(struct intent_error *err, const char *format, ...)

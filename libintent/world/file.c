@@ -1,3 +1,4 @@
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -258,6 +259,53 @@ int intent_file_read_json(const char *path, size_t max, json_t **ret_new, struct
 	if (intent_json_parse(bytes, count, max, ret_new, err) < 0)
 		return intent_wrap(err, "%s", path);
 	return 0;
+}
+
+int intent_file_stat(const char *path, int flags, struct stat *ret, struct intent_error *err)
+{
+	struct stat seen;
+
+	if (fstatat(AT_FDCWD, path, &seen, flags)) {
+		if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)
+			return intent_fail(err, INTENT_EABSENT, "%s: does not exist", path);
+		return intent_fail_errno(err, "%s: cannot be looked at", path);
+	}
+	*ret = seen;
+	return 0;
+}
+
+int intent_file_exists(const char *path, int flags, bool *ret, struct intent_error *err)
+{
+	struct stat seen;
+	int code = intent_file_stat(path, flags, &seen, err);
+
+	if (code && code != INTENT_EABSENT)
+		return code;
+	*ret = !code;
+	return 0;
+}
+
+int intent_directory_list(const char *path, json_t **ret_new, struct intent_error *err)
+{
+	DIR *directory = opendir(path);
+	struct dirent *entry;
+	json_t *names;
+
+	if (!directory && (errno == ENOENT || errno == ENOTDIR))
+		return intent_fail(err, INTENT_EABSENT, "%s: does not exist", path);
+	if (!directory)
+		return intent_fail_errno(err, "%s: cannot list it", path);
+	names = json_array();
+	while ((errno = 0, entry = readdir(directory)))
+		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+			json_array_append_new(names, json_string(entry->d_name));
+	int code = errno ? intent_fail_errno(err, "%s: cannot list it", path) : 0;
+	closedir(directory);
+	if (code)
+		json_decref(names);
+	else
+		*ret_new = names;
+	return code;
 }
 
 int intent_directory_sync(const char *path, struct intent_error *err)

@@ -11,44 +11,32 @@
 #define BUILDER_DEADLINE_MS 60000
 #define LAST_WORDS 300         /* of the log, in a message */
 
-static void check(const struct intent_site *site, char why[300])
+static int check(const struct intent_site *site, char why[300], struct intent_error *err)
 {
 	struct stat seen;
-	int code = stat(site->runit, &seen) ? errno : 0;
+	int code = intent_file_stat(site->runit, 0, &seen, err);
 
-	if (code && code != ENOENT && code != ENOTDIR)
-		snprintf(why, 300, "%.100s: %s", site->runit, strerror(code));
-	else if (code || !S_ISDIR(seen.st_mode))
+	if (code && code != INTENT_EABSENT)
+		return code;
+	if (code || !S_ISDIR(seen.st_mode))
 		snprintf(why, 300, "%.100s does not exist: start runsvdir on it, or name the directory that "
 			 "runsvdir watches with --runit", site->runit);
+	return 0;
 }
 
-/* Does the link in --runit lead here? *ret_linked; false and `why` when it is somebody else's. */
-static bool is_linked(const struct intent_site *site, const char *service, bool *ret_linked,
-			 char why[512])
+static int linked(const struct intent_site *site, const char *service, struct intent_error *err)
 {
 	intent_free_auto char *link = intent_format("%s/%s", site->runit, service);
 	intent_free_auto char *directory = intent__service_path(site, service, NULL);
 	intent_free_auto char *target = NULL;
-	struct intent_error err;
 
-	*ret_linked = false;
-	int code = link ? intent_link_read(link, &target, &err) : -ENOMEM;
-	if (code == INTENT_EABSENT)
-		return true;
-	if (!code && directory && !strcmp(target, directory)) {
-		*ret_linked = true;
-		return true;
-	}
-	if (code && code != INTENT_ENOTOURS)
-		snprintf(why, 512, "%.500s", err.msg);
-	else if (code)
-		snprintf(why, 512, "%.400s is not a link made by pp-setlive; move it away",
-			 link ? link : "");
-	else
-		snprintf(why, 512, "%.200s points at %.200s, which is not ours; move it away", link,
-			 target);
-	return false;
+	int code = intent_link_read(link, &target, err);
+	if (code == INTENT_ENOTOURS)
+		return intent_fail(err, code, "%.400s is not a link made by pp-setlive; move it away", link);
+	if (code || !strcmp(target, directory))
+		return code;
+	return intent_fail(err, INTENT_ENOTOURS, "%.200s points at %.200s, which is not ours; move it away", link,
+			   target);
 }
 
 /* ---- texts ---- */
@@ -141,13 +129,15 @@ static void render_log(json_t *files, const struct intent_site *site, const char
 	put_text(files, "log/run", &text);
 }
 
-static void render_env(json_t *files, const struct intent_site *site, const json_t *intent,
-		       const char *service)
+static int render_env(json_t *files, const struct intent_site *site, const json_t *intent, const char *service,
+		      struct intent_error *err)
 {
-	intent_json_auto json_t *env = intent__service_variables(site, intent, service);
+	intent_json_auto json_t *env = NULL;
 	const char *name;
 	json_t *value;
 
+	if (intent__service_variables(site, intent, service, &env, err))
+		return err->code;
 	json_object_foreach(env, name, value) {
 		intent_free_auto char *file = intent_format("env/%s", name);
 
@@ -155,6 +145,7 @@ static void render_env(json_t *files, const struct intent_site *site, const json
 			json_object_set_new(files, file,
 					    json_sprintf("%s\n", json_string_value(value)));
 	}
+	return 0;
 }
 
 /*
@@ -171,7 +162,8 @@ static const char *const finish_policy[] = {
 	[INTENT__RESTART_NEVER] = ">" INTENT__ENDED "\nprintf d >supervise/control\n",
 };
 
-static void render(const struct intent_site *site, const json_t *intent, const char *service, json_t *files)
+static int render(const struct intent_site *site, const json_t *intent, const char *service, json_t *files,
+		  struct intent_error *err)
 {
 	static const char note[] = "number=$1 word=status\n"
 				   "[ \"$1\" -ge 0 ] || number=$(($2 & 127)) word=signal\n";
@@ -181,7 +173,7 @@ static void render(const struct intent_site *site, const json_t *intent, const c
 					 finish_policy[intent__service_restart(intent)]));
 	render_run(files, site, intent, service);
 	render_log(files, site, service);
-	render_env(files, site, intent, service);
+	return render_env(files, site, intent, service, err);
 }
 
 /* ---- what differs, making it so ---- */
@@ -195,24 +187,42 @@ static char *log_config(const json_t *intent)
 			     (long long)intent_json_integer(log, "keep", LOG_KEEP));
 }
 
-/* "logs": the directory; "logs/config": svlogd's settings in it. */
 /* What runsv and whoever looks share: made by us, because runsv would let only its own user in. */
 static const char *const open_directories[] = { "supervise", "log/supervise" };
 static const char *const initial[] = { "down", "log/", "supervise/", "log/supervise/" };
 
-static void add_closed(const struct intent_site *site, const char *service, json_t *stale)
+static int add_closed(const struct intent_site *site, const char *service, json_t *stale, struct intent_error *err)
 {
 	for (size_t i = 0; i < sizeof open_directories / sizeof *open_directories; i++) {
 		intent_free_auto char *path = intent__service_path(site, service, open_directories[i]);
 		struct stat seen;
 
-		if (path && !lstat(path, &seen) && S_ISDIR(seen.st_mode) && (seen.st_mode & 0755) != 0755 &&
-		    seen.st_uid == geteuid())
+		int code = intent_file_stat(path, AT_SYMLINK_NOFOLLOW, &seen, err);
+		if (code && code != INTENT_EABSENT)
+			return code;
+		if (!code && S_ISDIR(seen.st_mode) && (seen.st_mode & 0755) != 0755 && seen.st_uid == geteuid())
 			json_array_append_new(stale, json_string(open_directories[i]));
 	}
+	return 0;
 }
 
-static void add_stale(const struct intent_site *site, const json_t *intent, const char *service, json_t *stale)
+/* What the builder made of our definition. */
+static int add_built(const struct intent_site *site, const char *service, json_t *stale, struct intent_error *err)
+{
+	intent_free_auto char *run = intent__service_path(site, service, "run");
+	struct stat seen;
+
+	int code = intent_file_stat(run, 0, &seen, err);
+	if (code && code != INTENT_EABSENT)
+		return code;
+	if (code || !(seen.st_mode & 0111))
+		json_array_append_new(stale, json_string("run"));
+	return 0;
+}
+
+/* "logs": the directory; "logs/config": svlogd's settings in it. */
+static int add_stale(const struct intent_site *site, const json_t *intent, const char *service, json_t *stale,
+		     struct intent_error *err)
 {
 	intent_free_auto char *directory = intent_format("%s/%s", site->logs, service);
 	intent_free_auto char *path = intent_format("%s/%s/config", site->logs, service);
@@ -221,20 +231,18 @@ static void add_stale(const struct intent_site *site, const json_t *intent, cons
 	struct stat seen;
 	size_t count;
 
-	add_closed(site, service, stale);
-	if (site->builder) {
-		intent_free_auto char *run = intent__service_path(site, service, "run");
-
-		if (run && access(run, X_OK))
-			json_array_append_new(stale, json_string("run"));
-		return;
-	}
-	if (!directory || !path || !want)
-		return;
-	if (lstat(directory, &seen) || !S_ISDIR(seen.st_mode))
+	if (add_closed(site, service, stale, err))
+		return err->code;
+	if (site->builder)
+		return add_built(site, service, stale, err);
+	int code = intent_file_stat(directory, AT_SYMLINK_NOFOLLOW, &seen, err);
+	if (code && code != INTENT_EABSENT)
+		return code;
+	if (code || !S_ISDIR(seen.st_mode))
 		json_array_append_new(stale, json_string("logs"));
 	else if (intent_file_read(AT_FDCWD, path, 4096, &is, &count, &ignored) || strcmp(is, want))
 		json_array_append_new(stale, json_string("logs/config"));
+	return 0;
 }
 
 /* svlogd's directory: its owner is right from the moment it has its name. */
@@ -341,23 +349,31 @@ static int withdraw(const struct intent_site *site, const char *service, struct 
 
 /* ---- looking and telling ---- */
 
-static void look(const struct intent_site *site, const char *service, struct intent__seen *ret)
+static int look(const struct intent_site *site, const char *service, struct intent__seen *ret,
+		struct intent_error *err)
 {
 	intent_free_auto char *directory = intent__service_path(site, service, NULL);
 	intent_free_auto char *down = intent__service_path(site, service, "down");
 	intent_free_auto char *ended = intent__service_path(site, service, INTENT__ENDED);
+	struct intent__seen seen = { .ended = true };
 	struct intent__runit_status status;
-	struct intent_error ignored;
+	bool left;
 
-	*ret = (struct intent__seen){ .stays_down = !down || !access(down, F_OK), .ended = true };
-	ret->want_up = !ret->stays_down;
-	ret->supervised = directory && intent__runit_is_supervised(directory);
-	if (!ret->supervised || intent__runit_status_read(directory, &status, &ignored))
-		return;
-	ret->want_up = status.want_up || (!ret->stays_down && ended && !access(ended, F_OK));
-	ret->running = status.state == INTENT__RUNIT_RUN;
-	ret->pid = status.pid;
-	ret->ended = !status.pid && status.state == INTENT__RUNIT_DOWN && !status.want_up;
+	if (intent_file_exists(down, 0, &seen.stays_down, err) || intent_file_exists(ended, 0, &left, err) ||
+	    intent__runit_is_supervised(directory, &seen.supervised, err))
+		return err->code;
+	seen.want_up = !seen.stays_down;
+	int code = seen.supervised ? intent__runit_status_read(directory, &status, err) : INTENT_EABSENT;
+	if (code && code != INTENT_EABSENT)
+		return code;
+	if (!code) {
+		seen.want_up = status.want_up || (!seen.stays_down && left);
+		seen.running = status.state == INTENT__RUNIT_RUN;
+		seen.pid = status.pid;
+		seen.ended = !status.pid && status.state == INTENT__RUNIT_DOWN && !status.want_up;
+	}
+	*ret = seen;
+	return 0;
 }
 
 static int tell(const struct intent_site *site, const char *service, enum intent__command command,
@@ -376,6 +392,8 @@ static int tell(const struct intent_site *site, const char *service, enum intent
 	if ((command == INTENT__UP || command == INTENT__DOWN) && unlink(ended) && errno != ENOENT)
 		return intent_fail_errno(err, "%s: cannot be removed", ended);
 	bool known = !intent__runit_status_read(directory, &status, err);
+	if (!known && err->code != INTENT_EABSENT)
+		return err->code;
 	/* SIGTERM, but once: a second one means "at once" to many a program. */
 	if (command == INTENT__DOWN && known && !status.want_up &&
 	    (status.got_term || status.state != INTENT__RUNIT_RUN))
@@ -392,12 +410,13 @@ static int tell(const struct intent_site *site, const char *service, enum intent
 static int set_boot(const struct intent_site *site, const char *service, bool up, struct intent_error *err)
 {
 	intent_free_auto char *down = intent__service_path(site, service, "down");
+	bool there;
 
-	if (!down)
-		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
 	if (up)
 		return intent_file_remove(down, err);
-	return access(down, F_OK) ? intent_file_write(down, "", 0, 0644, err) : 0;
+	if (intent_file_exists(down, 0, &there, err))
+		return err->code;
+	return there ? 0 : intent_file_write(down, "", 0, 0644, err);
 }
 
 static void advise(const struct intent_site *site, char advice[512])
@@ -445,7 +464,7 @@ const struct intent__supervisor intent__runit = {
 	.initial_count = sizeof initial / sizeof *initial,
 	.check = check,
 	.render = render,
-	.linked = is_linked,
+	.linked = linked,
 	.stale = add_stale,
 	.repair = repair,
 	.replaced = replaced,

@@ -81,17 +81,23 @@ static bool is_child_of_runsv(pid_t pid, const char *service)
 			strrchr(service, '/') ? strrchr(service, '/') + 1 : service);
 }
 
-bool intent__runit_is_supervised(const char *service)
+int intent__runit_is_supervised(const char *service, bool *ret, struct intent_error *err)
 {
 	intent_close_auto int fd = open_fifo(service, "supervise/ok");
 	struct intent__runit_status status;
-	struct intent_error ignored;
 
-	if (fd >= 0 || errno != EACCES)
-		return fd >= 0;
-	if (intent__runit_status_read(service, &status, &ignored))
-		return false;
-	return status.pid ? is_child_of_runsv(status.pid, service) : true;
+	if (fd < 0 && errno == EACCES) {
+		int code = intent__runit_status_read(service, &status, err);
+
+		if (code && code != INTENT_EABSENT)
+			return code;
+		*ret = !code && (!status.pid || is_child_of_runsv(status.pid, service));
+		return 0;
+	}
+	if (fd < 0 && errno != ENXIO && errno != ENOENT && errno != ENOTDIR)
+		return intent_fail_errno(err, "%s/supervise/ok", service);
+	*ret = fd >= 0;
+	return 0;
 }
 
 int intent__runit_status_read(const char *service, struct intent__runit_status *ret, struct intent_error *err)

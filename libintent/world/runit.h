@@ -41,7 +41,7 @@ int intent__runit_status_parse(const void *bytes, size_t count, struct intent__r
  * by `status` and /proc: the process named there must be a child of a runsv of this name; a service that is
  * down is taken to be held, though its runsv may be gone.
  */
-bool intent__runit_is_supervised(const char *service);
+int intent__runit_is_supervised(const char *service, bool *ret, struct intent_error *err);
 
 /* INTENT_EABSENT: never supervised. What stands there may be older than a dead runsv. */
 int intent__runit_status_read(const char *service, struct intent__runit_status *ret, struct intent_error *err);

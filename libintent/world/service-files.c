@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 
@@ -80,27 +79,31 @@ enum intent__restart intent__service_restart(const json_t *intent)
 		!strcmp(word, "on-failure") ? INTENT__RESTART_ON_FAILURE : INTENT__RESTART_ALWAYS;
 }
 
-/* NAME -> value: of its envdir, then ours, so that deploy_config has the last word. */
-json_t *intent__service_variables(const struct intent_site *site, const json_t *intent, const char *service)
+int intent__service_variables(const struct intent_site *site, const json_t *intent, const char *service,
+			      json_t **ret_new, struct intent_error *err)
 {
 	intent_free_auto char *config = intent__service_path(site, service, "config.yaml");
 	const char *envdir = intent_json_string(intent, "envdir", NULL);
-	json_t *env = json_pack("{ss ss ss ss*}", "PP_APP", site->app, "PP_CLUSTER", site->cluster,
-				"PP_NODE", site->node, "CONFIG_PATH", config);
 	intent_json_auto json_t *given = NULL;
-	struct intent_error ignored;
+	json_t *env;
 
-	/* Who cannot read it, or finds none, is told elsewhere; nothing is started then. */
-	if (envdir && intent_envdir_read(envdir, 0, &given, &ignored) == 0)
+	if (envdir && intent_envdir_read(envdir, 0, &given, err) && intent_error_is_errno(err->code) &&
+	    err->code != -EACCES)
+		return err->code;
+	env = json_pack("{ss ss ss ss*}", "PP_APP", site->app, "PP_CLUSTER", site->cluster,
+			"PP_NODE", site->node, "CONFIG_PATH", config);
+	if (given)
 		json_object_update_missing(env, given);
 	if (*site->user)
 		json_object_update_new(env, json_pack("{ss ss ss}", "HOME", site->home, "USER",
 						      site->user, "LOGNAME", site->user));
 	json_object_update(env, intent_json_at(intent, "/deploy/environment"));
-	return env;
+	*ret_new = env;
+	return 0;
 }
 
-json_t *intent__service_render(const struct intent_site *site, const json_t *intent, const char *service)
+int intent__service_render(const struct intent_site *site, const json_t *intent, const char *service,
+			   json_t **ret_new, struct intent_error *err)
 {
 	const json_t *config = intent_json_at(intent, "/config/user_config");
 	intent_free_auto char *pretty = config ? intent_json_pretty(config) : strdup("{}");
@@ -108,12 +111,14 @@ json_t *intent__service_render(const struct intent_site *site, const json_t *int
 		json_pack("{ss ss ss* ss}", "agent", "setlive", "app", site->app, "basedir",
 			  site->basedir, "service", service);
 	intent_free_auto char *record = intent_json_canonical(owner);
-	json_t *files = json_object();
+	intent_json_auto json_t *files = json_object();
 
 	json_object_set_new(files, INTENT__OWNER, json_sprintf("%s\n", record ? record : ""));
 	json_object_set_new(files, "config.yaml", json_sprintf("%s\n", pretty ? pretty : "{}"));
-	site->supervisor->render(site, intent, service, files);
-	return files;
+	if (site->supervisor->render(site, intent, service, files, err))
+		return err->code;
+	*ret_new = json_incref(files);
+	return 0;
 }
 
 /* ---- what differs ---- */
@@ -139,39 +144,48 @@ static bool file_is_as(int dir, const char *name, const char *rendered, const st
 }
 
 /* Names in env/ that nobody rendered. */
-static void add_extra_env(int dir, const json_t *files, json_t *stale)
+static int add_extra_env(const struct intent_site *site, const char *service, const json_t *files, json_t *stale,
+			 struct intent_error *err)
 {
-	int fd = openat(dir, "env", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	DIR *listing = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *entry;
+	intent_free_auto char *path = intent__service_path(site, service, "env");
+	intent_json_auto json_t *entries = NULL;
+	struct stat seen;
+	size_t i;
+	json_t *item;
 
-	while (listing && (entry = readdir(listing))) {
-		intent_free_auto char *name = intent_format("env/%s", entry->d_name);
+	int code = intent_file_stat(path, AT_SYMLINK_NOFOLLOW, &seen, err);
+	if (!code && S_ISDIR(seen.st_mode))
+		code = intent_directory_list(path, &entries, err);
+	if (code && code != INTENT_EABSENT)
+		return code;
+	json_array_foreach(entries, i, item) {
+		intent_free_auto char *name = intent_format("env/%s", json_string_value(item));
 
-		if (*entry->d_name != '.' && name && !json_object_get(files, name))
+		if (*json_string_value(item) != '.' && !json_object_get(files, name))
 			json_array_append_new(stale, json_string(name));
 	}
-	if (listing)
-		closedir(listing);
-	else
-		intent__close(&fd);
+	return 0;
 }
 
-json_t *intent__service_stale(const struct intent_site *site, const json_t *intent, const char *service,
-			      const json_t *files)
+int intent__service_stale(const struct intent_site *site, const json_t *intent, const char *service,
+			  const json_t *files, json_t **ret_new, struct intent_error *err)
 {
 	intent_free_auto char *path = intent__service_path(site, service, NULL);
-	intent_close_auto int dir =
-		path ? open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
-	json_t *stale = json_array(), *text;
+	intent_close_auto int dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	intent_json_auto json_t *stale = json_array();
 	const char *name;
+	json_t *text;
 
+	if (dir < 0)
+		return intent_fail_errno(err, "%s: cannot be looked at", path);
 	json_object_foreach((json_t *)(uintptr_t)files, name, text)
 		if (!file_is_as(dir, name, json_string_value(text), site))
 			json_array_append_new(stale, json_string(name));
-	add_extra_env(dir, files, stale);
-	site->supervisor->stale(site, intent, service, stale);
-	return stale;
+	if (add_extra_env(site, service, files, stale, err) ||
+	    site->supervisor->stale(site, intent, service, stale, err))
+		return err->code;
+	*ret_new = json_incref(stale);
+	return 0;
 }
 
 /* ---- making it so ---- */

@@ -122,49 +122,56 @@ int intent__exits_recent(const struct intent__end *ends, size_t count, const cha
 	return recent;
 }
 
-static size_t read_ends(const struct intent_site *site, const char *service,
-			struct intent__end ends[INTENT_EXITS_MAX])
+/* No file, or one that is not ours to believe: none has ended. */
+static int read_ends(const struct intent_site *site, const char *service, struct intent__end ends[INTENT_EXITS_MAX],
+		     size_t *ret_count, struct intent_error *err)
 {
 	intent_free_auto char *path = intent__service_path(site, service, "exits");
 	intent_free_auto char *text = NULL;
-	struct intent_error ignored;
 	size_t count;
 
-	if (!path || intent_file_read(AT_FDCWD, path, EXITS_BYTES_MAX, &text, &count, &ignored))
-		return 0;
-	return intent__exits_parse(text, ends);
+	if (intent_file_read(AT_FDCWD, path, EXITS_BYTES_MAX, &text, &count, err) &&
+	    intent_error_is_errno(err->code))
+		return err->code;
+	*ret_count = text ? intent__exits_parse(text, ends) : 0;
+	return 0;
 }
 
-json_t *intent_service_exits(const struct intent_site *site, const char *service)
+int intent_service_exits(const struct intent_site *site, const char *service, json_t **ret_new,
+			 struct intent_error *err)
 {
 	struct intent__end ends[INTENT_EXITS_MAX];
-	size_t count = read_ends(site, service, ends);
-	json_t *list = json_array();
+	size_t count;
+	json_t *list;
 
+	if (read_ends(site, service, ends, &count, err))
+		return err->code;
+	list = json_array();
 	for (size_t i = 0; i < count; i++)
 		json_array_append_new(list, json_pack("{ss si}", "at", ends[i].at,
 						      ends[i].by_signal ? "signal" : "status",
 						      ends[i].number));
-	return list;
+	*ret_new = list;
+	return 0;
 }
 
-int intent__service_exits(const struct intent_site *site, const char *service)
+int intent__service_exits(const struct intent_site *site, const char *service, int *ret, struct intent_error *err)
 {
 	intent_free_auto char *path = intent__service_path(site, service, "since.json");
 	intent_json_auto json_t *since = NULL;
 	struct intent__end ends[INTENT_EXITS_MAX];
-	struct intent_error ignored;
 	char boot[40];
+	size_t count;
 
-	size_t count = read_ends(site, service, ends);
-	if (!count)
-		return 0;
-	if (!path || intent_file_read_json(path, 4096, &since, &ignored))
-		since = NULL;
+	if (read_ends(site, service, ends, &count, err))
+		return err->code;
+	if (count && intent_file_read_json(path, 4096, &since, err) && intent_error_is_errno(err->code))
+		return err->code;
 	intent__boot_id(boot);
 	bool same_boot = !strcmp(intent_json_string(since, "boot", ""), boot);
-	return intent__exits_recent(ends, count, boot, same_boot ? intent_json_integer(since, "at", 0) : 0,
+	*ret = intent__exits_recent(ends, count, boot, same_boot ? intent_json_integer(since, "at", 0) : 0,
 				    intent_time_monotonic());
+	return 0;
 }
 
 /* Nothing is written when there is nothing to forgive, which is the usual start. */
@@ -172,9 +179,11 @@ int intent__service_forgive(const struct intent_site *site, const char *service,
 {
 	intent_free_auto char *path = intent__service_path(site, service, "since.json");
 	char boot[40];
+	int exits;
 
-	if (!intent__service_exits(site, service))
-		return 0;
+	int code = intent__service_exits(site, service, &exits, err);
+	if (code || !exits)
+		return code;
 	intent__boot_id(boot);
 	intent_json_auto json_t *since =
 		json_pack("{ss sI}", "boot", boot, "at", (json_int_t)intent_time_monotonic());
@@ -190,9 +199,10 @@ static void add_last_words(const struct intent_site *site, const char *service, 
 {
 	intent_text_auto struct intent_text line = INTENT_TEXT_INIT;
 	struct intent__end ends[INTENT_EXITS_MAX];
-	size_t count = read_ends(site, service, ends);
+	struct intent_error ignored;
+	size_t count;
 
-	if (count)
+	if (!read_ends(site, service, ends, &count, &ignored) && count)
 		intent_text_printf(text, ends[count - 1].by_signal ? "; it last ended by signal %d" :
 								     "; it last ended with status %d",
 				   ends[count - 1].number);
@@ -201,31 +211,33 @@ static void add_last_words(const struct intent_site *site, const char *service, 
 		intent_text_printf(text, "; last line of its log: %.160s", line.data);
 }
 
-/* The service that lacks most of being up for long enough: into *subject. */
-static const char *find_worst(const struct intent_site *site, const json_t *names,
-			      struct intent_health_subject *subject)
+/* The service that lacks most of being up for long enough: into *subject, and *ret_worst (borrowed). */
+static int find_worst(const struct intent_site *site, const json_t *names, struct intent_health_subject *subject,
+		      const char **ret_worst, struct intent_error *err)
 {
-	const char *worst = site->app;
 	int64_t least = INT64_MAX;
 	size_t i;
 	json_t *item;
 
+	*ret_worst = site->app;
 	json_array_foreach((json_t *)(uintptr_t)names, i, item) {
 		const char *name = json_string_value(item);
 		struct intent__seen seen;
+		int exits;
 
-		site->supervisor->look(site, name, &seen);
+		if (site->supervisor->look(site, name, &seen, err) ||
+		    intent__service_exits(site, name, &exits, err))
+			return err->code;
 		int64_t up = seen.running ? intent__process_uptime(seen.pid) : -1;
-		int exits = intent__service_exits(site, name);
 		int64_t spare = up < 0 ? INT64_MIN : up - intent_health_up(NULL, exits);
 		if (spare >= least)
 			continue;
 		least = spare;
-		worst = name;
+		*ret_worst = name;
 		subject->up_ms = up;
 		subject->exits = exits;
 	}
-	return worst;
+	return 0;
 }
 
 struct beside { const struct intent_site *site; const char *service; };
@@ -237,20 +249,23 @@ static int run_check(const struct intent_child_options *options, void *data, str
 	return intent_service_run(beside->site, beside->service, options, err);
 }
 
-void intent_services_health(const struct intent_site *site, const json_t *intent, const char *version,
-			    const json_t *names, struct intent_text *ret)
+int intent_services_health(const struct intent_site *site, const json_t *intent, const char *version,
+			   const json_t *names, struct intent_text *ret, struct intent_error *err)
 {
-	const char *first = json_string_value(json_array_get(names, 0));
-	intent_json_auto json_t *list = intent_service_environment(site, intent, first ? first : site->app);
+	const char *first = json_string_value(json_array_get(names, 0)), *worst;
+	intent_json_auto json_t *list = NULL;
 	intent_free_auto char *install = intent_install_path(site, version);
 	const char *env[1024] = { NULL };
 	struct beside beside = { site, first ? first : site->app };
 	struct intent_health_subject subject = { .install = install, .env = env, .up_ms = -1,
 						 .run = run_check, .data = &beside };
-	struct intent_error err;
+	struct intent_error unhealthy;
 	size_t i;
 	json_t *item;
 
+	if (intent_service_environment(site, intent, beside.service, &list, err) ||
+	    find_worst(site, names, &subject, &worst, err))
+		return err->code;
 	json_array_foreach(list, i, item)
 		if (i < sizeof env / sizeof *env - 1)
 			env[i] = json_string_value(item);
@@ -258,31 +273,11 @@ void intent_services_health(const struct intent_site *site, const json_t *intent
 		subject.uid = site->uid;
 		subject.gid = site->gid;
 	}
-	const char *worst = find_worst(site, names, &subject);
 	intent_text_clear(ret);
 	if (intent_health_check(json_object_get(json_object_get(intent, "deploy"), "health"),
-				&subject, &err)) {
-		intent_text_printf(ret, "%s: %s", worst, err.msg);
+				&subject, &unhealthy)) {
+		intent_text_printf(ret, "%s: %s", worst, unhealthy.msg);
 		add_last_words(site, worst, ret);
 	}
-}
-
-int intent_service_look(const struct intent_site *site, const char *service,
-			struct intent_service_state *ret, struct intent_error *err)
-{
-	struct intent__seen seen;
-
-	if (!intent__service_is_ours(site, service))
-		return intent_fail(err, INTENT_EABSENT, "there is no service %s of %s below %s", service,
-				   site->app, site->stage);
-	site->supervisor->look(site, service, &seen);
-	*ret = (struct intent_service_state){
-		.supervised = seen.supervised,
-		.wanted_up = seen.want_up,
-		.running = seen.running,
-		.pid = seen.running ? seen.pid : 0,
-		.up_ms = seen.running ? intent__process_uptime(seen.pid) : -1,
-		.exits = intent__service_exits(site, service),
-	};
 	return 0;
 }

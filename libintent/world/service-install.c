@@ -1,5 +1,5 @@
-#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 
 #include "supervisor.h"
 
@@ -8,20 +8,9 @@ char *intent_install_path(const struct intent_site *site, const char *version)
 	return intent_format("%s/installs/%s_%s", site->basedir, site->app, version);
 }
 
-static bool is_absence(int code)
+static bool is_program(const struct stat *seen)
 {
-	return code == ENOENT || code == ENOTDIR || code == ELOOP;
-}
-
-/* 1, 0, or -errno: it cannot be told. */
-static int is_program(const char *directory, const char *name)
-{
-	intent_free_auto char *path = intent_format("%s/%s", directory, name);
-	struct stat seen;
-
-	if (stat(path, &seen))
-		return is_absence(errno) ? 0 : -errno;
-	return S_ISREG(seen.st_mode) && seen.st_mode & 0111;
+	return S_ISREG(seen->st_mode) && seen->st_mode & 0111;
 }
 
 static int by_name(const void *a, const void *b)
@@ -32,74 +21,70 @@ static int by_name(const void *a, const void *b)
 }
 
 /*
- * One service for each program in bin/launch/, in the order of their names. NULL with errno when they cannot all be
- * seen: what seems to be in no version any more is stopped.
+ * One service for each program in bin/launch/, in the order of their names. All of them, or an error: what seems to be
+ * in no version any more is stopped.
  */
-static json_t *launch_directory(const char *app, const char *launch)
+static int launch_directory(const char *app, const char *launch, json_t **ret_new, struct intent_error *err)
 {
-	DIR *listing = opendir(launch);
-	json_t *found[INTENT_LAUNCH_MAX], *names = json_array();
-	size_t count = 0;
-	int code = listing ? 0 : -errno, one;
-	struct dirent *entry;
+	intent_json_auto json_t *entries = NULL, *names = json_array();
+	json_t *found[INTENT_LAUNCH_MAX], *item;
+	size_t count = 0, i;
 
-	while (!code && count < INTENT_LAUNCH_MAX && (errno = 0, entry = readdir(listing))) {
-		one = intent_name_is_valid(entry->d_name) ? is_program(launch, entry->d_name) : 0;
-		if (one < 0)
-			code = one;
-		else if (one)
-			found[count++] = json_sprintf("%s-%s", app, entry->d_name);
+	if (intent_directory_list(launch, &entries, err))
+		return err->code;
+	json_array_foreach(entries, i, item) {
+		intent_free_auto char *path = intent_format("%s/%s", launch, json_string_value(item));
+		struct stat seen = { 0 };
+
+		if (!intent_name_is_valid(json_string_value(item)))
+			continue;
+		if (intent_file_stat(path, 0, &seen, err) && err->code != INTENT_EABSENT)
+			return err->code;
+		if (is_program(&seen))
+			json_array_append_new(names, json_sprintf("%s-%s", app, json_string_value(item)));
 	}
-	if (!code && count < INTENT_LAUNCH_MAX && errno)
-		code = -errno;
-	if (listing)
-		closedir(listing);
-	if (code) {
-		while (count)
-			json_decref(found[--count]);
-		json_decref(names);
-		errno = -code;
-		return NULL;
-	}
+	json_array_foreach(names, i, item)
+		if (count < INTENT_LAUNCH_MAX)
+			found[count++] = item;
 	qsort(found, count, sizeof *found, by_name);
-	for (size_t i = 0; i < count; i++)
-		json_array_append_new(names, found[i]);
-	return names;
+	*ret_new = json_array();
+	for (i = 0; i < count; i++)
+		json_array_append(*ret_new, found[i]);
+	return 0;
 }
 
-static json_t *unreadable(const char *path)
+static json_t *cannot_run(const char *path, const char *why)
 {
-	return json_pack("{so}", "error", json_sprintf("%s: %s", path, strerror(errno)));
+	return json_pack("{so}", "error", json_sprintf("%s cannot be run: %s", path, why));
 }
 
-json_t *intent_install_services(const struct intent_site *site, const char *version)
+int intent_install_services(const struct intent_site *site, const char *version, json_t **ret_new,
+			    struct intent_error *err)
 {
 	intent_free_auto char *path = intent_install_path(site, version);
-	intent_free_auto char *launch = path ? intent_format("%s/bin/launch", path) : NULL;
+	intent_free_auto char *launch = intent_format("%s/bin/launch", path);
 	struct stat seen;
 
-	if (lstat(path, &seen))
-		return is_absence(errno) ? NULL : unreadable(path);
+	if (intent_file_stat(path, AT_SYMLINK_NOFOLLOW, &seen, err))
+		return err->code;
 	if (!S_ISDIR(seen.st_mode))
-		return NULL;
-	if (stat(launch, &seen))
-		return !is_absence(errno) ? unreadable(launch) : json_pack("{so}", "error",
-				 json_sprintf("%s cannot be run: it has no bin/launch, a program "
-					      "or a directory of programs",
-					      path));
-	if (S_ISREG(seen.st_mode) && seen.st_mode & 0111)
-		return json_pack("[s]", site->app);
-	bool directory = S_ISDIR(seen.st_mode);
-	json_t *names = directory ? launch_directory(site->app, launch) : NULL;
-	if (directory && !names)
-		return unreadable(launch);
-	if (json_array_size(names))
-		return names;
-	json_decref(names);
-	return json_pack("{so}", "error",
-			 json_sprintf("%s cannot be run: %s", launch,
-				      S_ISDIR(seen.st_mode) ? "no program is in it" :
-							      "it is not executable"));
+		return intent_fail(err, INTENT_EABSENT, "%s: is no directory", path);
+	int code = intent_file_stat(launch, 0, &seen, err);
+	if (code && code != INTENT_EABSENT)
+		return code;
+	if (code)
+		*ret_new = cannot_run(path, "it has no bin/launch, a program or a directory of programs");
+	else if (is_program(&seen))
+		*ret_new = json_pack("[s]", site->app);
+	else if (!S_ISDIR(seen.st_mode))
+		*ret_new = cannot_run(launch, "it is not executable");
+	else if (launch_directory(site->app, launch, ret_new, err))
+		return err->code;
+	if (json_is_array(*ret_new) && !json_array_size(*ret_new)) {
+		json_decref(*ret_new);
+		*ret_new = cannot_run(launch, "no program is in it");
+	}
+	return 0;
 }
 
 int intent_install_current(const struct intent_site *site, char **ret_owned, char foreign[512],

@@ -5,6 +5,7 @@
 
 #define KILL_WAIT_MS 5000    /* from SIGKILL until gone */
 #define EXIT_WAIT_MS 10000   /* until a supervisor has left, or has taken an order */
+#define BLIND_MAX 4          /* looks in a row that say nothing */
 #define POLL_SHARE 16        /* ask again after a sixteenth of the time waited so far */
 #define POLL_MIN_US 250
 #define POLL_MAX_US 100000
@@ -40,15 +41,31 @@ static const char *first_of(const struct intent_service_order *order)
 	return name ? name : order->site->app;
 }
 
-static bool all(const struct intent_service_order *order, bool (*test)(const struct intent__seen *seen))
+/*
+ * What intent__wait() gets as data. A look that fails says nothing, and the next may well do: who gave up at once would
+ * leave a service that runs without a note of it, to be started anew. A few in a row end the wait with their error.
+ */
+struct wait {
+	const struct intent_service_order *order;
+	bool (*test)(const struct intent__seen *seen);
+	json_t *left;      /* names of what could not be told to settle yet */
+	struct intent_error *err;
+	int code, blind;   /* of the last look, and how many failed in a row */
+};
+
+static bool all(struct wait *wait)
 {
+	const struct intent_site *site = wait->order->site;
 	struct intent__seen seen;
 	size_t i;
 	json_t *item;
 
-	json_array_foreach((json_t *)(uintptr_t)order->names, i, item) {
-		order->site->supervisor->look(order->site, json_string_value(item), &seen);
-		if (!test(&seen))
+	json_array_foreach((json_t *)(uintptr_t)wait->order->names, i, item) {
+		wait->code = site->supervisor->look(site, json_string_value(item), &seen, wait->err);
+		if (wait->code)
+			return ++wait->blind == BLIND_MAX;
+		wait->blind = 0;
+		if (!wait->test(&seen))
 			return false;
 	}
 	return true;
@@ -59,17 +76,9 @@ static bool is_supervised(const struct intent__seen *seen) { return seen->superv
 static bool is_left(const struct intent__seen *seen) { return !seen->supervised; }
 static bool is_told_up(const struct intent__seen *seen) { return seen->supervised && seen->want_up; }
 
-/* What intent__wait() gets as data. */
-struct wait {
-	const struct intent_service_order *order;
-	bool (*test)(const struct intent__seen *seen);
-};
-
 static bool wait_done(void *data)
 {
-	const struct wait *wait = data;
-
-	return all(wait->order, wait->test);
+	return all(data);
 }
 
 static bool wait_cancelled(void *data)
@@ -79,12 +88,19 @@ static bool wait_cancelled(void *data)
 	return wait->order->waiting && wait->order->waiting(wait->order->data);
 }
 
+static int wait_for(struct wait *wait, bool (*done)(void *data), int64_t patience_ms)
+{
+	int code = intent__wait(intent_time_monotonic() + patience_ms, done, wait_cancelled, wait, wait->err);
+
+	return code ? code : wait->code;
+}
+
 static int await(const struct intent_service_order *order, bool (*test)(const struct intent__seen *seen),
 		 int64_t patience_ms, struct intent_error *err)
 {
-	struct wait wait = { order, test };
+	struct wait wait = { .order = order, .test = test, .err = err };
 
-	return intent__wait(intent_time_monotonic() + patience_ms, wait_done, wait_cancelled, &wait, err);
+	return wait_for(&wait, wait_done, patience_ms);
 }
 
 /* A supervisor that is not there has nothing to be told. */
@@ -159,36 +175,22 @@ int intent_services_stop(const struct intent_service_order *order, bool for_good
 
 /* ---- settle ---- */
 
-struct settle {
-	const struct intent_service_order *order;
-	json_t *left;      /* names of what could not be told yet */
-	struct intent_error *err;
-	int code;
-};
-
 static bool is_settled(void *data)
 {
-	struct settle *settle = data;
+	struct wait *wait = data;
+	const struct intent_site *site = wait->order->site;
 
-	for (size_t i = json_array_size(settle->left); i-- > 0;) {
-		const char *name = json_string_value(json_array_get(settle->left, i));
+	for (size_t i = json_array_size(wait->left); i-- > 0;) {
+		const char *name = json_string_value(json_array_get(wait->left, i));
 
-		settle->code = settle->order->site->supervisor->tell(settle->order->site, name, INTENT__SETTLE,
-								     settle->err);
-		if (!settle->code || settle->code == INTENT_EUNSUPERVISED)
-			json_array_remove(settle->left, i);
-		else if (settle->code != INTENT_EBUSY)
+		wait->code = site->supervisor->tell(site, name, INTENT__SETTLE, wait->err);
+		if (!wait->code || wait->code == INTENT_EUNSUPERVISED)
+			json_array_remove(wait->left, i);
+		else if (wait->code != INTENT_EBUSY)
 			return true;
 	}
-	settle->code = 0;
-	return !json_array_size(settle->left) && all(settle->order, has_ended);
-}
-
-static bool settle_cancelled(void *data)
-{
-	const struct settle *settle = data;
-
-	return settle->order->waiting && settle->order->waiting(settle->order->data);
+	wait->code = 0;
+	return !json_array_size(wait->left) && all(wait);
 }
 
 int intent_services_settle_down(const struct intent_service_order *order, bool *ret_down,
@@ -202,17 +204,15 @@ int intent_services_settle_down(const struct intent_service_order *order, bool *
 	json_t *item;
 
 	json_array_foreach((json_t *)(uintptr_t)order->names, i, item) {
-		order->site->supervisor->look(order->site, json_string_value(item), &seen);
+		if (order->site->supervisor->look(order->site, json_string_value(item), &seen, err))
+			return err->code;
 		if (!seen.ended)
 			json_array_append(told, item);
 	}
 	left = json_copy(told);
 	back.names = told;
-	struct settle settle = { .order = order, .left = left, .err = err };
-	int code = intent__wait(intent_time_monotonic() + order->timeout_ms, is_settled, settle_cancelled,
-				&settle, err);
-	if (!code)
-		code = settle.code;
+	struct wait wait = { .order = order, .test = has_ended, .left = left, .err = err };
+	int code = wait_for(&wait, is_settled, order->timeout_ms);
 	/* One of them stays up: none was to be harmed. */
 	if (code)
 		tell_all(&back, INTENT__UP, &ignored);

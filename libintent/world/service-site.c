@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <grp.h>
 #include <pwd.h>
 
@@ -10,27 +11,53 @@ static void no_slash_at_end(char *path)
 }
 
 /* The seed's place, else Debian's. */
-static const char *default_runit(void)
+static int default_runit(const char **ret, struct intent_error *err)
 {
-	struct stat seen;
+	bool seeds, debians;
 
-	if (!stat("/var/service", &seen) || stat("/etc/service", &seen))
-		return "/var/service";
-	return "/etc/service";
+	if (intent_file_exists("/var/service", 0, &seeds, err) ||
+	    intent_file_exists("/etc/service", 0, &debians, err))
+		return err->code;
+	*ret = seeds || !debians ? "/var/service" : "/etc/service";
+	return 0;
 }
 
-static void find_log_user(const json_t *options, struct intent_site *site)
+/* getpwnam(3) has many words for "no such user"; these are others. */
+static bool cannot_tell(void)
 {
-	const char *name = intent_json_string(options, "log-user", NULL);
-	const struct passwd *user = site->root ? getpwnam(name ? name : "_runit-log") : NULL;
+	return errno == EIO || errno == EINTR || errno == EMFILE || errno == ENFILE;
+}
+
+/* *ret NULL: there is none. */
+static int find_user(const char *name, const struct passwd **ret, struct intent_error *err)
+{
+	errno = 0;
+	*ret = getpwnam(name);
+	return !*ret && cannot_tell() ? intent_fail_errno(err, "user %s cannot be looked up", name) : 0;
+}
+
+static int find_group(const char *name, const struct group **ret, struct intent_error *err)
+{
+	errno = 0;
+	*ret = getgrnam(name);
+	return !*ret && cannot_tell() ? intent_fail_errno(err, "group %s cannot be looked up", name) : 0;
+}
+
+static int find_log_user(const json_t *options, struct intent_site *site, struct intent_error *err)
+{
+	const char *name = intent_json_string(options, "log-user", "_runit-log");
+	const struct passwd *user = NULL;
 
 	site->log_uid = geteuid();
 	site->log_gid = getegid();
+	if (site->root && find_user(name, &user, err))
+		return err->code;
 	if (!user)
-		return;
-	site->log_user = name ? name : "_runit-log";
+		return 0;
+	site->log_user = name;
 	site->log_uid = user->pw_uid;
 	site->log_gid = user->pw_gid;
+	return 0;
 }
 
 static void refuse_runas(struct intent_site *site, const char *what, const char *runas,
@@ -41,34 +68,37 @@ static void refuse_runas(struct intent_site *site, const char *what, const char 
 }
 
 /* "user" or "user:group". */
-static void find_runas(const json_t *deploy, struct intent_site *site)
+static int find_runas(const json_t *deploy, struct intent_site *site, struct intent_error *err)
 {
 	const char *runas = intent_json_string(deploy, "runas", NULL);
+	const struct passwd *user;
+	const struct group *group;
 	char name[64];
 
 	site->uid = geteuid();
 	site->gid = getegid();
 	if (!runas)
-		return;
+		return 0;
 	size_t length = strcspn(runas, ":");
 	snprintf(name, sizeof name, "%.*s", (int)length, runas);
-	const struct passwd *user = getpwnam(name);
+	if (find_user(name, &user, err))
+		return err->code;
 	if (!user) {
 		refuse_runas(site, "there is no such user here", runas,
 			     "create it, or correct runas in deploy_config");
-		return;
+		return 0;
 	}
 	uid_t uid = user->pw_uid;
 	gid_t gid = user->pw_gid;
 	snprintf(site->user, sizeof site->user, "%s", user->pw_name);
 	snprintf(site->home, sizeof site->home, "%s", user->pw_dir);
 	if (runas[length]) {
-		const struct group *group = getgrnam(runas + length + 1);
-
+		if (find_group(runas + length + 1, &group, err))
+			return err->code;
 		if (!group) {
 			refuse_runas(site, "there is no such group here", runas,
 				     "create it, or correct runas in deploy_config");
-			return;
+			return 0;
 		}
 		gid = group->gr_gid;
 	}
@@ -76,37 +106,41 @@ static void find_runas(const json_t *deploy, struct intent_site *site)
 		if (uid != geteuid() || gid != getegid())
 			refuse_runas(site, "pp-setlive is not root", runas,
 				     "run it as root, or remove runas from deploy_config");
-		return;
+		return 0;
 	}
 	site->uid = uid;
 	site->gid = gid;
 	snprintf(site->runas, sizeof site->runas, "%.70s", runas);
+	return 0;
 }
 
-static void find_supervisor(const json_t *options, struct intent_site *site)
+static int find_supervisor(const json_t *options, struct intent_site *site, struct intent_error *err)
 {
-	const char *name = intent_json_string(options, "supervisor", "auto");
-
 	static const struct intent__supervisor *const known[] = { &intent__runit, &intent__systemd };
-	struct stat seen;
+	const char *name = intent_json_string(options, "supervisor", "auto");
 	size_t count = sizeof known / sizeof *known, i = 0;
+	bool systemd, runit;
 
+	if (intent_file_exists("/run/systemd/system", 0, &systemd, err) ||
+	    intent_file_exists(site->runit, 0, &runit, err))
+		return err->code;
 	if (!strcmp(name, "auto"))
-		name = !stat("/run/systemd/system", &seen) && stat(site->runit, &seen) ? "systemd" : "runit";
+		name = systemd && !runit ? "systemd" : "runit";
 	while (i < count && strcmp(name, known[i]->name))
 		i++;
 	site->supervisor = known[i < count ? i : 0];
 	if (i < count)
-		site->supervisor->check(site, site->supervisor_error);
-	else
-		snprintf(site->supervisor_error, sizeof site->supervisor_error,
-			 "there is no supervisor \"%.64s\"; --supervisor takes runit, systemd or auto", name);
+		return site->supervisor->check(site, site->supervisor_error, err);
+	snprintf(site->supervisor_error, sizeof site->supervisor_error,
+		 "there is no supervisor \"%.64s\"; --supervisor takes runit, systemd or auto", name);
+	return 0;
 }
 
-void intent_site_init(const json_t *intent, struct intent_site *ret)
+int intent_site_init(const json_t *intent, struct intent_site *ret, struct intent_error *err)
 {
 	const json_t *options = json_object_get(intent, "options");
 	const char *logs = intent_json_string(options, "log-dir", NULL);
+	const char *runit = intent_json_string(options, "runit", NULL);
 	struct intent_site site = {
 		.app = intent_json_string(intent, "app", ""),
 		.node = intent_json_string(intent, "node", ""),
@@ -117,8 +151,9 @@ void intent_site_init(const json_t *intent, struct intent_site *ret)
 		.root = geteuid() == 0,
 	};
 
-	snprintf(site.runit, sizeof site.runit, "%s",
-		 intent_json_string(options, "runit", default_runit()));
+	if (!runit && default_runit(&runit, err))
+		return err->code;
+	snprintf(site.runit, sizeof site.runit, "%s", runit);
 	snprintf(site.stage, sizeof site.stage, "%s",
 		 intent_json_string(options, "runit-stage", "/var/service-stage"));
 	if (logs)
@@ -131,10 +166,11 @@ void intent_site_init(const json_t *intent, struct intent_site *ret)
 	no_slash_at_end(site.systemd);
 	no_slash_at_end(site.stage);
 	no_slash_at_end(site.logs);
-	find_supervisor(options, &site);
-	find_log_user(options, &site);
-	find_runas(json_object_get(intent, "deploy"), &site);
+	if (find_supervisor(options, &site, err) || find_log_user(options, &site, err) ||
+	    find_runas(json_object_get(intent, "deploy"), &site, err))
+		return err->code;
 	*ret = site;
+	return 0;
 }
 
 char *intent__service_path(const struct intent_site *site, const char *service, const char *name)

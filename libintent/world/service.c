@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 
@@ -6,87 +5,56 @@
 #include <intent/envdir.h>
 #include "supervisor.h"
 
+#define OWNER_MAX 4096
 #define STARTED_MAX (4u << 20)
 
 /* ---- whose is it? ---- */
 
-/* "" when <stage>/<service> is this application's, "absent" words in `why` otherwise. */
-enum owner { OWNER_NONE, OWNER_US, OWNER_FOREIGN, OWNER_UNKNOWN };
-
-static enum owner owner_of(const struct intent_site *site, const char *service, char why[512])
+/* 0: this application's. INTENT_EABSENT, INTENT_ENOTOURS; any other code: it cannot be told. */
+static int owner_of(const struct intent_site *site, const char *service, struct intent_error *err)
 {
 	intent_free_auto char *directory = intent__service_path(site, service, NULL);
 	intent_free_auto char *path = intent__service_path(site, service, INTENT__OWNER);
 	intent_json_auto json_t *record = NULL;
-	struct intent_error err = {0};
 	struct stat seen;
 
-	if (lstat(directory, &seen)) {
-		if (errno != EIO)
-			return OWNER_NONE;
-		snprintf(why, 512, "whose %.128s is cannot be read: %s", service, strerror(errno));
-		return OWNER_UNKNOWN;
-	}
-	if (S_ISDIR(seen.st_mode) && intent_file_read_json(path, 4096, &record, &err) && err.code != INTENT_EABSENT &&
-	    err.code != INTENT_EMALFORMED) {
-		snprintf(why, 512, "whose %.128s is cannot be read: %.300s", service, err.msg);
-		return OWNER_UNKNOWN;
-	}
-	if (!S_ISDIR(seen.st_mode) || !record ||
-	    strcmp(intent_json_string(record, "agent", ""), "setlive")) {
-		snprintf(why, 512, "%.300s exists and was not made by pp-setlive; move it away",
-			 directory);
-		return OWNER_FOREIGN;
-	}
+	if (intent_file_stat(directory, AT_SYMLINK_NOFOLLOW, &seen, err))
+		return err->code;
+	if (S_ISDIR(seen.st_mode) && intent_file_read_json(path, OWNER_MAX, &record, err) &&
+	    intent_error_is_errno(err->code))
+		return intent_wrap(err, "whose %s is cannot be read", service);
+	if (strcmp(intent_json_string(record, "agent", ""), "setlive"))
+		return intent_fail(err, INTENT_ENOTOURS, "%.300s exists and was not made by pp-setlive; move it away",
+				   directory);
 	const char *app = intent_json_string(record, "app", "");
-	if (!strcmp(app, site->app))
-		return OWNER_US;
-	snprintf(why, 512, "%.300s belongs to application %.128s; rename one of the two", directory,
-		 app);
-	return OWNER_FOREIGN;
-}
-
-bool intent__service_is_ours(const struct intent_site *site, const char *service)
-{
-	char why[512];
-
-	return owner_of(site, service, why) == OWNER_US;
+	return !strcmp(app, site->app) ? 0 :
+		intent_fail(err, INTENT_ENOTOURS, "%.300s belongs to application %.128s; rename one of the two",
+			    directory, app);
 }
 
 int intent_service_apps(const struct intent_site *site, json_t **ret_new, struct intent_error *err)
 {
-	DIR *stage = opendir(site->stage);
-	intent_json_auto json_t *apps = json_object();
-	json_t *names, *value;
-	struct dirent *entry;
+	intent_json_auto json_t *entries = NULL, *apps = json_object();
+	json_t *names, *item;
 	const char *name;
+	size_t i;
 
-	if (!stage && errno != ENOENT)
-		return intent_fail_errno(err, "%s: cannot list it", site->stage);
-	while (stage && (errno = 0, entry = readdir(stage))) {
-		intent_free_auto char *path = intent__service_path(site, entry->d_name, INTENT__OWNER);
+	if (intent_directory_list(site->stage, &entries, err) && err->code != INTENT_EABSENT)
+		return err->code;
+	json_array_foreach(entries, i, item) {
+		intent_free_auto char *path = intent__service_path(site, json_string_value(item), INTENT__OWNER);
 		intent_json_auto json_t *record = NULL;
 
 		/* One that cannot be read may be ours: not to know of it would be to leave it running. */
-		if (*entry->d_name != '.' && intent_file_read_json(path, 4096, &record, err) == -EIO) {
-			closedir(stage);
+		if (*json_string_value(item) != '.' && intent_file_read_json(path, OWNER_MAX, &record, err) &&
+		    intent_error_is_errno(err->code))
 			return err->code;
-		}
-		if (strcmp(intent_json_string(record, "agent", ""), "setlive"))
-			continue;
 		const char *app = intent_json_string(record, "app", "");
-		if (intent_name_is_valid(app))
+		if (!strcmp(intent_json_string(record, "agent", ""), "setlive") && intent_name_is_valid(app))
 			json_object_set_new(apps, app, json_null());
 	}
-	if (stage && errno) {
-		intent_fail_errno(err, "%s: cannot list it", site->stage);
-		closedir(stage);
-		return err->code;
-	}
-	if (stage)
-		closedir(stage);
 	names = json_array();
-	json_object_foreach(apps, name, value)
+	json_object_foreach(apps, name, item)
 		json_array_append_new(names, json_string(name));
 	*ret_new = names;
 	return 0;
@@ -117,38 +85,25 @@ json_t *intent_services_places(const struct intent_site *site, const json_t *nam
 
 int intent_service_list(const struct intent_site *site, json_t **ret_new, struct intent_error *err)
 {
-	DIR *stage = opendir(site->stage);
-	size_t length = strlen(site->app);
-	json_t *names = json_array();
-	struct dirent *entry;
-	char why[512];
-	int code = 0;
+	intent_json_auto json_t *entries = NULL, *names = json_array();
+	size_t length = strlen(site->app), i;
+	json_t *item;
 
-	if (!stage && errno != ENOENT) {
-		json_decref(names);
-		return intent_fail_errno(err, "%s: cannot list it", site->stage);
-	}
-	while (!code && stage && (errno = 0, entry = readdir(stage))) {
-		const char *name = entry->d_name;
-		enum owner owner;
+	if (intent_directory_list(site->stage, &entries, err) && err->code != INTENT_EABSENT)
+		return err->code;
+	json_array_foreach(entries, i, item) {
+		const char *name = json_string_value(item);
 
 		if (strncmp(name, site->app, length) || (name[length] && name[length] != '-'))
 			continue;
-		owner = owner_of(site, name, why);
-		if (owner == OWNER_UNKNOWN)
-			code = intent_fail(err, -EIO, "%s", why);
-		else if (owner == OWNER_US)
-			json_array_append_new(names, json_string(name));
+		int code = owner_of(site, name, err);
+		if (!code)
+			json_array_append(names, item);
+		else if (intent_error_is_errno(code))
+			return code;
 	}
-	if (!code && stage && errno)
-		code = intent_fail_errno(err, "%s: cannot list it", site->stage);
-	if (stage)
-		closedir(stage);
-	if (code)
-		json_decref(names);
-	else
-		*ret_new = names;
-	return code;
+	*ret_new = json_incref(names);
+	return 0;
 }
 
 /* ---- observe ---- */
@@ -200,13 +155,16 @@ int intent_service_note(const struct intent_site *site, const char *service, con
 {
 	intent_free_auto char *path = intent__service_path(site, service, INTENT__STARTED);
 	intent_json_auto json_t *record = NULL;
+	const char *name;
+	json_t *wanted, *value;
 
-	if (!path)
-		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
 	if (intent_file_read_json(path, STARTED_MAX, &record, err))
 		return err->code;
-	if (json_object_update(json_object_get(record, "wanted"), (json_t *)(uintptr_t)members))
-		return intent_fail(err, -ENOMEM, "%s: out of memory", service);
+	wanted = json_object_get(record, "wanted");
+	json_object_update(wanted, (json_t *)(uintptr_t)members);
+	json_object_foreach((json_t *)(uintptr_t)members, name, value)
+		if (json_is_null(value))
+			json_object_del(wanted, name);
 	return intent_file_write_json(path, record, 0600, err);
 }
 
@@ -223,7 +181,7 @@ static int observe_started(const struct intent_site *site, const char *service, 
 	char boot[40];
 
 	if (intent_file_read_json(path, STARTED_MAX, &record, err))
-		return err->code == -EIO ? err->code : 0;
+		return intent_error_is_errno(err->code) ? err->code : 0;
 	intent__boot_id(boot);
 	bool same_boot = !strcmp(boot, intent_json_string(record, "boot", "?"));
 
@@ -236,36 +194,69 @@ static int observe_started(const struct intent_site *site, const char *service, 
 	return 0;
 }
 
+int intent_service_look(const struct intent_site *site, const char *service,
+			struct intent_service_state *ret, struct intent_error *err)
+{
+	struct intent__seen seen;
+	int exits;
+
+	int code = owner_of(site, service, err);
+	if (code == INTENT_EABSENT || code == INTENT_ENOTOURS)
+		return intent_fail(err, INTENT_EABSENT, "there is no service %s of %s below %s", service,
+				   site->app, site->stage);
+	if (code || site->supervisor->look(site, service, &seen, err) ||
+	    intent__service_exits(site, service, &exits, err))
+		return err->code;
+	*ret = (struct intent_service_state){
+		.supervised = seen.supervised,
+		.wanted_up = seen.want_up,
+		.running = seen.running,
+		.pid = seen.running ? seen.pid : 0,
+		.up_ms = seen.running ? intent__process_uptime(seen.pid) : -1,
+		.exits = exits,
+	};
+	return 0;
+}
+
+/* What is there of one that is ours. */
+static int observe_own(const struct intent_site *site, const json_t *intent, const char *service, json_t *object,
+		       struct intent_error *err)
+{
+	intent_json_auto json_t *files = NULL, *stale = NULL;
+	struct intent__seen seen;
+
+	if (site->supervisor->look(site, service, &seen, err) ||
+	    (site->basedir && (intent__service_render(site, intent, service, &files, err) ||
+			       intent__service_stale(site, intent, service, files, &stale, err))))
+		return err->code;
+	json_object_update_new(object, json_pack("{ss sb sb sb}", "want", seen.want_up ? "up" : "down",
+						 "running", seen.running, "down", seen.stays_down,
+						 "supervised", seen.supervised));
+	json_object_set_new(object, "stale", stale ? json_incref(stale) : json_array());
+	return observe_started(site, service, object, err);
+}
+
 int intent_service_observe(const struct intent_site *site, const json_t *intent, const char *service,
 			   json_t **ret_new, struct intent_error *err)
 {
-	struct intent__seen seen;
-	bool linked;
-	char why[512];
+	intent_json_auto json_t *object = NULL;
+	int owner = owner_of(site, service, err), linked = owner;
 
-	enum owner owner = owner_of(site, service, why);
-	if (owner == OWNER_FOREIGN || owner == OWNER_UNKNOWN ||
-	    !site->supervisor->linked(site, service, &linked, why)) {
-		*ret_new = json_pack("{ss}", "foreign", why);
-		return *ret_new ? 0 : intent_fail(err, -ENOMEM, "%s: out of memory", service);
-	}
-	*ret_new = NULL;
-	/* A link of ours that leads nowhere is as good as none: making the directory mends it. */
-	if (owner == OWNER_NONE)
+	if (!owner || owner == INTENT_EABSENT)
+		linked = site->supervisor->linked(site, service, err);
+	if (linked == INTENT_ENOTOURS) {
+		*ret_new = json_pack("{ss}", "foreign", err->msg);
 		return 0;
-	site->supervisor->look(site, service, &seen);
-	intent_json_auto json_t *files =
-		site->basedir ? intent__service_render(site, intent, service) : json_object();
-	json_t *object = json_pack("{sb ss sb sb sb}", "linked", linked, "want", seen.want_up ? "up" : "down",
-				   "running", seen.running, "down", seen.stays_down, "supervised", seen.supervised);
-
-	json_object_set_new(object, "stale", site->basedir ?
-			    intent__service_stale(site, intent, service, files) : json_array());
-	if (observe_started(site, service, object, err)) {
-		json_decref(object);
-		return err->code;
 	}
-	*ret_new = object;
+	if (linked && linked != INTENT_EABSENT)
+		return linked;
+	/* A link of ours that leads nowhere is as good as none: making the directory mends it. */
+	if (!owner) {
+		object = json_pack("{sb}", "linked", !linked);
+		if (observe_own(site, intent, service, object, err))
+			return err->code;
+	}
+	*ret_new = json_incref(object);
 	return 0;
 }
 
@@ -274,17 +265,17 @@ int intent_service_observe(const struct intent_site *site, const json_t *intent,
 int intent_service_configure(const struct intent_site *site, const json_t *intent, const char *service,
 			     struct intent_error *err)
 {
-	intent_json_auto json_t *files = intent__service_render(site, intent, service), *stale = NULL;
-	char why[512];
-	bool linked;
+	intent_json_auto json_t *files = NULL, *stale = NULL;
+	int owner = owner_of(site, service, err);
 
-	enum owner owner = owner_of(site, service, why);
-	if (owner == OWNER_FOREIGN || owner == OWNER_UNKNOWN || !site->supervisor->linked(site, service, &linked, why))
-		return intent_fail(err, INTENT_ENOTOURS, "%s", why);
-	if (owner == OWNER_NONE && intent__service_create(site, files, service, err))
+	if (owner && owner != INTENT_EABSENT)
+		return owner;
+	if (site->supervisor->linked(site, service, err) && err->code != INTENT_EABSENT)
 		return err->code;
-	stale = intent__service_stale(site, intent, service, files);
-	if (intent__service_repair(site, intent, files, service, stale, err))
+	if (intent__service_render(site, intent, service, &files, err) ||
+	    (owner && intent__service_create(site, files, service, err)) ||
+	    intent__service_stale(site, intent, service, files, &stale, err) ||
+	    intent__service_repair(site, intent, files, service, stale, err))
 		return err->code;
 	return site->supervisor->publish(site, service, err);
 }
@@ -310,19 +301,24 @@ int intent_service_envdir(const struct intent_site *site, const json_t *intent, 
 	return 0;
 }
 
-json_t *intent_service_environment(const struct intent_site *site, const json_t *intent, const char *service)
+int intent_service_environment(const struct intent_site *site, const json_t *intent, const char *service,
+			       json_t **ret_new, struct intent_error *err)
 {
-	intent_json_auto json_t *env = intent__service_variables(site, intent, service);
+	intent_json_auto json_t *env = NULL;
 	const char *path = getenv("PATH"), *name;
-	json_t *list = json_array(), *value;
+	json_t *list, *value;
 
+	if (intent__service_variables(site, intent, service, &env, err))
+		return err->code;
+	list = json_array();
 	if (!json_object_get(env, "PATH"))
 		json_array_append_new(list, json_sprintf("PATH=%s", path ? path : "/usr/bin:/bin"));
 	json_object_foreach(env, name, value)
 		if (json_is_string(value))
 			json_array_append_new(
 				list, json_sprintf("%s=%s", name, json_string_value(value)));
-	return list;
+	*ret_new = list;
+	return 0;
 }
 
 char *intent_service_watch_path(const struct intent_site *site, const char *service)

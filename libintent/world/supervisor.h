@@ -50,21 +50,24 @@ struct intent__seen {
 
 /*
  * Every function is about one service of the site, and safe to repeat. `stale` and `repair` speak of things
- * outside the stage by a name that is no file's ("logs").
+ * outside the stage by a name that is no file's ("logs"). Whoever looks says what it saw, or fails: what
+ * cannot be read is never taken for something that is not there.
  */
 struct intent__supervisor {
 	const char *name;
 	/* What a new stage directory has besides files: empty files, and directories (a slash behind) open to all. */
 	const char *const *initial;
 	size_t initial_count;
-	/* Why it will not do here; "": it will. */
-	void (*check)(const struct intent_site *site, char why[300]);
+	/* Why it will not do here; left as it is: it will. */
+	int (*check)(const struct intent_site *site, char why[300], struct intent_error *err);
 	/* The files that only it needs, added to {name: text}. */
-	void (*render)(const struct intent_site *site, const json_t *intent, const char *service, json_t *files);
-	/* What makes the supervisor see it (link, unit): ours or missing? Else false, and `why`. */
-	bool (*linked)(const struct intent_site *site, const char *service, bool *ret_linked, char why[512]);
+	int (*render)(const struct intent_site *site, const json_t *intent, const char *service, json_t *files,
+		      struct intent_error *err);
+	/* What makes the supervisor see it (link, unit): 0 is ours. INTENT_EABSENT, INTENT_ENOTOURS. */
+	int (*linked)(const struct intent_site *site, const char *service, struct intent_error *err);
 	/* Names of what is not as intended, besides files. */
-	void (*stale)(const struct intent_site *site, const json_t *intent, const char *service, json_t *stale);
+	int (*stale)(const struct intent_site *site, const json_t *intent, const char *service, json_t *stale,
+		     struct intent_error *err);
 	int (*repair)(const struct intent_site *site, const json_t *intent, const char *service,
 		      const char *name, struct intent_error *err);
 	/* This file or thing was made anew: whoever has read it before is told. */
@@ -73,7 +76,8 @@ struct intent__supervisor {
 	int (*publish)(const struct intent_site *site, const char *service, struct intent_error *err);
 	/* The reverse of publish. */
 	int (*withdraw)(const struct intent_site *site, const char *service, struct intent_error *err);
-	void (*look)(const struct intent_site *site, const char *service, struct intent__seen *ret);
+	int (*look)(const struct intent_site *site, const char *service, struct intent__seen *ret,
+		    struct intent_error *err);
 	/* INTENT_EUNSUPERVISED. INTENT_EBUSY: not now, ask again (SETTLE). What would do harm when repeated is left out. */
 	int (*tell)(const struct intent_site *site, const char *service, enum intent__command command,
 		    struct intent_error *err);
@@ -92,23 +96,29 @@ extern const struct intent__supervisor intent__runit, intent__systemd;
 /* "<stage>/<service>" or with "/name" behind it; owned. */
 char *intent__service_path(const struct intent_site *site, const char *service, const char *name);
 
-bool intent__service_is_ours(const struct intent_site *site, const char *service);
-
 /* One word for sh(1), whatever is in it. */
 void intent__sh_quote(struct intent_text *text, const char *word);
 
 /* ---- files ---- */
 
 /* All files of the stage directory: {name: text}. New. */
-json_t *intent__service_render(const struct intent_site *site, const json_t *intent, const char *service);
-/* NAME -> value: ours first, so that deploy_config has the last word. New. */
-json_t *intent__service_variables(const struct intent_site *site, const json_t *intent, const char *service);
+int intent__service_render(const struct intent_site *site, const json_t *intent, const char *service,
+			   json_t **ret_new, struct intent_error *err);
+/*
+ * NAME -> value: of its envdir, then ours, so that deploy_config has the last word. Without its envdir, where there is
+ * none or we may not read it: that is told elsewhere, and nothing is started then. New.
+ */
+int intent__service_variables(const struct intent_site *site, const json_t *intent, const char *service,
+			      json_t **ret_new, struct intent_error *err);
 /* deploy_config.limits, a number in the field's own unit; -1: no limit of that name. */
 int64_t intent__service_limit(const json_t *intent, const char *name);
 enum intent__restart intent__service_restart(const json_t *intent);
-/* Names of what is not as rendered; things of the supervisor's included. New. */
-json_t *intent__service_stale(const struct intent_site *site, const json_t *intent, const char *service,
-			      const json_t *files);
+/*
+ * Names of what is not as rendered; things of the supervisor's included. A file that cannot be read is, too: making
+ * it anew mends that. New.
+ */
+int intent__service_stale(const struct intent_site *site, const json_t *intent, const char *service,
+			  const json_t *files, json_t **ret_new, struct intent_error *err);
 /* A new directory, whole or not at all, and down. */
 int intent__service_create(const struct intent_site *site, const json_t *files, const char *service,
 			   struct intent_error *err);
@@ -140,7 +150,7 @@ size_t intent__exits_parse(const char *text, struct intent__end ret[INTENT_EXITS
 int intent__exits_recent(const struct intent__end *ends, size_t count, const char *boot, int64_t since_ms,
 			 int64_t now_ms);
 /* Those of what runs now. */
-int intent__service_exits(const struct intent_site *site, const char *service);
+int intent__service_exits(const struct intent_site *site, const char *service, int *ret, struct intent_error *err);
 /* What comes now is not to answer for what ended before. */
 int intent__service_forgive(const struct intent_site *site, const char *service, struct intent_error *err);
 /* "" when it cannot be read. */

@@ -10,15 +10,24 @@
 #define UNIT_MAX (1u << 16)
 #define BOOT_TARGET "multi-user.target.wants"
 
-static void check(const struct intent_site *site, char why[300])
+static int check(const struct intent_site *site, char why[300], struct intent_error *err)
 {
 	struct stat seen;
+	bool runs;
 
-	if (stat("/run/systemd/system", &seen))
+	if (intent_file_exists("/run/systemd/system", 0, &runs, err))
+		return err->code;
+	if (!runs) {
 		snprintf(why, 300, "systemd does not run this machine; use runit, or name its directory with --runit");
-	else if (stat(site->systemd, &seen) || !S_ISDIR(seen.st_mode))
+		return 0;
+	}
+	int code = intent_file_stat(site->systemd, 0, &seen, err);
+	if (code && code != INTENT_EABSENT)
+		return code;
+	if (code || !S_ISDIR(seen.st_mode))
 		snprintf(why, 300, "%.150s does not exist: name the directory of systemd's units with --systemd-dir",
 			 site->systemd);
+	return 0;
 }
 
 /* ---- systemctl ---- */
@@ -69,54 +78,59 @@ static char *unit_path(const struct intent_site *site, const char *service, bool
 	return unit ? intent_format("%s/%s%s", site->systemd, link ? BOOT_TARGET "/" : "", unit) : NULL;
 }
 
-/* A file of ours at that name (*ret_text owned), nothing (NULL), or something else: false. */
-static bool read_unit(const char *path, char **ret_text)
+/* A file of ours at that name (*ret_text owned). INTENT_EABSENT, INTENT_ENOTOURS: a link may be somebody's mask. */
+static int read_unit(const char *path, char **ret_text, struct intent_error *err)
 {
-	struct intent_error err;
+	intent_free_auto char *text = NULL;
+	struct stat seen;
 	size_t count;
 
-	*ret_text = NULL;
-	int code = intent_file_read(AT_FDCWD, path, UNIT_MAX, ret_text, &count, &err);
-	return code == INTENT_EABSENT || (!code && intent_starts_with(*ret_text, INTENT__UNIT_MARK));
+	if (intent_file_stat(path, AT_SYMLINK_NOFOLLOW, &seen, err) ||
+	    (S_ISREG(seen.st_mode) && intent_file_read(AT_FDCWD, path, UNIT_MAX, &text, &count, err) &&
+	     err->code != INTENT_ETOOBIG))
+		return err->code;
+	if (!text || !intent_starts_with(text, INTENT__UNIT_MARK))
+		return intent_fail(err, INTENT_ENOTOURS, "%.400s is not a unit made by pp-setlive; move it away",
+				   path);
+	*ret_text = text;
+	text = NULL;
+	return 0;
 }
 
-/* A link may be somebody's mask, and one from elsewhere is not ours to shadow. */
-static bool linked(const struct intent_site *site, const char *service, bool *ret_linked, char why[512])
+/* A unit from elsewhere is not ours to shadow. */
+static int linked(const struct intent_site *site, const char *service, struct intent_error *err)
 {
 	intent_free_auto char *path = unit_path(site, service, false), *text = NULL;
 	struct intent__unit_status status;
-	struct intent_error ignored;
-	struct stat seen;
 
-	*ret_linked = false;
-	if (!path)
-		return true;
-	bool there = !lstat(path, &seen);
-	if (there && (!S_ISREG(seen.st_mode) || !read_unit(path, &text))) {
-		snprintf(why, 512, "%.400s is not a unit made by pp-setlive; move it away", path);
-		return false;
-	}
-	*ret_linked = there;
-	if (there || unit_status(service, &status, &ignored) || !*status.fragment || !strcmp(status.fragment, path))
-		return true;
-	snprintf(why, 512, "%.400s was not made by pp-setlive; rename the application, or remove it",
-		 status.fragment);
-	return false;
+	int code = read_unit(path, &text, err);
+	if (code != INTENT_EABSENT)
+		return code;
+	if (unit_status(service, &status, err))
+		return err->code;
+	if (*status.fragment && strcmp(status.fragment, path))
+		return intent_fail(err, INTENT_ENOTOURS, "%.400s was not made by pp-setlive; rename the application, "
+				   "or remove it", status.fragment);
+	return intent_fail(err, INTENT_EABSENT, "%s: does not exist", path);
 }
 
-static void add_stale(const struct intent_site *site, const json_t *intent, const char *service, json_t *stale)
+static int add_stale(const struct intent_site *site, const json_t *intent, const char *service, json_t *stale,
+		     struct intent_error *err)
 {
 	intent_free_auto char *path = unit_path(site, service, false), *is = NULL;
 	intent_free_auto char *want = intent__unit_render(site, intent, service);
 	struct intent__unit_status status;
-	struct intent_error ignored;
 
-	if (!path || !want)
-		return;
-	if (!read_unit(path, &is) || !is || strcmp(is, want))
+	int code = read_unit(path, &is, err);
+	if (intent_error_is_errno(code))
+		return code;
+	if (code || strcmp(is, want))
 		json_array_append_new(stale, json_string("unit"));
-	else if (!unit_status(service, &status, &ignored) && (!status.loaded || status.needs_reload))
+	else if (unit_status(service, &status, err))
+		return err->code;
+	else if (!status.loaded || status.needs_reload)
 		json_array_append_new(stale, json_string("reload"));
+	return 0;
 }
 
 static int repair(const struct intent_site *site, const json_t *intent, const char *service, const char *name,
@@ -173,16 +187,18 @@ static const char *const finish_policy[] = {
 	[INTENT__RESTART_NEVER] = ">" INTENT__ENDED "\n",
 };
 
-static void render(const struct intent_site *site, const json_t *intent, const char *service, json_t *files)
+static int render(const struct intent_site *site, const json_t *intent, const char *service, json_t *files,
+		  struct intent_error *err)
 {
-	intent_json_auto json_t *variables = intent__service_variables(site, intent, service);
-	intent_free_auto char *environment = intent__unit_environment(variables);
+	intent_json_auto json_t *variables = NULL;
+	intent_free_auto char *environment = NULL;
 	intent_free_auto char *directory = intent__service_path(site, service, NULL);
 	intent_free_auto char *unit = intent__unit_name(service);
 	intent_text_auto struct intent_text text = INTENT_TEXT_INIT;
 
-	if (!environment || !directory || !unit)
-		return;
+	if (intent__service_variables(site, intent, service, &variables, err))
+		return err->code;
+	environment = intent__unit_environment(variables);
 	intent_text_puts(&text, INTENT__SCRIPT_MARK "cd ");
 	intent__sh_quote(&text, directory);
 	intent_text_puts(&text, " || exit 111\n");
@@ -191,6 +207,7 @@ static void render(const struct intent_site *site, const json_t *intent, const c
 	intent_text_puts(&text, finish_policy[intent__service_restart(intent)]);
 	json_object_set_new(files, "finish", json_string(intent_text_str(&text)));
 	json_object_set_new(files, "environment", json_string(environment));
+	return 0;
 }
 
 /* PP_VERSION, which systemd reads before each start: no unit depends on the version. */
@@ -214,26 +231,27 @@ static int write_version(const struct intent_site *site, const char *service, st
 
 /* ---- looking and telling ---- */
 
-static void look(const struct intent_site *site, const char *service, struct intent__seen *ret)
+static int look(const struct intent_site *site, const char *service, struct intent__seen *ret,
+		struct intent_error *err)
 {
 	intent_free_auto char *link = unit_path(site, service, true);
 	intent_free_auto char *ended = intent__service_path(site, service, INTENT__ENDED);
 	struct intent__unit_status unit;
-	struct intent_error ignored;
-	struct stat seen;
+	bool at_boot, left;
 
-	*ret = (struct intent__seen){ .stays_down = !link || lstat(link, &seen) };
-	ret->want_up = !ret->stays_down;
-	/* Who cannot be asked may well run it. */
-	if (unit_status(service, &unit, &ignored))
-		return;
-	ret->supervised = unit.loaded;
-	ret->running = unit.pid && unit.state != INTENT__UNIT_ACTIVATING;
-	ret->pid = unit.pid;
-	ret->ended = unit.state == INTENT__UNIT_INACTIVE && !unit.has_job;
-	ret->want_up = unit.state == INTENT__UNIT_INACTIVE ?
-		unit.has_job || (!ret->stays_down && ended && !access(ended, F_OK)) :
-		unit.state != INTENT__UNIT_DEACTIVATING || !unit.has_job;
+	if (intent_file_exists(link, AT_SYMLINK_NOFOLLOW, &at_boot, err) || intent_file_exists(ended, 0, &left, err) ||
+	    unit_status(service, &unit, err))
+		return err->code;
+	*ret = (struct intent__seen){
+		.supervised = unit.loaded,
+		.stays_down = !at_boot,
+		.running = unit.pid && unit.state != INTENT__UNIT_ACTIVATING,
+		.pid = unit.pid,
+		.ended = unit.state == INTENT__UNIT_INACTIVE && !unit.has_job,
+		.want_up = unit.state == INTENT__UNIT_INACTIVE ? unit.has_job || (at_boot && left) :
+			unit.state != INTENT__UNIT_DEACTIVATING || !unit.has_job,
+	};
+	return 0;
 }
 
 /* Only what waits for its next start can be told to stay down without harm. */

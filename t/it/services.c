@@ -101,10 +101,12 @@ static int do_note(char **argv)
 
 static int do_health(char **argv)
 {
-	intent_json_auto json_t *names = intent_install_services(&site, argv[0]);
+	intent_json_auto json_t *names = NULL;
 	intent_text_auto struct intent_text said = INTENT_TEXT_INIT;
 
-	intent_services_health(&site, intent, argv[0], names, &said);
+	if (intent_install_services(&site, argv[0], &names, &err) ||
+	    intent_services_health(&site, intent, argv[0], names, &said, &err))
+		return err.code;
 	print(json_string(intent_text_str(&said)));
 	return 0;
 }
@@ -132,7 +134,11 @@ static int do_observe(char **argv)
 
 static int do_exits(char **argv)
 {
-	print(intent_service_exits(&site, argv[0]));
+	json_t *exits;
+
+	if (intent_service_exits(&site, argv[0], &exits, &err))
+		return err.code;
+	print(exits);
 	return 0;
 }
 
@@ -197,9 +203,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s\n", argc < 3 ? "services INTENT VERB [ARGUMENT...]" : err.msg);
 		return 100;
 	}
-	intent_site_init(intent, &site);
-	if (*site.supervisor_error) {
-		fprintf(stderr, "%s\n", site.supervisor_error);
+	if (intent_site_init(intent, &site, &err) || *site.supervisor_error) {
+		fprintf(stderr, "%s\n", *site.supervisor_error ? site.supervisor_error : err.msg);
 		return 111;
 	}
 	for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {

@@ -178,6 +178,41 @@ START_TEST(test_read)
 }
 END_TEST
 
+/* What is not there is told from what cannot be told. */
+START_TEST(test_look)
+{
+	json_t *names = NULL;
+	char long_name[300];
+	bool there = true;
+	struct stat st;
+
+	memset(long_name, 'x', sizeof(long_name));
+	long_name[sizeof(long_name) - 1] = '\0';
+	ck_assert_int_eq(intent_file_stat("a", 0, &st, &err), INTENT_EABSENT);
+	ck_assert_int_eq(intent_directory_list("a", &names, &err), INTENT_EABSENT);
+	put("a", "one");
+	ck_assert_int_eq(symlink("nowhere", "l"), 0);
+	ck_assert_int_eq(symlink("o", "o"), 0);
+	ck_assert_int_eq(intent_file_stat("a", 0, &st, &err), 0);
+	ck_assert_int_eq(st.st_size, 3);
+	ck_assert_int_eq(intent_file_stat("a/b", 0, &st, &err), INTENT_EABSENT);
+	ck_assert_int_eq(intent_file_stat("o", 0, &st, &err), INTENT_EABSENT);
+	ck_assert_int_eq(intent_file_exists("l", 0, &there, &err), 0);
+	ck_assert(!there);
+	ck_assert_int_eq(intent_file_exists("l", AT_SYMLINK_NOFOLLOW, &there, &err), 0);
+	ck_assert(there);
+	ck_assert_int_eq(intent_file_exists(long_name, 0, &there, &err), -ENAMETOOLONG);
+	ck_assert(there);
+	ck_assert_int_eq(intent_directory_list(".", &names, &err), 0);
+	ck_assert_uint_eq(json_array_size(names), 3);
+	json_decref(names);
+	ck_assert_int_eq(intent_directory_list("a", &names, &err), INTENT_EABSENT);
+	ck_assert_int_eq(intent_directory_list(long_name, &names, &err), -ENAMETOOLONG);
+	ck_assert(intent_error_is_errno(-EIO) && intent_error_is_errno(-ENAMETOOLONG));
+	ck_assert(!intent_error_is_errno(0) && !intent_error_is_errno(INTENT_EABSENT));
+}
+END_TEST
+
 START_TEST(test_directory)
 {
 	struct stat st;
@@ -439,6 +474,7 @@ int main(void)
 	tcase_add_test(tc, test_write_in_way);
 	tcase_add_test(tc, test_json_file);
 	tcase_add_test(tc, test_read);
+	tcase_add_test(tc, test_look);
 	tcase_add_test(tc, test_directory);
 	tcase_add_test(tc, test_link);
 	tcase_add_test(tc, test_remove);

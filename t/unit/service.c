@@ -123,10 +123,11 @@ static json_t *intent_of(const char *deploy)
 static char *rendered(const char *deploy, const char *name)
 {
 	intent_json_auto json_t *intent = intent_of(deploy), *files = NULL;
+	struct intent_error err;
 	struct intent_site site;
 
-	intent_site_init(intent, &site);
-	files = intent__service_render(&site, intent, "app");
+	ck_assert_int_eq(intent_site_init(intent, &site, &err), 0);
+	ck_assert_int_eq(intent__service_render(&site, intent, "app", &files, &err), 0);
 	return strdup(intent_json_string(files, name, "?"));
 }
 
@@ -183,13 +184,14 @@ END_TEST
 START_TEST(unknown_supervisor)
 {
 	intent_json_auto json_t *intent = intent_of("{}");
+	struct intent_error err;
 	struct intent_site site;
 
 	json_object_set_new(json_object_get(intent, "options"), "supervisor", json_string("upstart"));
-	intent_site_init(intent, &site);
+	ck_assert_int_eq(intent_site_init(intent, &site, &err), 0);
 	ck_assert_ptr_nonnull(strstr(site.supervisor_error, "upstart"));
 	json_object_set_new(json_object_get(intent, "options"), "supervisor", json_string("runit"));
-	intent_site_init(intent, &site);
+	ck_assert_int_eq(intent_site_init(intent, &site, &err), 0);
 	ck_assert_ptr_nonnull(strstr(site.supervisor_error, "/r does not exist"));
 	ck_assert_str_eq(intent_site_supervisor(&site), "runit");
 }

@@ -78,11 +78,12 @@ static char *unit_of(const char *basedir, const char *deploy, const char *runas,
 	intent_json_auto json_t *intent =
 		json_pack("{ss ss ss ss s{ss ss ss}}", "app", "app", "node", "n1", "cluster", "c", "basedir",
 			  basedir, "options", "runit", "/r", "runit-stage", "/s", "supervisor", "systemd");
+	struct intent_error err;
 	struct intent_site site;
 
 	json_object_set_new(intent, "deploy", json_loads(deploy, 0, NULL));
 	ck_assert_ptr_nonnull(json_object_get(intent, "deploy"));
-	intent_site_init(intent, &site);
+	ck_assert_int_eq(intent_site_init(intent, &site, &err), 0);
 	snprintf(site.runas, sizeof site.runas, "%s", runas);
 	return intent__unit_render(&site, intent, service);
 }
