@@ -8,6 +8,7 @@ set -u
 have git || skip_all "git is not on PATH"
 { have runsv && have chpst; } || skip_all "runit is not on PATH"
 have script || skip_all "script (bsdutils) is not on PATH"
+reachable
 
 # ---- what is on GitHub ----
 

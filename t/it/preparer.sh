@@ -379,6 +379,7 @@ if can_drop; then
 	prepare
 	is "$status" 0 "... until others may read it"
 
+	reachable
 	export PP_STORE=dir:$T/theirs/store
 	mkdir "$T/theirs"; chown nobody "$T/theirs"
 	theirs() { unprivileged ppctl "$@" >/dev/null 2>&1; }
