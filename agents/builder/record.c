@@ -54,7 +54,7 @@ json_t *builder__failure(const struct builder *builder, const struct builder_tar
 	struct intent_error ignored;
 	json_t *failure = NULL;
 
-	return path && intent_file_read_json(path, FAILURE_MAX, &failure, &ignored) == 0 ? failure : NULL;
+	return intent_file_read_json(path, FAILURE_MAX, &failure, &ignored) == 0 ? failure : NULL;
 }
 
 int builder__note_failure(const struct builder *builder, const struct builder_target *target, const json_t *failure,
@@ -75,14 +75,14 @@ void builder__forget_failure(const struct builder *builder, const struct builder
 	intent_free_auto char *path = failure_path(builder, target);
 	struct intent_error ignored;
 
-	if (path && access(path, F_OK) == 0)
+	if (access(path, F_OK) == 0)
 		intent_file_remove(path, &ignored);
 }
 
 void builder__sweep_failures(const struct builder *builder, const json_t *inputs)
 {
 	intent_free_auto char *directory = intent_format("%s/failed", builder->home);
-	DIR *listing = directory ? opendir(directory) : NULL;
+	DIR *listing = opendir(directory);
 	struct intent_error ignored;
 	struct dirent *entry;
 
@@ -90,7 +90,7 @@ void builder__sweep_failures(const struct builder *builder, const json_t *inputs
 		intent_free_auto char *input = strndup(entry->d_name, strcspn(entry->d_name, "."));
 		intent_free_auto char *path = intent_format("%s/%s", directory, entry->d_name);
 
-		if (input && *input && path && !json_object_get(inputs, input))
+		if (*input && !json_object_get(inputs, input))
 			intent_file_remove(path, &ignored);
 	}
 	if (listing)

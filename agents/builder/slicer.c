@@ -1,5 +1,4 @@
 /* One slice for each application that says how it is built: what is wanted of it. Pure. */
-#include <errno.h>
 #include <fnmatch.h>
 #include <intent/documents.h>
 #include "builder.h"
@@ -53,7 +52,7 @@ static void want(struct wishes *wishes, const char *recipe, const char *ref, con
 	intent_free_auto char *target = intent_format("%s%s%s", recipe, ref ? "@" : "", ref ? ref : "");
 	json_t *build = json_object_get(json_object_get(wishes->app, "recipes"), recipe);
 
-	if (!target || json_object_get(wishes->seen, target))
+	if (json_object_get(wishes->seen, target))
 		return;
 	wishes->too_many |= json_array_size(wishes->wanted) >= BUILDER_WANTED_MAX;
 	if (wishes->too_many)
@@ -89,7 +88,7 @@ static json_t *refs_of(const struct intent_snapshot *snapshot, const char *name)
 	intent_free_auto char *prefix = intent_format(REFS "%s/", name);
 	json_t *refs = json_object();
 	size_t count = 0;
-	const struct intent_entry *entry = prefix ? intent_snapshot_range(snapshot, prefix, &count) : NULL;
+	const struct intent_entry *entry = intent_snapshot_range(snapshot, prefix, &count);
 
 	for (size_t i = 0; i < count; i++, entry++) {
 		intent_json_auto json_t *fact = NULL;

@@ -114,7 +114,7 @@ static int find_tree(struct builder *builder, struct builder_target *target, str
 {
 	intent_free_auto char *place = intent_format("%s %s", target->revision,
 						     intent_json_string(builder->intent, "path", ""));
-	const json_t *known = place ? builder__recall(builder, "trees", place) : NULL;
+	const json_t *known = builder__recall(builder, "trees", place);
 	struct intent_git git = git_of(builder);
 	struct intent_source source;
 	intent_close_auto int lock = -1;
@@ -189,7 +189,7 @@ static void watch_below(struct builder *builder, const char *path, int *left)
 		intent_free_auto char *below = intent_format("%s/%s", path, entry->d_name);
 
 		/* What git leaves out needs no watch, and what packages bring is not edited. */
-		if (below && entry->d_type == DT_DIR && strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") &&
+		if (entry->d_type == DT_DIR && strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") &&
 		    strcmp(entry->d_name, ".git") && strcmp(entry->d_name, "node_modules"))
 			watch_below(builder, below, left);
 	}

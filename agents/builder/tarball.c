@@ -290,12 +290,12 @@ static int pack_onto_server(struct builder *builder, const struct place *place, 
 {
 	intent_free_auto char *file = intent_format("%s.tar.gz", from);
 	struct intent_archive_totals totals;
-	intent_close_auto int fd = file ? open(file, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) : -1;
+	intent_close_auto int fd = open(file, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	char sum[65], line[400];
 	int code;
 
 	if (fd < 0)
-		return intent_fail_errno(err, "%s", file ? file : "an archive");
+		return intent_fail_errno(err, "%s", file);
 	unlink(file);
 	code = intent_archive_pack(from, fd, builder__cancelled, builder, &totals, sum, err);
 	builder->phase = "upload";

@@ -8,15 +8,13 @@ static char *resolved(const char *path)
 	intent_free_auto char *head = strdup(path);
 	char *whole;
 
-	while (head && !(whole = realpath(head, NULL))) {
+	while (!(whole = realpath(head, NULL))) {
 		char *slash = strrchr(head, '/');
 
 		if (errno != ENOENT || !slash)
 			return NULL;
 		slash[slash == head] = '\0';
 	}
-	if (!head)
-		return NULL;
 	char *with_rest = intent_format("%s%s", whole[1] ? whole : "", path + strlen(head) - (head[1] == '\0'));
 	free(whole);
 	return with_rest;

@@ -29,9 +29,9 @@ static const json_t *our_fields(const json_t *object)
 bool injector__object_owns(const json_t *object, const char *of, const char *name)
 {
 	intent_free_auto char *outer = intent_format("f:%s", of), *inner = intent_format("f:%s", name);
-	const json_t *fields = outer ? json_object_get(our_fields(object), outer) : NULL;
+	const json_t *fields = json_object_get(our_fields(object), outer);
 
-	return inner && json_object_get(fields, inner);
+	return json_object_get(fields, inner);
 }
 
 /* Somebody else's manager that keeps content in it, not only labels; NULL: nobody does. Borrowed. */
@@ -109,7 +109,7 @@ static int failed(struct injector *injector, const struct injector_sink *sink, c
 	const char *name = intent_json_string(sink->document, "name", "");
 	intent_free_auto char *subject = intent_format("%s %s/%s: ", kind, space, name);
 
-	if (subject && strcmp(kind, "EndpointSlice") && intent_starts_with(err->msg, subject))
+	if (strcmp(kind, "EndpointSlice") && intent_starts_with(err->msg, subject))
 		memmove(err->msg, err->msg + strlen(subject), strlen(err->msg + strlen(subject)) + 1);
 	if (again_ms > 0)
 		intent_round_patience(injector->round, again_ms);

@@ -43,7 +43,7 @@ static char *referred(const json_t *value)
 static json_t *values_of(const struct intent_snapshot *snapshot, const char *name)
 {
 	intent_free_auto char *key = intent_format(PREFIX "%s", name);
-	const struct intent_entry *entry = key ? intent_snapshot_find(snapshot, key) : NULL;
+	const struct intent_entry *entry = intent_snapshot_find(snapshot, key);
 	intent_json_auto json_t *document = NULL;
 	struct intent_error ignored;
 

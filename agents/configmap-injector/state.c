@@ -163,11 +163,11 @@ static const char *validator_of(const struct state *state)
 static void tell_others(const struct state *state, struct intent_error *err)
 {
 	intent_free_auto char *directory = intent_format("%s/changed/%s", state->runtime, state->hash);
-	intent_free_auto char *path = intent_format("%s/at", directory ? directory : "");
+	intent_free_auto char *path = intent_format("%s/at", directory);
 	char now[24];
 
 	snprintf(now, sizeof(now), "%lld", (long long)intent_time_monotonic());
-	if (directory && path && intent_directory_make(directory, 0700, err) == 0)
+	if (intent_directory_make(directory, 0700, err) == 0)
 		intent_file_write(path, now, strlen(now), 0600, err);
 }
 

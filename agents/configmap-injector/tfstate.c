@@ -90,7 +90,7 @@ int injector__output(const json_t *outputs, const char *reference, char **ret_ow
 {
 	size_t length = strcspn(reference, "/");
 	intent_free_auto char *name = strndup(reference, length);
-	const json_t *output = name ? json_object_get(outputs, name) : NULL;
+	const json_t *output = json_object_get(outputs, name);
 	const char *text = intent_json_string(output, "text", NULL);
 	struct injector_raw whole, value;
 

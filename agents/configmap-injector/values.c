@@ -25,10 +25,10 @@ static int from_tfstate(struct resolving *resolving, const char *rest, struct va
 {
 	const char *mark = strchr(rest, '#');
 	intent_free_auto char *url = strndup(rest, strcspn(rest, "#"));
-	intent_free_auto char *shown = url ? injector__shown(url) : NULL;
+	intent_free_auto char *shown = injector__shown(url);
 	const json_t *outputs = NULL;
 
-	if (!mark || !url || !shown)
+	if (!mark)
 		return intent_fail(err, INTENT_EMALFORMED, "names no output");
 	if (injector__state(resolving->injector, url, &outputs, err) < 0)
 		return err->code;
@@ -89,7 +89,7 @@ static int from_injection(struct resolving *resolving, const char *reference, st
 	const char *mark = strchr(reference, '#');
 	intent_free_auto char *name = strndup(reference, strcspn(reference, "#"));
 	const json_t *others = json_object_get(resolving->injector->intent, "others");
-	const json_t *values = name ? json_object_get(others, name) : NULL;
+	const json_t *values = json_object_get(others, name);
 	const json_t *value = mark ? json_object_get(values, mark + 1) : NULL;
 
 	for (int i = 0; i < resolving->depth; i++)
@@ -98,7 +98,7 @@ static int from_injection(struct resolving *resolving, const char *reference, st
 	if (resolving->depth == DEPTH_MAX)
 		return intent_fail(err, INTENT_EMALFORMED, "more than %d injections refer to each other", DEPTH_MAX);
 	if (!json_is_object(values))
-		return intent_fail(err, INTENT_EABSENT, "there is no good injections/%s", name ? name : reference);
+		return intent_fail(err, INTENT_EABSENT, "there is no good injections/%s", name);
 	if (!value)
 		return intent_fail(err, INTENT_EABSENT, "injections/%s has no value %s", name, mark ? mark + 1 : "");
 	resolving->chain[resolving->depth++] = reference;

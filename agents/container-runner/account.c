@@ -102,10 +102,10 @@ char *engine__account(const char *image, char words[400])
 	char registry[256];
 
 	docker__registry_of(image, registry);
-	if (path && find(path, registry, &account, &err))
+	if (find(path, registry, &account, &err))
 		snprintf(words, 400, "no account was sent: %.350s", err.msg);
 	else
 		snprintf(words, 400, account ? "the account for %.120s of %.150s was sent" :
-			 "no account was sent: none for %.120s is in %.150s (docker login)", registry, path ? path : "?");
+			 "no account was sent: none for %.120s is in %.150s (docker login)", registry, path);
 	return account ? docker__account_header(account) : NULL;
 }

@@ -28,8 +28,6 @@ static void add_ports(const json_t *spec, json_t *body, json_t *host)
 												 "protocol", "tcp"));
 		json_int_t port = intent_json_integer(item, "host", 0);
 
-		if (!name)
-			continue;
 		json_object_set_new(exposed, name, json_object());
 		if (!json_object_get(bindings, name))
 			json_object_set_new(bindings, name, json_array());

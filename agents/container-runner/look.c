@@ -64,7 +64,7 @@ static void reach(const json_t *inspected, const char **address, int64_t *port)
 	json_t *bindings, *network;
 
 	*address = "127.0.0.1";
-	bindings = inside ? json_object_get(ports, inside) : NULL;
+	bindings = json_object_get(ports, inside);
 	if (json_array_size(bindings)) {
 		take_binding(json_array_get(bindings, 0), address, port);
 		return;

@@ -181,7 +181,7 @@ static int observe_environment(struct intent_round *round, const json_t *intent,
 				    json_pack("{si ss}", "code", unread.code, "message", unread.msg));
 		return 0;
 	}
-	if (!key_path || intent_digest_key(key_path, !intent_round_is_dry(round), key, err))
+	if (intent_digest_key(key_path, !intent_round_is_dry(round), key, err))
 		return err->code;
 	intent_envdir_digest(variables, key, digest);
 	json_object_set_new(observed, "environment", json_pack("{ss}", "digest", digest));
@@ -219,7 +219,7 @@ static void show_log(struct intent_round *round)
 	size_t count;
 	int lines = 0;
 
-	if (!path || intent_file_read(AT_FDCWD, path, 2u << 20, &text, &count, &ignored))
+	if (intent_file_read(AT_FDCWD, path, 2u << 20, &text, &count, &ignored))
 		return;
 	char *from = text + count;
 	while (from > text && (lines <= TAIL_LINES || from[-1] != '\n') && text + count - from < TAIL_MAX)

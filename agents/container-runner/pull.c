@@ -1,5 +1,4 @@
 /* Images from registries; the engine fetches them. */
-#include <errno.h>
 #include "engine.h"
 
 #define LINE_MAX_BYTES (64u << 10)
@@ -53,7 +52,7 @@ static void add_reference(struct intent_text *url, const char *image)
 	intent_free_auto char *name = tag ? strndup(image, (size_t)(tag - image)) : strdup(image);
 
 	intent_text_puts(url, "/images/create?fromImage=");
-	engine__escape(url, name ? name : image);
+	engine__escape(url, name);
 	if (!strchr(image, '@')) {
 		intent_text_puts(url, "&tag=");
 		engine__escape(url, tag ? tag + 1 : "latest");

@@ -68,7 +68,7 @@ int firewall__files_observe(struct intent_round *round, json_t *observed, struct
 		return err->code;
 	json_object_set_new(observed, "leftovers", json_integer(leftovers));
 	/* Damaged or absent: the command is run once more. */
-	if (path && !intent_file_read_json(path, 4096, &applied, &ignored) &&
+	if (!intent_file_read_json(path, 4096, &applied, &ignored) &&
 	    json_object_get(applied, "files"))
 		json_object_set(observed, "applied", json_object_get(applied, "files"));
 	return 0;

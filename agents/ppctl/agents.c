@@ -43,7 +43,7 @@ static json_t *find_agents(void)
 	while (!json_object_size(programs) && path && *path) {
 		size_t part = strcspn(path, ":");
 		intent_free_auto char *directory = strndup(path, part);
-		if (directory && *directory == '/')
+		if (*directory == '/')
 			collect(directory, programs);
 		path += part + (path[part] == ':');
 	}

@@ -167,7 +167,7 @@ static void ask(struct local_containers *containers)
 
 	containers->asked++;
 	containers->seen = containers->newest;
-	if (filter && !local_children_start(containers->children, &options, &ignored))
+	if (!local_children_start(containers->children, &options, &ignored))
 		containers->asking = true;
 }
 

@@ -157,7 +157,7 @@ static void say_missing(struct request *request)
 	intent_free_auto char *tail = intent_format("/%s", request->app);
 	bool used = false;
 
-	if (key && intent_store_get(store, key, INTENT_DEFAULT, &found, &err) == INTENT_EABSENT)
+	if (intent_store_get(store, key, INTENT_DEFAULT, &found, &err) == INTENT_EABSENT)
 		ppctl_say("Agents still wait for its deploy_config: ppctl put %s '{\"basedir\": "
 			  "\"/srv/%s\"}'",
 			  key, request->app);

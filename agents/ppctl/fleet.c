@@ -51,7 +51,7 @@ static const json_t *slots_of(struct fleet *fleet, const char *app, const char *
 {
 	char *key = intent_format("locks/%s/%s/shutdown", app, cluster);
 
-	if (key && fleet->slots_key && !strcmp(key, fleet->slots_key)) {
+	if (fleet->slots_key && !strcmp(key, fleet->slots_key)) {
 		free(key);
 		return fleet->slots;
 	}

@@ -69,7 +69,7 @@ static void add_slot(struct intent_text *out, const json_t *slot)
 		intent_text_printf(out, "slot: %s failed: %s%s%s\n", version, failed,
 				   instead ? "; runs instead: " : "", instead ? instead : "");
 	else
-		intent_text_printf(out, "slot for %s since %s\n", version, age ? age : "?");
+		intent_text_printf(out, "slot for %s since %s\n", version, age);
 }
 
 /* Everything that a person should know of a place, a line each. rows: of its agents. brief: words that
@@ -196,7 +196,7 @@ int ppctl_folded(struct intent_text *out, const json_t *document, size_t columns
 		size_t end = at + json_object_size(json_object_get(place, "agents"));
 		add_troubles(&troubles, place, rows, at, end, false);
 		intent_free_auto char *text = strdup(intent_text_str(&troubles));
-		fill_line(&lines[i], place, text ? text : "", columns);
+		fill_line(&lines[i], place, text, columns);
 		at = end;
 	}
 	int height = ppctl_grid(out, &grid, lines, count, columns);
@@ -225,11 +225,11 @@ static json_t *gather_clusters(const json_t *document)
 		intent_free_auto char *key =
 			intent_format("%s\n%s", intent_json_string(place, "app", ""),
 				      intent_json_string(place, "cluster", "-"));
-		json_t *cluster = json_object_get(clusters, key ? key : "");
+		json_t *cluster = json_object_get(clusters, key);
 
 		if (!cluster) {
 			cluster = json_pack("{sO s{} s{}}", "first", place, "states", "groups");
-			json_object_set_new(clusters, key ? key : "", cluster);
+			json_object_set_new(clusters, key, cluster);
 		}
 		json_t *states = json_object_get(cluster, "states");
 		json_object_set_new(states, state,
@@ -241,9 +241,9 @@ static json_t *gather_clusters(const json_t *document)
 		intent_free_auto char *what =
 			intent_format("%s\n%s", state, intent_text_str(&troubles));
 		json_t *groups = json_object_get(cluster, "groups");
-		json_t *nodes = json_object_get(groups, what ? what : "");
+		json_t *nodes = json_object_get(groups, what);
 		if (!nodes)
-			json_object_set_new(groups, what ? what : "", nodes = json_array());
+			json_object_set_new(groups, what, nodes = json_array());
 		json_array_append(nodes, json_object_get(place, "node"));
 	}
 	return clusters;

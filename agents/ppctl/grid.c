@@ -73,7 +73,7 @@ static int add_message(struct intent_text *out, const struct layout *layout,
 		size_t length = strcspn(p, "\n");
 		intent_free_auto char *part = strndup(p, length);
 		intent_text_puts(out, "\n");
-		height += ppctl_add_wrapped(out, part ? part : "", PPCTL_PLAIN, INDENT,
+		height += ppctl_add_wrapped(out, part, PPCTL_PLAIN, INDENT,
 					    layout->terminal ? layout->columns : 0);
 		p += length + (p[length] == '\n');
 	}

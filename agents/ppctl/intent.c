@@ -117,9 +117,9 @@ static json_t *keys_of_others(const struct local_place *place, const char *app)
 	intent_free_auto char *directory = local_path(place, "apps");
 	intent_free_auto char *own = intent_format("%s.json", app);
 	json_t *keys = json_object();
-	DIR *list = directory ? opendir(directory) : NULL;
+	DIR *list = opendir(directory);
 
-	for (struct dirent *entry; list && own && (entry = readdir(list));) {
+	for (struct dirent *entry; list && (entry = readdir(list));) {
 		intent_json_auto json_t *model = NULL;
 		struct intent_error ignored;
 		if (!intent_ends_with(entry->d_name, ".json") || entry->d_name[0] == '.' ||

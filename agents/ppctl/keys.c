@@ -20,10 +20,10 @@ int ppctl_published(struct ppctl *ctl, const char *agent, const char *only, json
 	struct intent_snapshot *found = NULL;
 	json_t *rows;
 
-	if (ppctl_list(ctl, prefix ? prefix : "", &found, err))
+	if (ppctl_list(ctl, prefix, &found, err))
 		return err->code;
 	rows = json_array();
-	for (size_t i = 0; prefix && i < found->count; i++) {
+	for (size_t i = 0; i < found->count; i++) {
 		const char *node = found->entries[i].key + strlen(prefix), *slash = strchr(node, '/');
 		bool meant = slash && (!only || !strcmp(slash + 1, only));
 		json_t *document = meant ? ppctl_document(&found->entries[i]) : NULL;

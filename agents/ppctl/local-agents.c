@@ -69,7 +69,7 @@ int local_program(const char *name, char **ret_owned, struct intent_error *err)
 	for (const char *at = self; at && *at;) {
 		size_t part = strcspn(at, ":");
 		char *program = intent_format("%.*s/%s", (int)part, at, name);
-		if (program && *program == '/' && !access(program, X_OK)) {
+		if (*program == '/' && !access(program, X_OK)) {
 			*ret_owned = program;
 			return 0;
 		}

@@ -76,7 +76,7 @@ static void add_details(struct intent_text *out, const json_t *row)
 						     instead ? "; runs instead: " : "",
 						     instead ? instead : "");
 	intent_text_puts(out, "  ");
-	ppctl_add(out, words ? words : "failed", PPCTL_RED, 0, 0);
+	ppctl_add(out, words, PPCTL_RED, 0, 0);
 }
 
 static void show(const json_t *row, size_t fill)

@@ -70,11 +70,11 @@ static json_t *sorted(const json_t *names)
 	size_t count = json_array_size(names);
 	json_t **list = calloc(count + 1, sizeof(*list)), *result = json_array();
 
-	for (size_t i = 0; list && i < count; i++)
+	for (size_t i = 0; i < count; i++)
 		list[i] = json_array_get(names, i);
-	if (list && count)
+	if (count)
 		qsort(list, count, sizeof(*list), compare_names);
-	for (size_t i = 0; list && i < count; i++)
+	for (size_t i = 0; i < count; i++)
 		json_array_append(result, list[i]);
 	free(list);
 	return result;

@@ -142,7 +142,7 @@ static void add_estimate(const struct judging *judging, json_t *rollout)
 		intent_json_integer(phases, "waiting", 0);
 	json_array_foreach((json_t *)(uintptr_t)nodes, index, node) {
 		int64_t since = ppctl_time(intent_json_string(node, "since", NULL));
-		if (times && since >= 0 && !strcmp(intent_json_string(node, "phase", ""), "done"))
+		if (since >= 0 && !strcmp(intent_json_string(node, "phase", ""), "done"))
 			times[count++] = since;
 	}
 	int64_t pace = times ? pace_of(times, count) : 0;

@@ -178,7 +178,7 @@ int local_model_write(const struct local_place *place, const json_t *model, stru
 static json_t *holder_of(const char *state)
 {
 	intent_free_auto char *path = intent_format("%s/lock", state);
-	intent_close_auto int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+	intent_close_auto int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	struct intent_error ignored;
 	json_t *holder = NULL;
 
@@ -229,12 +229,12 @@ int local_place_check_others(const struct local_place *place, const json_t *mode
 {
 	const char *own = strrchr(place->state, '/');
 	intent_free_auto char *home = strndup(place->state, (size_t)(own - place->state));
-	DIR *list = home ? opendir(home) : NULL;
+	DIR *list = opendir(home);
 	int code = 0;
 
 	for (struct dirent *entry; list && !code && (entry = readdir(list));) {
 		intent_free_auto char *state = intent_format("%s/%s", home, entry->d_name);
-		if (state && *entry->d_name != '.' && strcmp(entry->d_name, own + 1))
+		if (*entry->d_name != '.' && strcmp(entry->d_name, own + 1))
 			code = check_neighbour(state, model, err);
 	}
 	if (list)

@@ -158,9 +158,9 @@ static int read_builds(struct ppctl *ctl, const json_t *row, json_t *builds, str
 	intent_free_auto char *tail = intent_format("/%s", recipe_of(row));
 	struct intent_snapshot *found = NULL;
 
-	if (ppctl_list(ctl, prefix ? prefix : "", &found, err))
+	if (ppctl_list(ctl, prefix, &found, err))
 		return err->code;
-	for (size_t i = 0; prefix && tail && i < found->count; i++) {
+	for (size_t i = 0; i < found->count; i++) {
 		const char *version = found->entries[i].key + strlen(prefix);
 		size_t length = strcspn(version, "/");
 
@@ -178,7 +178,7 @@ static int read_versions(struct ppctl *ctl, const char *name, const char *world,
 	intent_free_auto char *key = intent_format("clusters/%s/%s/config", name, world);
 	struct intent_snapshot *found = NULL;
 
-	if (ppctl_list(ctl, key ? key : "", &found, err))
+	if (ppctl_list(ctl, key, &found, err))
 		return err->code;
 	intent_json_auto json_t *config = found->count ? ppctl_document(found->entries) : NULL;
 	*ret_new = json_incref(json_object_get(config, "versions"));

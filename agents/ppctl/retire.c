@@ -190,7 +190,7 @@ static void finish(struct local_session *session)
 		return;
 	}
 	intent_free_auto char *words = intent_format("%s is stopped", intent_json_string(session->model, "app", ""));
-	local_live_foot(session->live, words ? words : "");
+	local_live_foot(session->live, words);
 	over(session, 0);
 }
 
@@ -209,7 +209,7 @@ static char *last_words(const struct local_session *session)
 	struct intent_error ignored;
 	size_t length;
 
-	if (!path || intent_file_read(AT_FDCWD, path, LOG_MAX, &text, &length, &ignored))
+	if (intent_file_read(AT_FDCWD, path, LOG_MAX, &text, &length, &ignored))
 		return NULL;
 	while (length && text[length - 1] == '\n')
 		text[--length] = 0;
@@ -242,7 +242,7 @@ static void judge_turn(struct local_session *session)
 		intent_free_auto char *words = *session->words ? strdup(session->words) : last_words(session);
 		intent_free_auto char *why = intent_format("%s could not take everything away: %s", session->failed,
 							   words ? words : "");
-		give_up(session, why ? why : "");
+		give_up(session, why);
 		return;
 	}
 	if (!session->unfinished && end_turn(session, turn)) {

@@ -102,7 +102,7 @@ static char *about(const json_t *node)
 
 	if (!slot || intent_json_string(slot, "failed", NULL))
 		return why ? strdup(why) : NULL;
-	return intent_format("slot since %s%s%s", age && *age ? age : "?", why ? "; " : "",
+	return intent_format("slot since %s%s%s", *age ? age : "?", why ? "; " : "",
 			     why ? why : "");
 }
 

@@ -18,7 +18,7 @@
 static bool is_held(const struct local_place *place, const char *service)
 {
 	intent_free_auto char *path = local_path(place, "service/%s/supervise/ok", service);
-	intent_close_auto int fd = path ? open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC) : -1;
+	intent_close_auto int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
 
 	return fd >= 0;
 }
@@ -91,7 +91,7 @@ static int start(char *program, char *directory, struct intent_error *err)
 static json_t *services_of(const struct local_place *place)
 {
 	intent_free_auto char *directory = local_path(place, "service");
-	DIR *list = directory ? opendir(directory) : NULL;
+	DIR *list = opendir(directory);
 	json_t *services = json_object();
 
 	for (struct dirent *entry; list && (entry = readdir(list));)
@@ -130,7 +130,7 @@ static int64_t process_of(const struct local_place *place, const char *service)
 	size_t length;
 	int64_t pid = 0;
 
-	if (!path || intent_file_read(AT_FDCWD, path, 64, &text, &length, &ignored))
+	if (intent_file_read(AT_FDCWD, path, 64, &text, &length, &ignored))
 		return 0;
 	text[strcspn(text, "\n")] = 0;
 	return intent_integer_parse(text, 1, INT32_MAX, &pid, &ignored) ? 0 : pid;

@@ -190,7 +190,7 @@ int ppctl_add_wrapped(struct intent_text *out, const char *text, enum ppctl_styl
 			columns > indent + 8 ? fitting(text, columns - indent - 1) : strlen(text);
 		intent_free_auto char *part = strndup(text, bytes);
 		intent_text_printf(out, "%s%*s", lines++ ? "\n" : "", (int)indent, "");
-		ppctl_add(out, part ? part : "", style, 0, 0);
+		ppctl_add(out, part, style, 0, 0);
 		text += bytes + strspn(text + bytes, " ");
 	} while (*text);
 	return lines;

@@ -59,7 +59,7 @@ int ppctl_approve_stack(struct ppctl *ctl, struct intent_error *err)
 	if (find_stack(ctl, &name, err) || ppctl_published(ctl, "terraform-applier", name, &rows, err))
 		return err->code;
 	intent_time_format(intent_time_now(), at);
-	document = json_pack("{ss ss ss}", "plan", plan, "by", by ? by : "", "at", at);
+	document = json_pack("{ss ss ss}", "plan", plan, "by", by, "at", at);
 	intent_free_auto char *key = intent_format("approvals/stack/%s", name);
 	intent_free_auto char *value = document ? intent_json_canonical(document) : NULL;
 	if (!key || !value)
@@ -70,7 +70,7 @@ int ppctl_approve_stack(struct ppctl *ctl, struct intent_error *err)
 	if (ppctl_flag(ctl, "json"))
 		ppctl_print_json(document, false);
 	else
-		ppctl_say("plan %s of %s is approved by %s", plan, name, by ? by : "");
+		ppctl_say("plan %s of %s is approved by %s", plan, name, by);
 	compare(rows, plan);
 	return 0;
 }

@@ -101,14 +101,14 @@ static void show_changes(const json_t *before, const json_t *now)
 		intent_free_auto char *name = intent_format(
 			"%s/%s/%s", intent_json_string(row, "node", ""),
 			intent_json_string(row, "app", ""), intent_json_string(row, "agent", ""));
-		json_object_set(known, name ? name : "", row);
+		json_object_set(known, name, row);
 	}
 	json_array_foreach(json_object_get(now, "slices"), index, row) {
 		intent_free_auto char *name = intent_format(
 			"%s/%s/%s", intent_json_string(row, "node", ""),
 			intent_json_string(row, "app", ""), intent_json_string(row, "agent", ""));
 		intent_free_auto char *words = ppctl_message(row, false);
-		json_t *old = json_object_get(known, name ? name : "");
+		json_t *old = json_object_get(known, name);
 		if (old && json_equal(old, row))
 			continue;
 		printf("%s %s %s %s %s active=%s %s%s%s\n", time,

@@ -60,7 +60,7 @@ static char *prepared(const json_t *row, bool terminal)
 	for (size_t i = 0; i < count && (!terminal || i < 1); i++) {
 		intent_free_auto char *name =
 			ppctl_version(json_string_value(json_array_get(list, i)), terminal);
-		intent_text_printf(&out, "%s%s", i ? "," : "", name ? name : "");
+		intent_text_printf(&out, "%s%s", i ? "," : "", name);
 	}
 	if (terminal && count > 1)
 		intent_text_printf(&out, " +%zu", count - 1);
@@ -189,11 +189,11 @@ int ppctl_add_sum(struct intent_text *out, const json_t *rows, size_t columns)
 			intent_format("%zu %s", count, state_styles[i].state);
 		if (!count)
 			continue;
-		bool wraps = used && used + 2 + strlen(words ? words : "") >= columns;
+		bool wraps = used && used + 2 + strlen(words) >= columns;
 		intent_text_puts(out, wraps ? "\n" : used ? "  " : "");
-		ppctl_add(out, words ? words : "", state_styles[i].style, 0, 0);
+		ppctl_add(out, words, state_styles[i].style, 0, 0);
 		height += wraps;
-		used = (wraps || !used ? 0 : used + 2) + strlen(words ? words : "");
+		used = (wraps || !used ? 0 : used + 2) + strlen(words);
 	}
 	intent_text_puts(out, "\n");
 	return height;

@@ -110,7 +110,7 @@ static bool is_file(const char *directory, const char *name)
 	intent_free_auto char *path = intent_format("%s/%s", directory, name);
 	struct stat st;
 
-	return path && !stat(path, &st) && S_ISREG(st.st_mode);
+	return !stat(path, &st) && S_ISREG(st.st_mode);
 }
 
 struct loading {
@@ -144,8 +144,6 @@ static void add_service(struct loading *loading, const json_t *row, const char *
 	};
 	size_t before = json_array_size(loading->system->faults);
 
-	if (!directory)
-		return;
 	pibstack = read_file(loading, directory, "Pibstack", system_read_pibstack);
 	origin.has_dockerfile = is_file(directory, "Dockerfile");
 	origin.has_launch = is_file(directory, "bin/launch");
@@ -327,7 +325,7 @@ static json_t *read_beside(const struct system_workspace *workspace, const char 
 static json_t *names_beside(const struct system_workspace *workspace, const char *kind)
 {
 	intent_free_auto char *path = intent_format("%s/%s", workspace->sysdef, kind);
-	DIR *directory = path ? opendir(path) : NULL;
+	DIR *directory = opendir(path);
 	json_t *names = json_object();
 
 	for (struct dirent *entry; directory && (entry = readdir(directory)) && json_object_size(names) < FILES_MAX;) {
@@ -356,7 +354,7 @@ static void read_repositories(const struct system_workspace *workspace, struct s
 
 	json_object_foreach(names, name, value) {
 		intent_free_auto char *key = intent_format("resources/%s", name);
-		json_t *document = key ? read_beside(workspace, key, ret->files, faults) : NULL;
+		json_t *document = read_beside(workspace, key, ret->files, faults);
 		if (document)
 			json_object_set_new(ret->resources, name, document);
 	}
@@ -391,7 +389,7 @@ static int read_stored(struct ppctl *ctl, const char *name, struct system_settin
 	int code = 0;
 
 	if (!ret->document) {
-		code = ppctl_list(ctl, key ? key : "", &found, err);
+		code = ppctl_list(ctl, key, &found, err);
 		const struct intent_entry *entry = code ? NULL : intent_snapshot_find(found, key);
 		ret->document = entry ? ppctl_document(entry) : NULL;
 		intent_snapshot_unref(found);
@@ -432,7 +430,7 @@ int system_setting_load(struct ppctl *ctl, const struct system_workspace *worksp
 	if (!intent_name_is_valid(name))
 		code = intent_fail(err, INTENT_EUSAGE, "\"%.64s\" is no name of a world", name);
 	if (!code && workspace)
-		setting.document = key ? read_beside(workspace, key, setting.files, faults) : NULL;
+		setting.document = read_beside(workspace, key, setting.files, faults);
 	if (!code && workspace)
 		read_repositories(workspace, &setting, faults);
 	bool local = !code && !setting.document && !strcmp(name, "local");

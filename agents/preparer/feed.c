@@ -195,13 +195,13 @@ int preparer_cache_look(const char *state_dir, bool remove, int *ret_expired, in
 			struct intent_error *err)
 {
 	intent_free_auto char *path = intent_format("%s/cache", state_dir);
-	DIR *directory = path ? opendir(path) : NULL;
+	DIR *directory = opendir(path);
 	struct dirent *entry;
 	struct stat st;
 
 	*ret_expired = *ret_fresh = 0;
 	if (!directory)
-		return errno == ENOENT ? 0 : intent_fail_errno(err, "%s", path ? path : state_dir);
+		return errno == ENOENT ? 0 : intent_fail_errno(err, "%s", path);
 	while ((entry = readdir(directory))) {
 		bool copy = strlen(entry->d_name) == 64;
 

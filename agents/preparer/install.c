@@ -60,7 +60,7 @@ static int find_user(struct install *in, struct intent_error *err)
 	if (found->pw_uid == 0)
 		return intent_fail(err, INTENT_EUSAGE, "artifacts are not unpacked as root: "
 				   "name another user with --unpack-user");
-	if (service && strcmp(service, name) == 0)
+	if (strcmp(service, name) == 0)
 		return intent_fail(err, INTENT_EREFUSED, "%s runs as '%s', who could change what is being "
 				   "unpacked: name another user with --unpack-user", in->app, name);
 	in->uid = found->pw_uid;
@@ -290,7 +290,7 @@ static int judge(struct install *in, const struct preparer_source *source, struc
 	intent_free_auto char *plain = strndup(source->url, strcspn(source->url, "?#"));
 	struct preparer_evidence evidence = {
 		.document = in->digest, .keys = in->keys, .sha256 = in->sha256, .blake2b = in->blake2b,
-		.name = plain ? strrchr(plain, '/') + 1 : NULL,
+		.name = strrchr(plain, '/') + 1,
 	};
 	struct intent_sandbox sandbox = {
 		.name = "judge", .kind = INTENT_SANDBOX_PURE, .uid = in->uid, .gid = in->gid,

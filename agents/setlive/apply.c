@@ -203,7 +203,7 @@ static int run_hook(struct intent_round *round, const struct intent_site *site, 
 		   *service = json_string_value(json_array_get(json_object_get(args, "services"), 0));
 	intent_json_auto json_t *list = NULL;
 	intent_free_auto char *install = intent_install_path(site, version);
-	intent_free_auto char *program = install ? intent_format("%s/bin/%s", install, hook) : NULL;
+	intent_free_auto char *program = intent_format("%s/bin/%s", install, hook);
 	intent_free_auto char *own = intent_format("PP_VERSION=%s", version);
 	const char *env[1024] = { own }, *argv[] = { program, NULL };
 	struct intent_child_options options = {

@@ -40,7 +40,7 @@ char *applier__errored(const struct applier *applier)
 	char *path = intent_format("%s/errored.tfstate", applier->home);
 	struct stat st;
 
-	if (path && stat(path, &st) == 0)
+	if (stat(path, &st) == 0)
 		return path;
 	free(path);
 	return NULL;

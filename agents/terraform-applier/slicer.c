@@ -1,5 +1,4 @@
 /* Stacks as slices, <world>/<name>: pure. */
-#include <errno.h>
 #include <intent/documents.h>
 #include "applier.h"
 
@@ -38,7 +37,7 @@ static bool is_meant(const char *name, const json_t *options)
 
 	add_prefixes(list, "stacks/", intent_json_string(options, "world", ""));
 	json_array_foreach(list, i, prefix)
-		if (key && intent_starts_with(key, json_string_value(prefix)))
+		if (intent_starts_with(key, json_string_value(prefix)))
 			return true;
 	return false;
 }
@@ -55,7 +54,7 @@ static json_t *basic(const char *name, const json_t *options)
 static void add_approval(const struct intent_snapshot *snapshot, const char *name, json_t *intent)
 {
 	intent_free_auto char *key = intent_format("approvals/stack/%s", name);
-	const struct intent_entry *entry = key ? intent_snapshot_find(snapshot, key) : NULL;
+	const struct intent_entry *entry = intent_snapshot_find(snapshot, key);
 	struct intent_error err;
 	json_t *approval = NULL;
 

@@ -278,7 +278,7 @@ int applier__plan(struct applier *applier, int *ret_fd, json_t **ret_new, json_t
 
 	*ret_new = *ret_lock = NULL;
 	if (fd < 0)
-		return intent_fail_errno(err, "no memory for a plan");
+		return intent_fail_errno(err, "no file in memory for a plan");
 	applier__begin(applier, "plan");
 	code = plan_into(applier, fd, ret_new, ret_lock, err);
 	if (code)

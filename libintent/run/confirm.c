@@ -8,7 +8,7 @@ static bool prefix_is_ours(const struct intent_round *round, const char *prefix,
 	size_t i;
 	json_t *item;
 
-	if (round->context->agent->reads_all || (part && strstr(prefix, part)))
+	if (round->context->agent->reads_all || strstr(prefix, part))
 		return true;
 	json_array_foreach((json_t *)(uintptr_t)basic, i, item)
 		if (!strcmp(json_string_value(item), prefix))

@@ -58,10 +58,10 @@ static void remember(struct intent__runner *runner)
 		count++;
 	names = calloc(count + 1, sizeof(*names));
 	count = 0;
-	for (struct intent__slice *slice = runner->slices; names && slice; slice = slice->next)
+	for (struct intent__slice *slice = runner->slices; slice; slice = slice->next)
 		if (slice->intent)
 			names[count++] = slice->name;
-	if (names && intent__memory_know(runner->memory, names, count, &err) < 0)
+	if (intent__memory_know(runner->memory, names, count, &err) < 0)
 		intent_log(INTENT_WARN, NULL, "The slices could not be remembered: %s", err.msg);
 	free(names);
 }

@@ -22,7 +22,7 @@ static const char **prefix_list(const struct intent__runner *runner)
 	size_t count = json_array_size(runner->prefixes);
 	const char **list = calloc(count + 1, sizeof(*list));
 
-	for (size_t i = 0; list && i < count; i++)
+	for (size_t i = 0; i < count; i++)
 		list[i] = json_string_value(json_array_get(runner->prefixes, i));
 	return list;
 }

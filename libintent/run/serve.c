@@ -304,7 +304,7 @@ static int clear_place(const char *path, struct intent_error *err)
 static int listen_unix(struct intent__server *server, uv_loop_t *loop, const char *path, struct intent_error *err)
 {
 	intent_free_auto char *parent = strdup(path);
-	char *slash = parent ? strrchr(parent, '/') : NULL;
+	char *slash = strrchr(parent, '/');
 	int code;
 
 	if (slash && slash > parent) {

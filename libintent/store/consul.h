@@ -44,7 +44,6 @@ struct intent__consul_task {
 	void (*finished)(struct intent__consul_task *task, const struct intent_error *err);
 };
 
-/* NULL without memory. */
 struct intent__consul_task *intent__consul_read_task(struct intent__consul *consul, const char *key,
 						     bool exact, bool consistent);
 

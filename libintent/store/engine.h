@@ -120,7 +120,7 @@ int intent__prefix_whole(const struct intent_store *store, const char *prefix,
 
 /*
  * At most `most` prefixes that together cover these: the nearest two become their longest common
- * prefix until they are few enough. NULL-terminated, sorted; one block, free(). NULL without memory.
+ * prefix until they are few enough. NULL-terminated, sorted; one block, free().
  */
 char **intent__prefixes_merge(const char *const *prefixes, size_t count, size_t most);
 

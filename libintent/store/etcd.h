@@ -49,7 +49,7 @@ struct intent__etcd_task {
 	void (*finished)(struct intent__etcd_task *task, const struct intent_error *err);
 };
 
-/* NULL without memory. On failure to start, or when performed: freed by task.free. */
+/* On failure to start, or when performed: freed by task.free. */
 struct intent__etcd_task *intent__etcd_list_task(struct intent__etcd *etcd, const char *key, bool exact);
 /* Only the header: what the newest revision is. */
 struct intent__etcd_task *intent__etcd_look_task(struct intent__etcd *etcd, const char *key);

@@ -202,7 +202,7 @@ static int take_profile(char *text, const char *path, const char *profile, struc
 	intent_free_auto char *heading = intent_format("[%s]", profile);
 	bool inside = false, found = false;
 
-	for (char *line = text, *end; heading && line; line = end) {
+	for (char *line = text, *end; line; line = end) {
 		end = strchr(line, '\n');
 		if (end)
 			*end++ = '\0';

@@ -139,7 +139,7 @@ static int render_env(json_t *files, const struct intent_site *site, const json_
 	json_object_foreach(env, name, value) {
 		intent_free_auto char *file = intent_format("env/%s", name);
 
-		if (file && json_is_string(value))
+		if (json_is_string(value))
 			json_object_set_new(files, file,
 					    json_sprintf("%s\n", json_string_value(value)));
 	}
@@ -419,8 +419,7 @@ static void last_line(const struct intent_site *site, const char *service, struc
 	intent_free_auto char *log = intent_format("%s/%s/current", site->logs, service);
 	char tail[LAST_WORDS + 1];
 
-	intent_close_auto int fd = log && !site->builder ?
-		open(log, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1;
+	intent_close_auto int fd = site->builder ? -1 : open(log, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
 	ssize_t got = size <= 0 ? 0 :
 		pread(fd, tail, LAST_WORDS, size > LAST_WORDS ? size - LAST_WORDS : 0);

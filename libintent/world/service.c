@@ -75,7 +75,7 @@ json_t *intent_services_places(const struct intent_site *site, const json_t *nam
 		for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) {
 			intent_free_auto char *path = intent__service_path(site, name, parts[k]);
 
-			json_array_append_new(places, json_string(path ? path : ""));
+			json_array_append_new(places, json_string(path));
 		}
 		if (site->basedir)
 			json_array_append_new(places, json_sprintf("%s/%s", site->logs, name));

@@ -30,10 +30,10 @@ int intent__unit_status_parse(const char *text, struct intent__unit_status *ret,
 /* "platypus-slug.service"; what a unit's name cannot have becomes \xHH, as systemd-escape(1) does it. Owned. */
 char *intent__unit_name(const char *service);
 
-/* The unit file. Owned; NULL without memory. */
+/* The unit file. Owned. */
 char *intent__unit_render(const struct intent_site *site, const json_t *intent, const char *service);
 
-/* {NAME: value} as an EnvironmentFile=. Owned; NULL without memory. */
+/* {NAME: value} as an EnvironmentFile=. Owned. */
 char *intent__unit_environment(const json_t *variables);
 
 #endif

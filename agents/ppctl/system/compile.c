@@ -209,7 +209,7 @@ static void add_unit(struct compiler *compiler, json_t *service)
 	const char *name = intent_json_string(service, "name", "");
 	intent_free_auto char *lower = system_lower(name);
 	json_t *says = said_here(compiler, service), *unit, *nodes;
-	const json_t *taken = lower ? json_object_get(compiler->names, lower) : NULL;
+	const json_t *taken = json_object_get(compiler->names, lower);
 	const char *target = choose_target(compiler, service, says);
 
 	if (taken)
@@ -256,7 +256,7 @@ static void check_documents(struct compiler *compiler)
 		json_array_foreach(compiler->units, index, unit) {
 			const char *name = intent_json_string(json_object_get(unit, "service"), "name", "");
 			intent_free_auto char *part = intent_format("/%s/", name);
-			if (part && strstr(key, part))
+			if (strstr(key, part))
 				service = json_object_get(unit, "service");
 		}
 		/* A fault of the key itself, or of what is too big, has no pointer. */
@@ -283,7 +283,7 @@ static void emit_instances(struct compiler *compiler)
 		intent_free_auto char *lower = system_lower(name);
 		if (!json_is_object(instance))
 			continue;
-		if (lower && json_object_get(compiler->names, lower))
+		if (json_object_get(compiler->names, lower))
 			system_fault_of(compiler->system->faults, instance, "the instance of %s would be called \"%s\", as a service is; "
 				     "name it: {component: \"%s\", as: NAME}", intent_json_string(instance, "component", ""),
 				     name, intent_json_string(instance, "component", ""));

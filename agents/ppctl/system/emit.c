@@ -112,9 +112,9 @@ static void add_export(struct compiler *compiler, json_t *values, const char *pr
 	json_t *value = export_of(compiler, instance, name, says);
 	char *variable = intent_format("%s%s", prefix, name);
 
-	for (char *p = variable ? variable + strlen(prefix) : NULL; p && *p; p++)
+	for (char *p = variable + strlen(prefix); p && *p; p++)
 		*p = isalnum((unsigned char)*p) ? (char)toupper((unsigned char)*p) : '_';
-	if (value && variable && json_object_get(values, variable))
+	if (value && json_object_get(values, variable))
 		json_decref(value);
 	else if (value && variable)
 		json_object_set_new(values, variable, value);

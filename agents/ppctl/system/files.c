@@ -1,6 +1,5 @@
 /* sysdef.yaml, Pibstack and deployd.yaml: one model of what they say. */
 #include <ctype.h>
-#include <errno.h>
 #include <intent/source.h>
 #include "parts.h"
 
@@ -104,8 +103,6 @@ static void read_applications(const char *file, const json_t *json, const json_t
 		intent_free_auto char *lower = system_lower(name), *provides = intent_format("%s/provides", pointer);
 		json_t *services = json_array();
 
-		if (!lower || !provides || !pointer)
-			return;
 		if (json_object_get(seen, lower))
 			system_fault(faults, file, system_place_at(places, pointer, true),
 				     "application \"%s\" is also \"%s\": names are matched without regard to case; "

@@ -74,7 +74,7 @@ static void find_cycles(const struct lookup *lookup, const char *name, const cha
 			for (size_t i = 0; i <= depth; i++)
 				intent_text_printf(&way, "%s inherits ", path[i]);
 			intent_free_auto char *first = intent_format("resources/%s", path[0]);
-			system_key_fault(lookup->world, first ? first : "", "/inherits", lookup->faults,
+			system_key_fault(lookup->world, first, "/inherits", lookup->faults,
 					 "%s%s: it goes round; take one of these out", intent_text_str(&way), path[0]);
 			continue;
 		}
@@ -119,7 +119,7 @@ static const json_t *order_of(struct lookup *lookup, const char *name)
 			intent_free_auto char *key = intent_format("resources/%s", one);
 			intent_text_auto struct intent_text known = INTENT_TEXT_INIT;
 			system_known(&known, next, lookup->world->resources);
-			system_key_fault(lookup->world, key ? key : "", "/inherits", lookup->faults,
+			system_key_fault(lookup->world, key, "/inherits", lookup->faults,
 					 "inherits \"%s\", which is no resource repository; there is %s", next,
 					 intent_text_str(&known));
 		}
@@ -179,7 +179,7 @@ static void cannot_extend(struct lookup *lookup, const char *repository, const c
 					       "components"));
 	json_object_del(known, slug);
 	system_known(&names, base, known);
-	system_key_fault(lookup->world, key ? key : "", pointer ? pointer : "", lookup->faults,
+	system_key_fault(lookup->world, key, pointer ? pointer : "", lookup->faults,
 			 "\"%s\" extends \"%s\", which neither %s nor what it inherits has; there is %s", slug, base,
 			 repository, intent_text_str(&names));
 }
@@ -201,13 +201,13 @@ static json_t *whole_slug(struct lookup *lookup, const char *repository, const c
 		return result;
 	}
 	intent_free_auto char *next = intent_format("%s/%s", at, spelt);
-	const char *before = next ? strstr(intent_text_str(way), next) : NULL;
+	const char *before = strstr(intent_text_str(way), next);
 	bool round = before && (before == intent_text_str(way) || before[-1] == ' ') &&
 		(before[strlen(next)] == ' ' || !before[strlen(next)]);
 	if (round || depth > DEPTH_MAX) {
 		intent_free_auto char *key = intent_format("resources/%s", repository);
 		intent_free_auto char *pointer = system_pointer("/components", slug);
-		system_key_fault(lookup->world, key ? key : "", pointer ? pointer : "", lookup->faults,
+		system_key_fault(lookup->world, key, pointer ? pointer : "", lookup->faults,
 				 "%s extends %s: it goes round; take one of these out", intent_text_str(way), next);
 		return result;
 	}
@@ -260,7 +260,7 @@ json_t *system_slugs(const struct system_world *world, json_t *faults)
 		intent_text_auto struct intent_text known = INTENT_TEXT_INIT;
 		intent_free_auto char *pointer = intent_format("/resources/%zu", index);
 		system_known(&known, name, world->resources);
-		system_key_fault(world, key ? key : "", pointer ? pointer : "", faults,
+		system_key_fault(world, key, pointer, faults,
 				 "world \"%s\" names the resource repository \"%s\", which does not exist; there is %s",
 				 world->name, name, intent_text_str(&known));
 	}
@@ -369,7 +369,7 @@ int system_look_up(const struct system *system, const struct system_world *world
 				json_object_get(component, "resolve"), faults);
 	if (slug) {
 		intent_free_auto char *key = intent_format("resources/%s", intent_json_string(slug, "repository", ""));
-		return not_here(world, requirement, spelt, "slug", key ? key : "", json_object_get(slug, "resolve"),
+		return not_here(world, requirement, spelt, "slug", key, json_object_get(slug, "resolve"),
 				faults);
 	}
 	if (!resolves_to_images(system, world) || system_check_image(wanted))

@@ -194,7 +194,7 @@ static void compare(struct differ *differ, const char *key, const json_t *compil
 	if (!same && other && *other && !digest && !differ->applying->adopt) {
 		intent_free_auto char *why = intent_format("the definition %s wrote it; rename one, or take it over with "
 							   "--adopt", other);
-		keep(differ, key, why ? why : "");
+		keep(differ, key, why);
 		differ->applying->refused = true;
 		return;
 	}
@@ -215,8 +215,8 @@ static bool is_instance_key(const struct differ *differ, const char *key)
 	json_array_foreach((json_t *)(uintptr_t)names, index, name) {
 		intent_free_auto char *cluster = intent_format("clusters/%s/", json_string_value(name));
 		intent_free_auto char *node = intent_format("/%s", json_string_value(name));
-		if (cluster && node && (intent_starts_with(key, cluster) ||
-					(intent_starts_with(key, "nodes/") && intent_ends_with(key, node))))
+		if (intent_starts_with(key, cluster) ||
+		    (intent_starts_with(key, "nodes/") && intent_ends_with(key, node)))
 			return true;
 	}
 	return false;
@@ -395,7 +395,7 @@ static void write_record(struct differ *differ)
 		intent_free_auto char *part = intent_format("/%s", json_string_value(old));
 		bool used = !differ->applying->whole;
 		json_object_foreach(json_object_get(differ->written, "orphans"), key, value)
-			used = used || (part && strstr(key, part));
+			used = used || strstr(key, part);
 		if (!there && used)
 			json_array_append(names, old);
 	}
