@@ -205,7 +205,7 @@ static const char *choose_node(struct ppctl *ctl, const struct intent_snapshot *
 		return NULL;
 	if (ppctl_option(ctl, "node"))
 		return ctl->node;
-	if (!prefix || !key || ppctl_option(ctl, "cluster"))
+	if (ppctl_option(ctl, "cluster"))
 		return NULL;
 	if (app)
 		return intent_snapshot_find(snapshot, key) ? ctl->node : NULL;
