@@ -166,7 +166,8 @@ int intent_store_open(const char *url, const char *prefix, struct intent_store *
 	if (!engine)
 		return intent_fail(err, INTENT_EUSAGE, "store %.100s: not a known kind; use "
 				   "dir:PATH, consul://HOST:PORT or etcd://HOST:PORT,... "
-				   "(consul+https://, etcd+https:// with TLS)", url ? url : "(none)");
+				   "(consul+https://, etcd+https:// with TLS)%s", url ? url : "(none)",
+				   url && (*url == '/' || *url == '.') ? "; a directory's has dir: before it" : "");
 	store = calloc(1, sizeof(*store));
 	store->engine = engine;
 	store->prefix = normal_prefix(prefix, err);
