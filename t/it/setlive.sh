@@ -98,6 +98,7 @@ check "${as}... it would start after a reboot" test ! -e "$G/slug/down"
 is "$(verbs)" "Starting Checking" "${as}... what is prepared already needs no more than that"
 
 # ---- a second round changes nothing ----
+wait_for 2 test -e "$A/logs/slug/current"
 before=$(snapshot "$G" "$R" "$A" "$S") pid=$(pid_of slug)
 once
 is "$status" 0 "${as}second round: converged"
@@ -136,11 +137,17 @@ is "$status" 0 "${as}an edited file: converged"
 refute "${as}... it is as it was" grep -q edited "$G/slug/finish"
 is "$(pid_of slug)" "$pid" "${as}... without a restart"
 
+# Its logger takes its time, and so long its runsv is there and on its way out.
+read -r logger <"$G/slug/log/supervise/pid"
+kill -STOP "$logger"
 rm "$R/slug"
 wait_for 8 gone slug
+{ sleep 1; kill -CONT "$logger"; } &
 once
 is "$status" 0 "${as}a lost link: converged"
 check "${as}... linked again and running" up slug
+check "${as}... by another supervisor, with a logger" test -s "$G/slug/log/supervise/pid"
+isnt "$(cat "$G/slug/log/supervise/pid")" "$logger" "${as}... of its own"
 
 # ---- a reboot ----
 stop "$supervisor" HUP
