@@ -36,7 +36,7 @@ unset PP_STORE PP_CONFIG PP_NODE CONSUL_HTTP_ADDR CONSUL_HTTP_TOKEN ETCDCTL_ENDP
 	ETCDCTL_USER NOTIFY_SOCKET STATE_DIRECTORY RUNTIME_DIRECTORY
 export XDG_STATE_HOME=$T/.xdg-state XDG_RUNTIME_DIR=$T/.xdg-run NO_COLOR=1 LC_ALL=C.UTF-8
 
-: "${PATIENCE:=6}" # of wait_for, http and stop: no test fails because its machine is slow
+: "${PATIENCE:=4}" # of wait_for, http and stop: no test fails because its machine is slow
 export PATIENCE   # the demos too
 
 tests_run=0

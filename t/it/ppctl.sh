@@ -54,6 +54,8 @@ like "$(ppctl --completion=zsh)" "#compdef ppctl" "zsh has one too"
 
 run ppctl ls; is "$status" 111 "a store that is not there may come"
 like "$errors" "store" "and says which"
+run ppctl ls --store "$T/store"; is "$status" 2 "a path is no store's address"
+like "$errors" "a directory's has dir: before it" "and what is missing is said"
 run ppctl init "$T/store"; is "$status" 0 "init with a path"
 like "$errors" "export PP_STORE=dir:$T/store" "says how it is found"
 run ppctl init; is "$status" 0 "init again is fine"
@@ -372,6 +374,8 @@ run bin/ppctl plan; is "$status" 2 "plan: work"
 like "$output" "busy: work to do" "who has it"
 like "$output" "  slug: would install slug_1.0" "and what"
 like "$output" "idle: nothing to do" "who has none"
+ln -s pp-busy bin/pp-alias
+unlike "$(bin/ppctl plan)" "alias" "a second name is asked nothing"
 like "$output" "dir:$T/store --once --dry-run .*--node n1" "each is asked about this store and node"
 agent stuck 'echo "db: basedir is taken" >&2; exit 100'
 run bin/ppctl plan; is "$status" 100 "plan: blocked"
