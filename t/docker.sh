@@ -7,6 +7,7 @@
 # shellcheck shell=bash disable=SC2154,SC2034 # $T and start are t/lib.sh's, the variables the tests'
 
 docker_why='' docker_pid=''
+apart "$@"
 
 start_docker() {
 	[ "$EUID" = 0 ] || { docker_why="dockerd needs root"; return 1; }

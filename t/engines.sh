@@ -17,12 +17,7 @@ engine_why='' engine='' engine_more=()
 registry=127.0.0.1:$(free_port) # that it may speak plain HTTP to
 export DOCKER_HOST=unix://$T/engine.sock
 
-# Podman makes bridges and rules of its own: in a network of the test's own they are nobody else's.
-if [ "$ENGINE" = podman ] && [ -z "${ENGINE_APART:-}" ] && have podman && unshare --net --mount true 2>/dev/null; then
-	tests_done=yes
-	rm -rf "$T"
-	ENGINE_APART=yes exec unshare --net --mount -- "$0" "$@"
-fi
+apart "$@"
 
 podman=(podman --root "$T/data" --runroot "$T/exec" --tmpdir "$T/podman" --storage-driver vfs)
 
@@ -34,8 +29,7 @@ prepare_docker() {
 
 prepare_podman() {
 	have podman || { engine_why="podman is not on PATH (Debian: podman)"; return 1; }
-	[ -n "${ENGINE_APART:-}" ] || { engine_why="no network of its own can be made for Podman"; return 1; }
-	ip link set lo up
+	[ -n "$is_apart" ] || { engine_why="no network of its own can be made for Podman"; return 1; }
 	# Where its networks are remembered is no option; what is mounted is nobody else's. Once: a new start finds them again.
 	if [ ! -d "$T/cni" ]; then
 		mkdir -p "$T/cni" /var/lib/cni /run/netns

@@ -15,7 +15,7 @@ inject() { put "injections/prod/$1" "{\"values\": {$2}, \"sinks\": [$3]}" || cat
 drop() { ppctl rm "injections/prod/$1" >>"$T/ppctl.log" 2>&1; rm -f "$T/state/injections/prod/$1.json"; }
 
 injector=(pp-configmap-injector --listen none --state-dir "$T/state")
-once() { run "${injector[@]}" --once; cat "$T/.err" >>"$T/all.log"; }
+once() { run "${injector[@]}" --once "$@"; cat "$T/.err" >>"$T/all.log"; }
 member() { sed -nE "s/^  \"$1\": \"(.*)\",?\$/\\1/p" "$T/.status" | head -n 1; }
 # state [NAME]: "STATE REASON MESSAGE".
 state() {

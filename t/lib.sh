@@ -36,8 +36,9 @@ unset PP_STORE PP_CONFIG PP_NODE CONSUL_HTTP_ADDR CONSUL_HTTP_TOKEN ETCDCTL_ENDP
 	ETCDCTL_USER NOTIFY_SOCKET STATE_DIRECTORY RUNTIME_DIRECTORY
 export XDG_STATE_HOME=$T/.xdg-state XDG_RUNTIME_DIR=$T/.xdg-run NO_COLOR=1 LC_ALL=C.UTF-8
 
-: "${PATIENCE:=6}" # of wait_for, http and stop: no test fails because its machine is slow
+: "${PATIENCE:=4}" # of wait_for, http and stop: no test fails because its machine is slow
 export PATIENCE   # the demos too
+export ETCDCTL_COMMAND_TIMEOUT=60s # instead of 5 s
 
 tests_run=0
 tests_done=
@@ -147,12 +148,35 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+# ---- in a network of its own ----
+
+# apart ARG...: begins the test anew where only its own processes are, if that may be: bridges and mounts that a
+# container engine leaves go with it. Sets $is_apart.
+is_apart=''
+# shellcheck disable=SC2034 # for the tests
+apart() {
+	if [ -n "${TEST_APART:-}" ]; then
+		unset TEST_APART
+		is_apart=yes
+		ip link set lo up
+	elif [ "$EUID" = 0 ] && have ip && unshare --net --mount true 2>/dev/null; then
+		tests_done=yes
+		rm -rf "$T"
+		TEST_APART=yes exec unshare --net --mount -- "$0" "$@"
+	fi
+}
+
 # ---- as somebody else ----
 
 # unprivileged CMD...: as nobody when we are root, else as we are.
 unprivileged() {
 	if [ "$EUID" != 0 ]; then "$@"; return; fi
 	setpriv --reuid="$(id -u nobody)" --regid="$(id -g nobody)" --clear-groups -- "$@"
+}
+
+# The programs are in nobody's reach: in a tree below a private home they are copied.
+reachable() {
+	unprivileged test -x "$BUILD_DIR/bin/ppctl" || { cp -a "$BUILD_DIR/bin" "$T/.bin" && PATH=$T/.bin:$PATH; }
 }
 
 # Can we become nobody? For tests that need both.

@@ -26,7 +26,7 @@ install_version() {
 	local bin=$T/$1/slug/installs/slug_$2/bin
 	mkdir -p "$bin"
 	printf '#!/bin/sh\nexec %s %s %s %s\n' "$BUILD_DIR/t/it/rollout-service" "$history" "$3" "$up_ms" >"$bin/launch"
-	[ "$3" = up ] || printf '#!/bin/sh\necho "no database"; exit 1\n' >"$bin/check"
+	printf '#!/bin/sh\n[ -e %s.%s ] || { echo "no database"; exit 1; }\n' "$history" "$1" >"$bin/check"
 	chmod 755 "$bin"/*
 }
 

@@ -1,5 +1,4 @@
 /* pp-builder: of every application, revision and recipe that intent wants, the artifact exists. */
-#include <errno.h>
 #include <sys/stat.h>
 #include <intent/file.h>
 #include "builder.h"
@@ -55,8 +54,6 @@ static int look_at_lock(struct builder *builder, const struct builder_target *ta
 	intent_json_auto json_t *holder = NULL;
 	struct intent_store *store;
 
-	if (!key)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (intent_round_store(builder->round, &store, err) < 0 || intent_held_look(store, keys, 1, &holder, err) < 0)
 		return err->code;
 	if (!holder)
@@ -200,8 +197,6 @@ static int observe(struct intent_round *round, const json_t *intent, json_t **re
 	struct stat st;
 	int code = 0;
 
-	if (!observed)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (builder__open(&builder, round, err) < 0)
 		return err->code;
 	if (!intent_json_boolean(intent, "absent", false))

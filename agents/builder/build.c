@@ -1,5 +1,4 @@
 /* One build: its lock, the checkout, the artifact, the fact. */
-#include <errno.h>
 #include <intent/file.h>
 #include "builder.h"
 
@@ -32,8 +31,6 @@ int builder__fact(struct builder *builder, const struct builder_target *target, 
 	int code;
 
 	*ret_new = NULL;
-	if (!key)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (intent_round_store(builder->round, &store, err) < 0)
 		return err->code;
 	code = intent_store_get(store, key, INTENT_DEFAULT, &found, err);
@@ -72,8 +69,6 @@ static int write_fact(struct builder *builder, const struct builder_target *targ
 	json_object_set_new(fact, "at", json_string(now));
 	json_object_set_new(fact, "node", json_string(builder->node));
 	value = intent_json_canonical(fact);
-	if (!key || !value)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (intent_round_store(builder->round, &store, err) < 0)
 		return err->code;
 	return intent_store_put(store, key, value, strlen(value), err);
@@ -96,18 +91,19 @@ static void note(struct builder *builder, const struct builder_target *target, s
 	intent_json_auto json_t *failure = NULL;
 	struct intent_error ignored;
 
+	intent_utf8_clean(words); /* cut, perhaps within a character */
 	builder__log_printf(log, "failed: %s", err->msg);
-	intent_fail(err, err->code, "%s at %.12s: %s", target->name, target->revision, words ? words : "failed");
+	intent_fail(err, err->code, "%s at %.12s: %s", target->name, target->revision, words);
 	if (!is_verdict(err->code))
 		return;
 	failure = json_pack("{sI si ss ss ss}", "at", (json_int_t)intent_time_now(), "code", err->code, "words",
-			    words ? words : "failed", "log", builder__log_path(log), "tail", tail ? tail : "");
+			    words, "log", builder__log_path(log), "tail", tail);
 	if (builder__note_failure(builder, target, failure, &ignored) < 0)
 		intent_round_log(builder->round, INTENT_WARN, "The failure could not be noted: %s", ignored.msg);
 	/* The round ends here: what it saw before was not yet so. */
 	intent_round_detail(builder->round, "failed",
 			    json_pack("{s{ss ss ss}}", target->name, "revision", target->revision,
-				      "log", builder__log_path(log), "tail", tail ? tail : ""));
+				      "log", builder__log_path(log), "tail", tail));
 }
 
 static int make(struct builder *builder, const struct builder_target *target, struct intent_error *err)
@@ -147,8 +143,6 @@ static int make_locked(struct builder *builder, const struct builder_target *tar
 	struct intent_store *store;
 	int code;
 
-	if (!key)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (intent_round_store(builder->round, &store, err) < 0 ||
 	    intent_held_take(store, keys, 1, holder, &builder->held, err) < 0)
 		return err->code;
@@ -254,7 +248,7 @@ int builder__forget(struct intent_round *round, const json_t *action, struct int
 	if (builder__open(&builder, round, err) < 0)
 		return err->code;
 	logs = intent_format("%s/logs/%s", intent_round_state_dir(round), builder.app);
-	code = logs ? intent_tree_remove(logs, err) : intent_fail(err, -ENOMEM, "out of memory");
+	code = intent_tree_remove(logs, err);
 	if (!code)
 		code = intent_tree_retire(builder.home, err);
 	builder__close(&builder);

@@ -45,7 +45,7 @@
 extern const struct intent_slicer builder__slicer;
 
 int builder_plan(const json_t *intent, const json_t *observed, struct intent_plan *plan, struct intent_error *err);
-int builder__plan_prune(const json_t *intent, const json_t *observed, struct intent_plan *plan);
+void builder__plan_prune(const json_t *intent, const json_t *observed, struct intent_plan *plan);
 
 /* ---- view.c ---- */
 

@@ -1,6 +1,5 @@
 /* Images: made, looked for and pushed by the engine's own client program. */
 #include <ctype.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <intent/file.h>
@@ -72,8 +71,6 @@ static int is_held(struct builder *builder, const struct builder_target *target,
 	intent_free_auto char *filter = intent_format("label=" LABEL "%s", target->input), *said = NULL;
 	const char *argv[] = {client(builder), "image", "ls", "-q", "--filter", filter, NULL};
 
-	if (!filter)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (builder__ask_engine(builder, argv, &said, err) < 0)
 		return err->code;
 	*ret = said[strspn(said, " \n")] != '\0';
@@ -89,8 +86,6 @@ int builder__look_for_image(struct builder *builder, const struct builder_target
 	const char *as;
 
 	*ret_new = NULL;
-	if (!name || !tag)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (is_held(builder, target, &held, err) < 0)
 		return err->code;
 	image = held ? inspect(builder, target, tag) : NULL;
@@ -121,12 +116,10 @@ int builder__remove_image(struct builder *builder, const json_t *fact, struct in
 	snprintf(target.input, sizeof(target.input), "%s", intent_json_string(fact, "input", ""));
 	/* "registry:5000/api@sha256:..." is "registry:5000/api:<input>" here. */
 	intent_free_auto char *suffix = intent_format(":%.*s", BUILDER_SHORT, target.input);
-	intent_free_auto char *tag = !suffix || intent_ends_with(image, suffix) ? strdup(image) :
+	intent_free_auto char *tag = intent_ends_with(image, suffix) ? strdup(image) :
 		intent_format("%.*s%s", (int)strcspn(image, "@"), image, suffix);
 	const char *argv[] = {client(builder), "image", "rm", tag, NULL};
 
-	if (!suffix || !tag)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (is_held(builder, &target, &held, err) < 0)
 		return err->code;
 	found = held ? inspect(builder, &target, tag) : NULL;
@@ -162,8 +155,6 @@ static const char **build_words(const struct builder *builder, const struct buil
 	size_t n = 0;
 	json_t *value;
 
-	if (!argv)
-		return NULL;
 #define SAVED(...) (json_array_append_new(strings, json_sprintf(__VA_ARGS__)), \
 	json_string_value(json_array_get(strings, json_array_size(strings) - 1)))
 	argv[n++] = client(builder), argv[n++] = "build";
@@ -214,14 +205,11 @@ int builder__make_image(struct builder *builder, const struct builder_target *ta
 	intent_free_auto char *iidfile = intent_format("%s.iid", directory), *iid = NULL;
 	intent_free_auto char *tag = image_tag(builder, target);
 	intent_json_auto json_t *strings = json_array();
-	const char **argv = NULL;
+	const char **argv = build_words(builder, target, dockerfile, iidfile, tag, strings);
 	struct intent_error ignored;
 	size_t count;
 	int code;
 
-	if (!dockerfile || !iidfile || !tag || !strings ||
-	    !(argv = build_words(builder, target, dockerfile, iidfile, tag, strings)))
-		return intent_fail(err, -ENOMEM, "out of memory");
 	unlink(iidfile);
 	code = check_dockerfile(dockerfile, name, err);
 	if (!code && (code = builder__run(builder, log, argv, directory, true, err)))

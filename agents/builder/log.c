@@ -1,6 +1,5 @@
 /* What the programs of a build say: a file each, and its end for the status. */
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <intent/file.h>
 #include "builder.h"
@@ -45,14 +44,7 @@ struct builder_log *builder__log_open(struct builder *builder, const struct buil
 	char now[32];
 
 	intent_time_format(intent_time_now(), now);
-	if (log)
-		log->path = intent_format("%s/%s_%s_%.12s.log", directory ? directory : "", now, target->recipe,
-					  target->revision);
-	if (!log || !directory || !log->path) {
-		builder__log_close(log);
-		intent_fail(err, -ENOMEM, "out of memory");
-		return NULL;
-	}
+	log->path = intent_format("%s/%s_%s_%.12s.log", directory, now, target->recipe, target->revision);
 	log->fd = -1;
 	if (intent_directory_make(directory, 0700, err) == 0) {
 		sweep_logs(directory, intent_json_integer(builder->options, "keep-logs", 20));

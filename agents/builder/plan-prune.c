@@ -4,7 +4,6 @@
  * What is wanted now stays; of what intent or a running service names, the newest of each input; of the rest, the
  * last --keep of each recipe.
  */
-#include <errno.h>
 #include "builder.h"
 
 struct build { const char *name, *at; const json_t *seen; };
@@ -32,14 +31,14 @@ static bool is_needed(const struct build *build, json_t *inputs)
 	return true;
 }
 
-static int remove_it(const struct build *build, int64_t keep, struct intent_plan *plan)
+static void remove_it(const struct build *build, int64_t keep, struct intent_plan *plan)
 {
-	return intent_plan_add(plan, "prune", build->name, json_pack("{sO}", "input", json_object_get(build->seen, "input")),
-			       json_pack("{s{sn}}", "builds", build->name),
-			       "Nothing names it, and it is not among the last %lld: %s", (long long)keep, build->name);
+	intent_plan_add(plan, "prune", build->name, json_pack("{sO}", "input", json_object_get(build->seen, "input")),
+			json_pack("{s{sn}}", "builds", build->name),
+			"Nothing names it, and it is not among the last %lld: %s", (long long)keep, build->name);
 }
 
-int builder__plan_prune(const json_t *intent, const json_t *observed, struct intent_plan *plan)
+void builder__plan_prune(const json_t *intent, const json_t *observed, struct intent_plan *plan)
 {
 	int64_t keep = intent_json_integer(json_object_get(intent, "options"), "keep", 10);
 	json_t *builds = json_object_get(observed, "builds"), *seen;
@@ -47,14 +46,12 @@ int builder__plan_prune(const json_t *intent, const json_t *observed, struct int
 	struct build *all = calloc(json_object_size(builds) + 1, sizeof(*all));
 	size_t count = 0;
 	const char *name;
-	int code = all && inputs && counts ? 0 : -ENOMEM;
 
 	json_object_foreach(builds, name, seen)
-		if (!code)
-			all[count++] = (struct build){name, intent_json_string(seen, "at", ""), seen};
+		all[count++] = (struct build){name, intent_json_string(seen, "at", ""), seen};
 	if (count)
 		qsort(all, count, sizeof(*all), compare);
-	for (size_t i = 0; i < count && !code; i++) {
+	for (size_t i = 0; i < count; i++) {
 		const char *recipe = strchr(all[i].name, '/') ? strchr(all[i].name, '/') + 1 : "";
 		int64_t before = intent_json_integer(counts, recipe, 0);
 
@@ -62,8 +59,7 @@ int builder__plan_prune(const json_t *intent, const json_t *observed, struct int
 			continue;
 		json_object_set_new(counts, recipe, json_integer(before + 1));
 		if (before >= keep)
-			code = remove_it(&all[i], keep, plan);
+			remove_it(&all[i], keep, plan);
 	}
 	free(all);
-	return code;
 }

@@ -3,7 +3,6 @@
  *
  * An artifact is known by its input: two revisions with one content are built once.
  */
-#include <errno.h>
 #include "builder.h"
 
 struct look {
@@ -18,20 +17,14 @@ static json_t *effect_on(const char *target)
 	return json_pack("{s{s{sb sb sn}}}", "targets", target, "artifact", 1, "published", 1, "failed");
 }
 
-static int add(struct look *look, const char *verb, const json_t *wanted, const json_t *seen, const char *why)
+static void add(struct look *look, const char *verb, const json_t *wanted, const json_t *seen, const char *why)
 {
 	const char *target = intent_json_string(wanted, "target", "");
 	const char *revision = intent_json_string(seen, "revision", "");
 	json_t *args = json_pack("{ss ss}", "revision", revision, "input", intent_json_string(seen, "input", ""));
-	json_t *effect = effect_on(target);
 
-	if (!args || !effect) {
-		json_decref(args);
-		json_decref(effect);
-		return -ENOMEM;
-	}
-	return intent_plan_add(look->out, verb, target, args, effect, "%s %s at %.12s: %s",
-			       strcmp(verb, "publish") ? "Building" : "Publishing", target, revision, why);
+	intent_plan_add(look->out, verb, target, args, effect_on(target), "%s %s at %.12s: %s",
+			strcmp(verb, "publish") ? "Building" : "Publishing", target, revision, why);
 }
 
 /* What keeps a target from being built now; true: a verdict was given. */
@@ -63,7 +56,7 @@ static bool is_held_up(struct look *look, const char *target, const json_t *seen
 	return true;
 }
 
-static int plan_target(struct look *look, const json_t *wanted)
+static void plan_target(struct look *look, const json_t *wanted)
 {
 	const char *target = intent_json_string(wanted, "target", "");
 	const json_t *seen = json_object_get(json_object_get(look->observed, "targets"), target);
@@ -71,34 +64,35 @@ static int plan_target(struct look *look, const json_t *wanted)
 	bool aside = intent_json_integer(look->intent, "concurrency", 1) > 1;
 
 	if (is_held_up(look, target, seen))
-		return 0;
-	if (intent_json_boolean(seen, "artifact", false))
-		return intent_json_boolean(seen, "published", false) ? 0 :
+		return;
+	if (intent_json_boolean(seen, "artifact", false)) {
+		if (!intent_json_boolean(seen, "published", false))
 			add(look, "publish", wanted, seen, "it is there already");
-	if (json_object_get(look->made, input))
-		return add(look, "publish", wanted, seen, "what is built above has the same content");
-	json_object_set_new(look->made, input, json_true());
-	return add(look, aside ? "build-aside" : "build", wanted, seen, "it is not there yet");
+	} else if (json_object_get(look->made, input)) {
+		add(look, "publish", wanted, seen, "what is built above has the same content");
+	} else {
+		json_object_set_new(look->made, input, json_true());
+		add(look, aside ? "build-aside" : "build", wanted, seen, "it is not there yet");
+	}
 }
 
 int builder_plan(const json_t *intent, const json_t *observed, struct intent_plan *plan, struct intent_error *err)
 {
 	struct look look = {.intent = intent, .observed = observed, .out = plan, .made = json_object()};
-	int code = look.made ? 0 : -ENOMEM;
 	size_t i;
 	json_t *wanted;
 
+	(void)err;
 	if (intent_json_boolean(intent, "absent", false)) {
-		if (!code && intent_json_boolean(observed, "remains", false))
-			code = intent_plan_add(plan, "forget", intent_json_string(intent, "app", ""), NULL,
-					       json_pack("{sn}", "remains"),
-					       "Forgetting what was kept to build it: it is gone from intent");
+		if (intent_json_boolean(observed, "remains", false))
+			intent_plan_add(plan, "forget", intent_json_string(intent, "app", ""), NULL,
+					json_pack("{sn}", "remains"),
+					"Forgetting what was kept to build it: it is gone from intent");
 	} else {
 		json_array_foreach(json_object_get(intent, "wanted"), i, wanted)
-			if (!code)
-				code = plan_target(&look, wanted);
-		code = code ? code : builder__plan_prune(intent, observed, plan);
+			plan_target(&look, wanted);
+		builder__plan_prune(intent, observed, plan);
 	}
 	json_decref(look.made);
-	return code ? intent_fail(err, code, "out of memory") : 0;
+	return 0;
 }

@@ -2,7 +2,6 @@
  * What was built once and nobody needs any more: its artifact, then its fact. In this order: whoever is killed in
  * between finds the fact again, and an artifact that is gone is no obstacle.
  */
-#include <errno.h>
 #include <intent/fetch.h>
 #include <intent/file.h>
 #include "builder.h"
@@ -24,7 +23,7 @@ static int list_facts(struct builder *builder, enum intent_consistency consisten
 {
 	intent_free_auto char *prefix = intent_format(BUILDS "%s/", builder->app);
 
-	return prefix ? list(builder, prefix, consistency, ret_owned, err) : intent_fail(err, -ENOMEM, "out of memory");
+	return list(builder, prefix, consistency, ret_owned, err);
 }
 
 /* New; NULL: it cannot be read, so it stays. */
@@ -74,7 +73,7 @@ static int list_namers(struct builder *builder, enum intent_consistency consiste
 {
 	intent_free_auto char *health = intent_format("reality/health/%s/", builder->app);
 	const char *const prefixes[] = {"clusters/", "approvals/", health};
-	int code = health ? 0 : intent_fail(err, -ENOMEM, "out of memory");
+	int code = 0;
 
 	*ret = (struct namers){0};
 	for (size_t i = 0; !code && i < 3; i++)
@@ -183,7 +182,7 @@ static int remove_archive(struct builder *builder, const json_t *fact, struct in
 						   intent_json_string(fact, "input", ""));
 	intent_free_auto char *sums = path ? intent_format("%s.sha256", path) : NULL;
 
-	if (!path || !end || !sums || !intent_ends_with(path, end))
+	if (!path || !intent_ends_with(path, end))
 		return 0;
 	/* Without its digest it is none. */
 	if (access(sums, F_OK) == 0 && intent_file_remove(sums, err) < 0)
@@ -207,8 +206,6 @@ static int remove_unnamed(struct builder *builder, const json_t *fact, struct in
 	struct intent_store *store;
 	struct namers namers;
 
-	if (!key)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (intent_round_store(builder->round, &store, err) < 0 ||
 	    intent_held_take(store, keys, 1, holder, &builder->held, err) < 0)
 		return err->code;
@@ -242,12 +239,12 @@ static int prune(struct builder *builder, const json_t *action, const struct int
 	const char *input = intent_json_string(json_object_get(action, "args"), "input", "");
 	intent_free_auto char *key = intent_format(BUILDS "%s/%s", builder->app,
 						   intent_json_string(action, "subject", ""));
-	const struct intent_entry *entry = key ? intent_snapshot_find(facts, key) : NULL;
+	const struct intent_entry *entry = intent_snapshot_find(facts, key);
 	intent_json_auto json_t *fact = entry ? fact_of(entry) : NULL;
 	struct intent_store *store;
 
 	if (!entry)
-		return key ? 0 : intent_fail(err, -ENOMEM, "out of memory");
+		return 0;
 	if (!fact || strcmp(intent_json_string(fact, "input", ""), input) ||
 	    strcmp(intent_json_string(fact, "node", ""), builder->node))
 		return intent_fail(err, INTENT_ESTALE, "%s has been written anew", key);

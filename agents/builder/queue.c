@@ -4,7 +4,6 @@
  * Whoever holds a ticket holds a lock on its file: that of a process that was killed is free, and swept.
  */
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <intent/file.h>
@@ -15,8 +14,6 @@ static int draw(const char *queue, struct builder_turn *ret, struct intent_error
 	char *ticket = intent_format("%s/%020lld-%d", queue, (long long)intent_time_now(), (int)getpid());
 	int fd;
 
-	if (!ticket)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	/* In the way of a sweep by somebody else at this very moment: another one is drawn then. */
 	if (intent_file_lock(ticket, LOCK_EX, true, &fd, err) < 0) {
 		free(ticket);
@@ -39,7 +36,7 @@ static bool is_held(const char *queue, const char *name)
 	struct intent_error err;
 	int fd;
 
-	if (!path || intent_file_lock(path, LOCK_EX | LOCK_NB, false, &fd, &err) < 0)
+	if (intent_file_lock(path, LOCK_EX | LOCK_NB, false, &fd, &err) < 0)
 		return err.code == INTENT_EBUSY;
 	unlink(path);
 	close(fd);
@@ -71,8 +68,6 @@ int builder__take_turn(struct builder *builder, const char *directory, int64_t p
 	struct builder_turn turn = {0};
 	int before;
 
-	if (!queue)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (intent_directory_make(queue, 0700, err) < 0 || draw(queue, &turn, err) < 0)
 		return err->code;
 	builder->phase = "queued";

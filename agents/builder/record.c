@@ -1,6 +1,5 @@
 /* What the state directory remembers of an application: nothing that could not be found out again. */
 #include <dirent.h>
-#include <errno.h>
 #include <intent/file.h>
 #include "builder.h"
 
@@ -31,7 +30,7 @@ void builder__read_record(struct builder *builder)
 	struct intent_error ignored;
 
 	builder->used = json_object();
-	if (!path || intent_file_read_json(path, RECORD_MAX, &builder->record, &ignored) < 0)
+	if (intent_file_read_json(path, RECORD_MAX, &builder->record, &ignored) < 0)
 		builder->record = json_object();
 }
 
@@ -39,8 +38,6 @@ int builder__keep_record(struct builder *builder, struct intent_error *err)
 {
 	intent_free_auto char *path = intent_format("%s/record.json", builder->home);
 
-	if (!path)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	return intent_file_write_json(path, builder->used, 0600, err);
 }
 
@@ -66,8 +63,8 @@ int builder__note_failure(const struct builder *builder, const struct builder_ta
 	intent_free_auto char *directory = intent_format("%s/failed", builder->home);
 	intent_free_auto char *path = failure_path(builder, target);
 
-	if (!directory || !path || !failure)
-		return intent_fail(err, -ENOMEM, "out of memory");
+	if (!failure)
+		return intent_fail(err, INTENT_EMALFORMED, "it is not UTF-8");
 	if (intent_directory_make(directory, 0700, err) < 0)
 		return err->code;
 	return intent_file_write_json(path, failure, 0600, err);

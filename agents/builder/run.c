@@ -1,5 +1,4 @@
 /* Programs of a build: with a clean environment, and all that they say in a log. */
-#include <errno.h>
 #include <intent/child.h>
 #include <intent/file.h>
 #include "builder.h"
@@ -26,7 +25,7 @@ static char **environment(const struct builder *builder, bool engine)
 	intent_free_auto char *home = intent_format("HOME=%s/home", intent_round_state_dir(builder->round));
 	const char *const more[] = {engine ? NULL : home, NULL};
 
-	return patterns && home ? intent_child_environment(patterns, more) : NULL;
+	return intent_child_environment(patterns, more);
 }
 
 /* "sh -c 'exec "$@" 2>&1'": what it says on both is one log, in order. */
@@ -39,7 +38,7 @@ static const char **joined(const char *const *argv)
 	while (argv[count])
 		count++;
 	all = calloc(count + 5, sizeof(*all));
-	for (size_t i = 0; all && i < 4 + count; i++)
+	for (size_t i = 0; i < 4 + count; i++)
 		all[i] = i < 4 ? shell[i] : argv[i - 4];
 	return all;
 }
@@ -71,9 +70,7 @@ int builder__run(struct builder *builder, struct builder_log *log, const char *c
 	int code;
 
 	builder->log = log;
-	if (!all || !env || !home)
-		code = intent_fail(err, -ENOMEM, "out of memory");
-	else if (!(code = intent_directory_make(home, 0700, err)) && !(code = intent_child_run(&options, &result, err)))
+	if (!(code = intent_directory_make(home, 0700, err)) && !(code = intent_child_run(&options, &result, err)))
 		code = judge(builder, argv[0], &result, err);
 	builder->log = NULL;
 	intent_child_result_release(&result);
@@ -91,7 +88,7 @@ int builder__ask_engine(struct builder *builder, const char *const *argv, char *
 		.cancelled = builder__cancelled, .data = builder,
 	};
 	struct intent_child_result result = {0};
-	int code = env ? intent_child_run(&options, &result, err) : intent_fail(err, -ENOMEM, "out of memory");
+	int code = intent_child_run(&options, &result, err);
 	const char *said = intent_text_str(&result.err);
 
 	said += strspn(said, "\n ");
@@ -102,8 +99,8 @@ int builder__ask_engine(struct builder *builder, const char *const *argv, char *
 	else if (!code && result.status)
 		code = intent_fail(err, INTENT_EWAITING, "no container engine answers: %.*s",
 				   (int)strcspn(said, "\n"), said);
-	else if (!code && !(*ret_owned = intent_text_steal(&result.out)) && !(*ret_owned = strdup("")))
-		code = intent_fail(err, -ENOMEM, "out of memory");
+	else if (!code)
+		*ret_owned = intent_text_steal(&result.out);
 	intent_child_result_release(&result);
 	intent_child_environment_free(env);
 	return code;

@@ -1,6 +1,5 @@
 /* A ref as a revision, its content, and a checkout of that. */
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <intent/digest.h>
@@ -46,12 +45,6 @@ static int open_source(const struct builder *builder, const struct builder_targe
 			      (int)(strlen(path) - intent_ends_with(path, "/")), path);
 	/* HEAD of a repository is what its URL means without a ref. */
 	ref = *target->ref ? strdup(target->ref) : NULL;
-	if (!whole || (*target->ref && !ref)) {
-		free(whole);
-		free(ref);
-		intent_source_release(&source);
-		return intent_fail(err, -ENOMEM, "out of memory");
-	}
 	free(source.path);
 	source.path = whole;
 	if (ref && strcmp(ref, "HEAD")) {
@@ -75,8 +68,6 @@ static int lock_git(struct builder *builder, int *ret_fd, struct intent_error *e
 	intent_free_auto char *path = intent_format("%s/git.lock", builder->home);
 	const struct timespec pause = {.tv_nsec = 50000000};
 
-	if (!path)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	while (intent_file_lock(path, LOCK_EX | LOCK_NB, true, ret_fd, err) < 0) {
 		if (err->code != INTENT_EBUSY)
 			return err->code;
@@ -129,8 +120,6 @@ static int find_tree(struct builder *builder, struct builder_target *target, str
 	intent_close_auto int lock = -1;
 	int code;
 
-	if (!place)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (known) {
 		snprintf(target->tree, sizeof(target->tree), "%s", json_string_value(known));
 	} else {
@@ -153,8 +142,6 @@ int builder__identify(struct builder *builder, struct builder_target *target, st
 		return err->code;
 	input = json_pack("{si ss ss sO}", "format", FORMAT, "app", builder->app, "tree", target->tree, "recipe",
 			  json_object_get(target->wanted, "build"));
-	if (!input)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	intent_json_digest(input, target->input);
 	return 0;
 }
@@ -169,10 +156,8 @@ int builder__checkout(struct builder *builder, const struct builder_target *targ
 	intent_close_auto int lock = -1;
 	int code;
 
-	if (!work || !directory)
-		code = intent_fail(err, -ENOMEM, "out of memory");
 	/* Not what an earlier build, cut short, may have written into it. */
-	else if (!(code = intent_directory_make(work, 0700, err)) && !(code = intent_temp_sweep(work, NULL, err)) &&
+	if (!(code = intent_directory_make(work, 0700, err)) && !(code = intent_temp_sweep(work, NULL, err)) &&
 		 !(code = intent_tree_remove(directory, err)) && !(code = lock_git(builder, &lock, err)) &&
 		 !(code = open_source(builder, target, &source, err))) {
 		char tree[INTENT_COMMIT_MAX];

@@ -28,8 +28,7 @@ static void release_place(struct place *place)
 	free(place->sums_url);
 }
 
-static int find_place(const struct builder *builder, const struct builder_target *target, struct place *ret,
-		      struct intent_error *err)
+static void find_place(const struct builder *builder, const struct builder_target *target, struct place *ret)
 {
 	const char *repository = intent_json_string(target->tarball, "repository", "");
 	intent_text_auto struct intent_text url = INTENT_TEXT_INIT;
@@ -44,19 +43,15 @@ static int find_place(const struct builder *builder, const struct builder_target
 			length--;
 		ret->directory = intent_format("%.*s/%s", (int)length, path, builder->app);
 		intent_text_puts(&url, "file://");
-		intent_url_escape(&url, ret->directory ? ret->directory : "", "/");
+		intent_url_escape(&url, ret->directory, "/");
 	} else {
 		intent_text_printf(&url, "%.*s/", (int)length, repository);
 		intent_url_escape(&url, builder->app, "");
 	}
 	intent_text_puts(&url, "/");
-	intent_url_escape(&url, ret->name ? ret->name : "", "");
+	intent_url_escape(&url, ret->name, "");
 	ret->url = intent_text_steal(&url);
-	ret->sums_url = ret->url ? intent_format("%s.sha256", ret->url) : NULL;
-	if (ret->name && ret->url && ret->sums_url && (!path || ret->directory))
-		return 0;
-	release_place(ret);
-	return intent_fail(err, -ENOMEM, "out of memory");
+	ret->sums_url = intent_format("%s.sha256", ret->url);
 }
 
 /* "<hex>  name": the digits, in `out`. */
@@ -76,7 +71,7 @@ static int sum_file(struct builder *builder, int fd, char sum[65], struct intent
 	ssize_t got = 1;
 
 	if (!digest)
-		return intent_fail(err, -ENOMEM, "out of memory");
+		return intent_fail(err, -ENOTSUP, "this OpenSSL has no SHA-256");
 	while (got > 0 && !builder__cancel(builder)) {
 		got = read(fd, block, sizeof(block));
 		if (got > 0)
@@ -124,8 +119,6 @@ static int look_in_directory(struct builder *builder, const struct place *place,
 	char said[65];
 	size_t count;
 
-	if (!path || !sums)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (intent_file_read(AT_FDCWD, sums, SUMS_MAX, &text, &count, err) < 0 ||
 	    known_sum(builder, path, sum, err) < 0)
 		return err->code;
@@ -182,10 +175,10 @@ static int ask_server(struct builder *builder, const char *method, const char *u
 		.method = method, .url = url, .headers = headers, .body = body, .body_length = length,
 		.stall_ms = 60000, .body_max = SUMS_MAX,
 	};
-	struct intent_http *http = NULL;
+	struct intent_http *http;
 	char shown[512];
 	size_t count;
-	int code = 0;
+	int code;
 
 	intent_fetch_show(url, shown);
 	if (file && intent_file_read(AT_FDCWD, file, 8192, &token, &count, err) < 0)
@@ -194,9 +187,8 @@ static int ask_server(struct builder *builder, const char *method, const char *u
 		header = intent_format("Authorization: Bearer %.*s", (int)strcspn(token, "\r\n"), token);
 		headers[0] = header;
 	}
-	code = intent_http_new(&settings, &http, err);
-	if (!code)
-		code = intent_http_perform(http, &request, &response, NULL, err);
+	http = intent_http_new(&settings);
+	code = intent_http_perform(http, &request, &response, NULL, err);
 	if (!code)
 		code = response.status;
 	if (code > 0 && ret_body)
@@ -327,8 +319,7 @@ int builder__look_for_tarball(struct builder *builder, const struct builder_targ
 	int code;
 
 	*ret_new = NULL;
-	if (find_place(builder, target, &place, err) < 0)
-		return err->code;
+	find_place(builder, target, &place);
 	code = place.directory ? look_in_directory(builder, &place, sum, err) :
 				 look_on_server(builder, &place, sum, err);
 	if (!code)
@@ -352,8 +343,6 @@ static int run_command(struct builder *builder, const struct builder_target *tar
 				   "its command would run as root: run pp-builder as a user of its own, or "
 				   "with --as-root where whoever writes apps/ may be root");
 	argv = calloc(json_array_size(command) + 1, sizeof(*argv));
-	if (!argv)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < json_array_size(command); i++)
 		argv[i] = json_string_value(json_array_get(command, i));
 	code = builder__run(builder, log, argv, directory, false, err);
@@ -369,10 +358,9 @@ int builder__make_tarball(struct builder *builder, const struct builder_target *
 	struct place place;
 	int code;
 
-	if (!from)
-		return intent_fail(err, -ENOMEM, "out of memory");
-	if (run_command(builder, target, directory, log, err) < 0 || find_place(builder, target, &place, err) < 0)
+	if (run_command(builder, target, directory, log, err) < 0)
 		return err->code;
+	find_place(builder, target, &place);
 	builder->phase = "pack";
 	if (below && access(from, F_OK) < 0)
 		code = intent_fail(err, INTENT_EMALFORMED, "there is no directory %s to be packed%s", below,

@@ -1,5 +1,4 @@
 /* One round's view of an application: its options and places, and whether to go on. */
-#include <errno.h>
 #include <intent/file.h>
 #include "builder.h"
 
@@ -18,9 +17,7 @@ int builder__open(struct builder *builder, struct intent_round *round, struct in
 	builder->told = builder->began;
 	builder->home = intent_format("%s/apps/%s", intent_round_state_dir(round), builder->app);
 	builder->repository = intent_format("%s/apps/%s/git", intent_round_state_dir(round), builder->app);
-	if (!builder->home || !builder->repository || !builder->resolved)
-		intent_fail(err, -ENOMEM, "out of memory");
-	else if (absent || intent_directory_make(builder->home, 0700, err) == 0) {
+	if (absent || intent_directory_make(builder->home, 0700, err) == 0) {
 		builder__read_record(builder);
 		return 0;
 	}

@@ -1,5 +1,4 @@
 /* pp-configmap-injector: what infrastructure produced reaches the software that needs it. */
-#include <errno.h>
 #include <sys/stat.h>
 #include <linux/capability.h>
 #include <intent/digest.h>
@@ -35,8 +34,8 @@ static int observe(struct intent_round *round, const json_t *intent, json_t **re
 	if (begin(round, err) < 0)
 		return err->code;
 	/* What is to go needs no values. */
-	if (!absent && injector__observe_values(&injector, observed, err) < 0)
-		return err->code;
+	if (!absent)
+		injector__observe_values(&injector, observed);
 	if (injector__observe_sinks(&injector, observed, err) < 0)
 		return err->code;
 	injector__tell(&injector, observed);

@@ -1,27 +1,22 @@
 /* What a round talks to: each opened when it is first needed. */
-#include <errno.h>
 #include "injector.h"
 
 #define KUBE_TIMEOUT_MS 30000
 
-int injector__http(struct injector *injector, struct intent_http **ret_borrowed, struct intent_error *err)
+struct intent_http *injector__http(struct injector *injector)
 {
 	const struct intent_http_settings plain = {.ca_option = "SSL_CERT_FILE"};
 
-	if (!injector->http && intent_http_new(&plain, &injector->http, err) < 0)
-		return err->code;
-	*ret_borrowed = injector->http;
-	return 0;
+	if (!injector->http)
+		injector->http = intent_http_new(&plain);
+	return injector->http;
 }
 
 int injector__credentials(struct injector *injector, const char *region,
 			  const struct intent_aws_credentials **ret_borrowed, struct intent_error *err)
 {
-	struct intent_http *http = NULL;
-
 	if (!injector->has_credentials) {
-		if (injector__http(injector, &http, err) < 0 ||
-		    intent_aws_credentials_find(http, region, &injector->credentials, err) < 0)
+		if (intent_aws_credentials_find(injector__http(injector), region, &injector->credentials, err) < 0)
 			return err->code;
 		injector->has_credentials = true;
 	}
@@ -42,10 +37,8 @@ static int read_configs(const char *list, json_t **ret_new, struct intent_error 
 		intent_json_auto json_t *one = NULL;
 
 		list += length + (list[length] == ':');
-		const char *slash = path ? strrchr(path, '/') : NULL;
+		const char *slash = strrchr(path, '/');
 		directory = slash ? strndup(path, (size_t)(slash - path)) : strdup(".");
-		if (!path || !directory)
-			return intent_fail(err, -ENOMEM, "out of memory");
 		if (!*path || access(path, F_OK) < 0)
 			continue;
 		if (intent_yaml_read(path, &one, err) < 0)

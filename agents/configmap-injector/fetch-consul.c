@@ -1,5 +1,4 @@
 /* A Terraform state in Consul, as Terraform's own backend keeps it: whole, or in parts that its key names. */
-#include <errno.h>
 #include "injector.h"
 
 #define CHUNKS_MAX 1000
@@ -94,8 +93,6 @@ int injector__fetch_consul(struct injector *injector, const char *url, const cha
 	injector__query(url, "workspace", workspace, sizeof(workspace));
 	key = intent_format("%.*s%s%s", (int)strcspn(path + 1, "?"), path + 1, strcmp(workspace, "default") ? "-env:" : "",
 			    strcmp(workspace, "default") ? workspace : "");
-	if (!server || !key)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (open_consul(injector, server, url, &store, err) < 0)
 		return err->code;
 	code = get_key(store, key, &ret->body, &revision, err);

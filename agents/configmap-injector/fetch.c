@@ -90,7 +90,7 @@ static int fetch_s3(struct injector *injector, const char *url, const char *vali
 	intent_free_auto char *bucket = strndup(rest, bucket_length), *key = NULL;
 	const struct intent_aws_credentials *credentials;
 	struct intent_http_response response = {0};
-	struct intent_http *http = NULL;
+	struct intent_http *http = injector__http(injector);
 	int code;
 
 	rest += bucket_length + (rest[bucket_length] == '/');
@@ -99,13 +99,12 @@ static int fetch_s3(struct injector *injector, const char *url, const char *vali
 	injector__query(url, "workspace", workspace, sizeof(workspace));
 	key = !strcmp(workspace, "default") ? strndup(rest, key_length) :
 		intent_format("env:/%s/%.*s", workspace, (int)key_length, rest);
-	if (!bucket || !key || !bucket_length || !key_length)
+	if (!bucket_length || !key_length)
 		return intent_fail(err, INTENT_EMALFORMED, "must be s3://BUCKET/KEY");
 	injector__query(url, "region", given, sizeof(given));
 	if (!*given && *endpoint) /* a server of one's own has no regions */
 		snprintf(given, sizeof(given), "us-east-1");
-	if (injector__http(injector, &http, err) < 0 ||
-	    intent_aws_region(http, *given ? given : NULL, region, err) < 0 ||
+	if (intent_aws_region(http, *given ? given : NULL, region, err) < 0 ||
 	    injector__credentials(injector, region, &credentials, err) < 0)
 		return err->code;
 	const struct intent_s3_object object = {
@@ -157,7 +156,6 @@ static int fetch_http(struct injector *injector, const char *url, const char *va
 	intent_free_auto char *condition = validator ? intent_format("If-None-Match: %s", validator) : NULL;
 	const char *headers[3] = {NULL, NULL, NULL};
 	struct intent_http_response response = {0};
-	struct intent_http *http = NULL;
 	size_t count = 0;
 	int code;
 
@@ -170,9 +168,7 @@ static int fetch_http(struct injector *injector, const char *url, const char *va
 		.url = url, .headers = headers, .timeout_ms = TIMEOUT_MS, .stall_ms = STALL_MS,
 		.body_max = INJECTOR_STATE_MAX,
 	};
-	if (injector__http(injector, &http, err) < 0)
-		return err->code;
-	code = intent_http_perform(http, &request, &response, NULL, err);
+	code = intent_http_perform(injector__http(injector), &request, &response, NULL, err);
 	if (!code)
 		code = check_status(&response, err);
 	if (!code) {

@@ -75,7 +75,7 @@ struct injector {
 
 /* ---- clients.c: opened on first use, borrowed ---- */
 
-int injector__http(struct injector *injector, struct intent_http **ret_borrowed, struct intent_error *err);
+struct intent_http *injector__http(struct injector *injector); /* borrowed */
 int injector__kube(struct injector *injector, struct intent_kube **ret_borrowed, struct intent_error *err);
 /* `region`: for those that come from STS. */
 int injector__credentials(struct injector *injector, const char *region,
@@ -217,7 +217,7 @@ int injector__state(struct injector *injector, const char *url, const json_t **r
 /* ---- values.c ---- */
 
 /* Adds "values" to observed, and fills injector->values. */
-int injector__observe_values(struct injector *injector, json_t *observed, struct intent_error *err);
+void injector__observe_values(struct injector *injector, json_t *observed);
 
 /* ---- detail.c ---- */
 

@@ -5,7 +5,6 @@
  * the sink, and a sink that is gone from the injection is removed while it is ours. One that is only another agent's to
  * do stays, and the document's own absence removes nothing.
  */
-#include <errno.h>
 #include "injector.h"
 
 #define NAMED_MAX 8 /* keys that a sentence names */
@@ -25,10 +24,9 @@ static const char **sorted(const json_t *object)
 	size_t count = 0, at;
 
 	json_object_foreach((json_t *)(uintptr_t)object, name, ignored) {
-		for (at = count++; names && at && strcmp(names[at - 1], name) > 0; at--)
+		for (at = count++; at && strcmp(names[at - 1], name) > 0; at--)
 			names[at] = names[at - 1];
-		if (names)
-			names[at] = name;
+		names[at] = name;
 	}
 	return names;
 }
@@ -90,41 +88,35 @@ static bool are_complete(struct look *look, const char **keys)
 
 /* ---- what was written and is meant no more ---- */
 
-static int forget(struct look *look, const char *id, const char *why)
+static void forget(struct look *look, const char *id, const char *why)
 {
-	return intent_plan_add(look->out, "forget", id, NULL, json_pack("{s{sn}}", "recorded", id),
-			       "Forgetting %s: %s", id, why);
+	intent_plan_add(look->out, "forget", id, NULL, json_pack("{s{sn}}", "recorded", id), "Forgetting %s: %s", id, why);
 }
 
-static int give_up(struct look *look, const char *id, const char *why)
+static void give_up(struct look *look, const char *id, const char *why)
 {
 	const json_t *sink = json_object_get(look->sinks, id), *error = json_object_get(sink, "error");
 	const char *state = state_of(look, id);
 
-	if (error) {
+	if (error)
 		trouble(look, id, error);
-		return 0;
-	}
-	if (!strcmp(state, "ours"))
-		return intent_plan_add(look->out, "remove", id, NULL, json_pack("{s{s{ss}} s{sn}}", "sinks", id, "state",
-				       "absent", "recorded", id), "Removing %s: %s", id, why);
-	if (!json_object_get(look->recorded, id))
-		return 0;
-	return forget(look, id, !strcmp(state, "absent") ? "it is gone" : "it is not ours any more");
+	else if (!strcmp(state, "ours"))
+		intent_plan_add(look->out, "remove", id, NULL, json_pack("{s{s{ss}} s{sn}}", "sinks", id, "state",
+				"absent", "recorded", id), "Removing %s: %s", id, why);
+	else if (json_object_get(look->recorded, id))
+		forget(look, id, !strcmp(state, "absent") ? "it is gone" : "it is not ours any more");
 }
 
-static int give_up_all(struct look *look, bool all, const char *why)
+static void give_up_all(struct look *look, bool all, const char *why)
 {
 	const json_t *meant = json_object_get(look->intent, "sinks");
 	const json_t *elsewhere = json_object_get(look->intent, "elsewhere");
 	const char **ids = sorted(look->sinks);
-	int code = ids ? 0 : -ENOMEM;
 
-	for (const char **id = ids; !code && *id; id++)
+	for (const char **id = ids; *id; id++)
 		if (all || (!json_object_get(meant, *id) && !json_object_get(elsewhere, *id)))
-			code = give_up(look, *id, why);
+			give_up(look, *id, why);
 	free(ids);
-	return code;
 }
 
 /* ---- writing ---- */
@@ -136,11 +128,11 @@ static char *differences(const json_t *is, const json_t *wanted)
 	const char **keys = sorted(wanted), **had = sorted(is);
 	int named = 0;
 
-	for (const char **key = keys; key && *key; key++)
+	for (const char **key = keys; *key; key++)
 		if (!json_equal(json_object_get(is, *key), json_object_get(wanted, *key)) && named++ < NAMED_MAX)
 			intent_text_printf(&words, "%s%s %s", words.length ? ", " : "", *key,
 					   json_object_get(is, *key) ? "changed" : "is new");
-	for (const char **key = had; key && *key; key++)
+	for (const char **key = had; *key; key++)
 		if (!json_object_get(wanted, *key) && named++ < NAMED_MAX)
 			intent_text_printf(&words, "%s%s goes", words.length ? ", " : "", *key);
 	if (named > NAMED_MAX)
@@ -164,78 +156,72 @@ static json_t *written(const struct look *look, const char *id, const json_t *wa
 			 "recorded", id, json_object_get(json_object_get(look->intent, "sinks"), id));
 }
 
-static int write_sink(struct look *look, const char *id, const json_t *wanted)
+static void write_sink(struct look *look, const char *id, const json_t *wanted)
 {
 	const json_t *sink = json_object_get(look->sinks, id), *is = json_object_get(sink, "keys");
 	const char *state = state_of(look, id), *differs = intent_json_string(sink, "differs", NULL);
 	intent_free_auto char *changes = differences(is, wanted);
 	const char *why = !strcmp(state, "absent") ? "it is not there" :
-		!strcmp(state, "foreign") ? "it is taken over" : changes && *changes ? changes : differs;
-	json_t *args = json_pack("{sO}", "keys", wanted);
+		!strcmp(state, "foreign") ? "it is taken over" : *changes ? changes : differs;
 
-	if (!why) {
-		json_decref(args);
-		return 0;
-	}
-	return intent_plan_add(look->out, "write", id, args, written(look, id, wanted), "Writing %s: %s", id, why);
+	if (why)
+		intent_plan_add(look->out, "write", id, json_pack("{sO}", "keys", wanted), written(look, id, wanted),
+				"Writing %s: %s", id, why);
 }
 
-static int plan_sink(struct look *look, const char *id, const json_t *document)
+static void plan_sink(struct look *look, const char *id, const json_t *document)
 {
 	const json_t *sink = json_object_get(look->sinks, id), *error = json_object_get(sink, "error");
 	intent_json_auto json_t *wanted = NULL;
 	struct intent_error err;
 	const char *state = state_of(look, id);
-	int code;
 
 	if (injector__sink_wants(document, look->values, &wanted, &err) < 0) {
 		intent_plan_verdict(look->out, err.code, "%s: %s", id, err.msg);
-		return 0;
+		return;
 	}
 	if (error) {
 		trouble(look, id, error);
-		return 0;
+		return;
 	}
 	if (!strcmp(state, "foreign") && !intent_json_boolean(document, "adopt", false)) {
 		intent_plan_verdict(look->out, INTENT_ENOTOURS, "%s is there and not ours (%s): it is left as it is; remove "
 				    "it, name another, or say \"adopt\": true in injections/%s/%s", id,
 				    intent_json_string(sink, "by", "it has no mark of ours"), look->world, look->name);
-		return 0;
+		return;
 	}
 	/* A name without an address is none. */
 	if (!json_object_size(wanted) && !strcmp(intent_json_string(document, "type", ""), "externalname"))
 		return give_up(look, id, "its value is not there");
-	code = write_sink(look, id, wanted);
-	if (!code && !strcmp(state, "ours") && !json_object_get(look->recorded, id))
-		code = intent_plan_add(look->out, "remember", id, NULL, json_pack("{s{sO}}", "recorded", id, document),
-				       "Remembering %s: it has our mark", id);
-	return code;
+	write_sink(look, id, wanted);
+	if (!strcmp(state, "ours") && !json_object_get(look->recorded, id))
+		intent_plan_add(look->out, "remember", id, NULL, json_pack("{s{sO}}", "recorded", id, document),
+				"Remembering %s: it has our mark", id);
 }
 
-static int plan_present(struct look *look)
+static void plan_present(struct look *look)
 {
 	const json_t *meant = json_object_get(look->intent, "sinks");
 	const char **keys = sorted(look->values), **ids = sorted(meant);
-	int code = keys && ids ? give_up_all(look, false, "the injection names it no more") : -ENOMEM;
 
-	if (!code && are_complete(look, keys))
-		for (const char **id = ids; !code && *id; id++)
-			code = plan_sink(look, *id, json_object_get(meant, *id));
+	give_up_all(look, false, "the injection names it no more");
+	if (are_complete(look, keys))
+		for (const char **id = ids; *id; id++)
+			plan_sink(look, *id, json_object_get(meant, *id));
 	free(keys);
 	free(ids);
-	return code;
 }
 
 /* The key is gone: nothing is removed, and what is left is not forgotten. */
-static int plan_absent(struct look *look)
+static void plan_absent(struct look *look)
 {
 	const char **ids = sorted(look->recorded);
 	intent_text_auto struct intent_text words = INTENT_TEXT_INIT;
-	int count = 0, code = ids ? 0 : -ENOMEM;
+	int count = 0;
 
-	for (const char **id = ids; !code && *id; id++) {
+	for (const char **id = ids; *id; id++) {
 		if (!strcmp(state_of(look, *id), "absent") || !strcmp(state_of(look, *id), "foreign"))
-			code = forget(look, *id, "it is gone, or not ours any more");
+			forget(look, *id, "it is gone, or not ours any more");
 		else if (count++ < NAMED_MAX)
 			intent_text_printf(&words, "%s%s", words.length ? ", " : "", *id);
 	}
@@ -246,7 +232,6 @@ static int plan_absent(struct look *look)
 				    "write it again, with \"ensure\": \"absent\" if that is to go", look->world,
 				    look->name, intent_text_str(&words));
 	free(ids);
-	return code;
 }
 
 int configmap_injector_plan(const json_t *intent, const json_t *observed, struct intent_plan *plan,
@@ -257,13 +242,13 @@ int configmap_injector_plan(const json_t *intent, const json_t *observed, struct
 		.values = json_object_get(observed, "values"), .recorded = json_object_get(observed, "recorded"),
 		.world = intent_json_string(intent, "world", ""), .name = intent_json_string(intent, "name", ""),
 	};
-	int code = 0;
 
+	(void)err;
 	if (intent_json_boolean(intent, "absent", false))
-		code = plan_absent(&look);
+		plan_absent(&look);
 	else if (!strcmp(intent_json_string(json_object_get(intent, "injection"), "ensure", ""), "absent"))
-		code = give_up_all(&look, true, "the injection says \"ensure\": \"absent\"");
+		give_up_all(&look, true, "the injection says \"ensure\": \"absent\"");
 	else
-		code = plan_present(&look);
-	return code ? intent_fail(err, code, "out of memory") : 0;
+		plan_present(&look);
+	return 0;
 }

@@ -1,6 +1,5 @@
 /* Values as the text of a file or an object, and back. */
 #include <ctype.h>
-#include <errno.h>
 #include "injector.h"
 
 /* ---- dotenv ---- */
@@ -61,13 +60,12 @@ static int render_dotenv(const json_t *values, struct intent_text *out, struct i
 	const char **names = calloc(count + 1, sizeof(*names)), *name;
 	json_t *ignored;
 	size_t filled = 0, at;
-	int code = names ? 0 : intent_fail(err, -ENOMEM, "out of memory");
+	int code = 0;
 
 	json_object_foreach((json_t *)(uintptr_t)values, name, ignored) {
-		for (at = filled++; names && at && strcmp(names[at - 1], name) > 0; at--)
+		for (at = filled++; at && strcmp(names[at - 1], name) > 0; at--)
 			names[at] = names[at - 1];
-		if (names)
-			names[at] = name;
+		names[at] = name;
 	}
 	for (size_t i = 0; !code && i < count; i++)
 		code = add_line(out, names[i], intent_json_string(values, names[i], ""), err);
@@ -145,8 +143,6 @@ int injector__render(const char *format, const json_t *values, struct intent_tex
 	if (!strcmp(format, "dotenv"))
 		return render_dotenv(values, ret, err);
 	json = intent_json_pretty(values);
-	if (!json)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	intent_text_puts(ret, json);
 	if (!intent_ends_with(json, "\n"))
 		intent_text_puts(ret, "\n");
@@ -160,7 +156,7 @@ json_t *injector__parse(const struct injector *injector, const char *format, con
 	json_t *digests, *value;
 	const char *key;
 
-	if (!copy || strlen(copy) != count)
+	if (strlen(copy) != count)
 		return NULL;
 	values = !strcmp(format, "dotenv") ? parse_dotenv(copy) : parse_json(bytes, count);
 	digests = values ? json_object() : NULL;

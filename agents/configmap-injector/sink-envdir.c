@@ -163,8 +163,6 @@ static int write_variable(int directory, const char *name, const json_t *value, 
 		if (line.data[i] == '\n')
 			line.data[i] = '\0';
 	intent_text_puts(&line, "\n");
-	if (line.failed)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	code = write_file(directory, name, line.data, line.length, rights, err);
 	explicit_bzero(line.data, line.length);
 	return code;
@@ -179,8 +177,8 @@ static int fill(int directory, const struct injector_sink *sink, const json_t *v
 	const char *name;
 	json_t *value;
 
-	if (!text || write_file(directory, MARK, text, strlen(text), rights, err) < 0)
-		return text ? err->code : intent_fail(err, -ENOMEM, "out of memory");
+	if (write_file(directory, MARK, text, strlen(text), rights, err) < 0)
+		return err->code;
 	json_object_foreach((json_t *)(uintptr_t)values, name, value)
 		if (write_variable(directory, name, value, rights, err) < 0)
 			return err->code;

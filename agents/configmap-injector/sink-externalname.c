@@ -7,7 +7,6 @@
  * Service needs it, and goes after; its addressType alone can never change.
  */
 #include <arpa/inet.h>
-#include <errno.h>
 #include "sink-kubernetes.h"
 
 #define SLICE_API "discovery.k8s.io/v1"
@@ -101,8 +100,6 @@ static int check_address(const char *address, int family, struct intent_error *e
 					   "other pod can reach: take another output");
 	if (family)
 		return 0;
-	if (!name)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (strchr(address, ':') || strchr(address, '/'))
 		return intent_fail(err, INTENT_EREFUSED,
 				   "the value is more than a host's name (it holds \"%c\"): take an output "

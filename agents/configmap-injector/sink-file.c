@@ -119,7 +119,7 @@ static int write_values(struct injector *injector, const struct injector_sink *s
 	if (injector__rights(sink, &rights, err) < 0 || injector__render(format_of(sink), values, &text, err) < 0)
 		return err->code;
 	if (text.failed)
-		return intent_fail(err, -ENOMEM, "out of memory");
+		return intent_fail(err, INTENT_ETOOBIG, "its values are longer than 64 MiB");
 	intent_close_auto int dirfd = injector__open_parent(path_of(sink), true, &name, err);
 	if (dirfd < 0)
 		return dirfd;

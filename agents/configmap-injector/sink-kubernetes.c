@@ -1,6 +1,5 @@
 /* What is common to all objects of Kubernetes that are sinks: whose they are, how they are applied and given up. */
 #include <ctype.h>
-#include <errno.h>
 #include "sink-kubernetes.h"
 
 #define LABEL "app.kubernetes.io/managed-by"
@@ -156,8 +155,6 @@ int injector__object_apply(struct injector *injector, const struct injector_sink
 	struct intent_kube *kube;
 	int64_t again_ms = 0;
 
-	if (!object)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (injector__kube(injector, &kube, err) < 0)
 		return err->code;
 	if (intent_kube_apply(kube, stolen, INJECTOR_MANAGER, NULL, &again_ms, err) == 0)

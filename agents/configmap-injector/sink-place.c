@@ -52,8 +52,6 @@ int injector__open_parent(const char *path, bool create, const char **ret_name, 
 	int fd;
 
 	*ret_name = strrchr(path, '/') + 1;
-	if (!parent)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	parent[*ret_name == path + 1 ? 1 : *ret_name - path - 1] = '\0';
 	if (create && intent_directory_make(parent, 0755, err) < 0)
 		return err->code;

@@ -1,5 +1,4 @@
 /* Objects of S3, or of a server that speaks like it. What is ours bears the injection's name in its metadata. */
-#include <errno.h>
 #include "injector.h"
 
 #define MARK "x-amz-meta-platypus-injection"
@@ -22,8 +21,7 @@ static int aim(struct injector *injector, const struct injector_sink *sink, stru
 		.key = intent_json_string(sink->document, "key", ""),
 		.endpoint = intent_json_string(sink->document, "endpoint", NULL), .region = ret->region,
 	}};
-	if (injector__http(injector, &ret->http, err) < 0)
-		return err->code;
+	ret->http = injector__http(injector);
 	/* The sink's own word before the surroundings'; a server of one's own has no regions. */
 	if (region)
 		snprintf(ret->region, sizeof(ret->region), "%s", region);

@@ -1,5 +1,4 @@
 /* The sinks of an injection: which kinds there are, and a record of what was written. */
-#include <errno.h>
 #include <intent/digest.h>
 #include <intent/file.h>
 #include "injector.h"
@@ -43,8 +42,6 @@ static int read_record(const struct injector *injector, json_t **ret_new, struct
 	intent_free_auto char *path = record_path(injector);
 	intent_json_auto json_t *record = NULL;
 
-	if (!path)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (intent_file_read_json(path, RECORD_MAX, &record, err) < 0 && err->code != INTENT_EABSENT)
 		return intent_wrap(err, "remove it, if what it was about is gone");
 	*ret_new = json_is_object(json_object_get(record, "sinks")) ?
@@ -64,8 +61,6 @@ static int record(const struct injector *injector, const char *id, const json_t 
 		json_object_set(sinks, id, (json_t *)(uintptr_t)sink);
 	else
 		json_object_del(sinks, id);
-	if (!path)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (!json_object_size(sinks))
 		return intent_file_remove(path, err);
 	whole = json_pack("{sO}", "sinks", sinks);
@@ -113,7 +108,7 @@ static void observe_each(struct injector *injector, const json_t *documents, con
 			.recorded = json_object_get(recorded, id) != NULL,
 		};
 
-		if (!owner || json_object_get(seen, id))
+		if (json_object_get(seen, id))
 			continue;
 		if (values && json_object_get(meant, id) &&
 		    injector__sink_wants(document, values, &wanted, &ignored) == 0)

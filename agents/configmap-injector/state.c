@@ -8,7 +8,6 @@
  *
  * Who asked last asks again after --source-interval; the others only look in long after that, should it be gone.
  */
-#include <errno.h>
 #include <sys/file.h>
 #include <intent/digest.h>
 #include <intent/file.h>
@@ -57,7 +56,7 @@ static char *runtime_directory(const struct injector *injector)
 		intent_format("%s/runtime", state_dir);
 }
 
-static int open_state(struct state *state, struct injector *injector, const char *url, struct intent_error *err)
+static void open_state(struct state *state, struct injector *injector, const char *url)
 {
 	*state = (struct state){
 		.injector = injector, .url = url, .is_local = *url == '/',
@@ -67,10 +66,8 @@ static int open_state(struct state *state, struct injector *injector, const char
 	};
 	intent_sha256_hex(url, strlen(url), state->hash);
 	state->hash[HASH_DIGITS] = '\0';
-	state->answer_path = intent_format("%s/answers/%s", state->runtime ? state->runtime : "", state->hash);
+	state->answer_path = intent_format("%s/answers/%s", state->runtime, state->hash);
 	state->seen_path = intent_format("%s/sources/%s", intent_round_state_dir(injector->round), state->hash);
-	return state->runtime && state->answer_path && state->seen_path ? 0 :
-		intent_fail(err, -ENOMEM, "out of memory");
 }
 
 static void close_state(struct state *state)
@@ -112,8 +109,8 @@ static int note_seen(const struct state *state, const struct injector_tfstate *n
 
 	if (state->is_dry)
 		return 0;
-	if (!directory || !seen)
-		return intent_fail(err, -ENOMEM, "out of memory");
+	if (!seen)
+		return intent_fail(err, INTENT_EMALFORMED, "has a lineage that is not UTF-8");
 	return intent_directory_make(directory, 0700, err) < 0 ? err->code :
 		intent_file_write_json(state->seen_path, seen, 0600, err);
 }
@@ -248,8 +245,7 @@ static void look_again_later(const struct state *state)
 			intent_round_again(injector->round, SETTLE_MS);
 		return;
 	}
-	if (changed)
-		intent_round_watch(injector->round, changed);
+	intent_round_watch(injector->round, changed);
 	intent_round_again(injector->round, polls ? (left > 0 ? left : 0) :
 			   state->interval * (2 + (int64_t)(getpid() % 8)));
 }
@@ -262,8 +258,6 @@ static int learn(struct state *state, struct intent_error *err)
 	intent_close_auto int lock = -1;
 	struct intent_error ignored;
 
-	if (!lock_path || !directory)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (!state->is_dry && (intent_directory_make(directory, 0700, err) < 0 ||
 			       intent_file_lock(lock_path, LOCK_EX, true, &lock, err) < 0))
 		return err->code;
@@ -285,19 +279,18 @@ int injector__state(struct injector *injector, const char *url, const json_t **r
 	int code = 0;
 
 	if (!known) {
-		code = open_state(&state, injector, url, err);
-		if (!code)
-			code = learn(&state, err);
+		open_state(&state, injector, url);
+		code = learn(&state, err);
 		if (!code)
 			json_object_set(injector->states, url, state.answer);
 		close_state(&state);
 		known = json_object_get(injector->states, url);
 	}
 	if (code)
-		return intent_wrap(err, "%s", shown ? shown : "a state");
+		return intent_wrap(err, "%s", shown);
 	error = json_object_get(known, "error");
 	if (error)
-		return intent_fail(err, (int)intent_json_integer(error, "code", INTENT_ESOURCE), "%s %s", shown ? shown : "",
+		return intent_fail(err, (int)intent_json_integer(error, "code", INTENT_ESOURCE), "%s %s", shown,
 				   intent_json_string(error, "message", "cannot be read"));
 	*ret_borrowed = json_object_get(known, "outputs");
 	return 0;

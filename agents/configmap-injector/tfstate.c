@@ -54,7 +54,7 @@ int injector__tfstate_parse(const char *bytes, size_t count, struct injector_tfs
 		return intent_wrap(err, "its serial");
 	word(&whole, "lineage", ret->lineage, sizeof(ret->lineage));
 	ret->outputs = injector__raw_member(&whole, "outputs", &outputs) ? outputs_of(&outputs) : json_object();
-	return ret->outputs ? 0 : intent_fail(err, -ENOMEM, "out of memory");
+	return 0;
 }
 
 int injector__gunzip(struct intent_text *body, struct intent_error *err)
@@ -67,7 +67,7 @@ int injector__gunzip(struct intent_text *body, struct intent_error *err)
 	if (body->length < 2 || (unsigned char)body->data[0] != 0x1f)
 		return 0;
 	if (inflateInit2(&stream, 15 + 16) != Z_OK)
-		return intent_fail(err, -ENOMEM, "out of memory");
+		return intent_fail(err, -ENOTSUP, "is compressed, and this zlib is not the one that gzip was built for");
 	while (code == Z_OK && !out.failed) {
 		stream.next_out = chunk;
 		stream.avail_out = sizeof(chunk);

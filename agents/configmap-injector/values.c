@@ -1,5 +1,4 @@
 /* The values of an injection, from wherever they come. */
-#include <errno.h>
 #include <fcntl.h>
 #include <intent/file.h>
 #include "injector.h"
@@ -54,7 +53,7 @@ static int from_environment(struct resolving *resolving, const char *name, struc
 	if (!value)
 		return intent_fail(err, INTENT_EABSENT, "pp-configmap-injector was started without a variable %s", name);
 	ret->text = strdup(value);
-	return ret->text ? 0 : intent_fail(err, -ENOMEM, "out of memory");
+	return 0;
 }
 
 /* Without the newline at its end, which is not part of what somebody wrote there with an editor. */
@@ -127,7 +126,7 @@ static int resolve(struct resolving *resolving, const json_t *value, struct valu
 		/* As software reads it: a string is itself, anything else its JSON. */
 		ret->text = json_is_string(literal) ? strdup(json_string_value(literal)) :
 			intent_json_canonical(literal);
-		code = ret->text ? 0 : intent_fail(err, -ENOMEM, "out of memory");
+		code = 0;
 	}
 	for (size_t i = 0; !literal && i < sizeof(schemes) / sizeof(*schemes); i++)
 		if (intent_starts_with(from, schemes[i].name))
@@ -153,7 +152,7 @@ static json_t *take(struct injector *injector, const char *key, const struct val
 static json_t *observe_one(struct injector *injector, const char *key, const json_t *value)
 {
 	intent_free_auto char *self = intent_format("%s/%s#%s", injector->world, injector->name, key);
-	struct resolving resolving = {.injector = injector, .chain = {self ? self : key}, .depth = 1};
+	struct resolving resolving = {.injector = injector, .chain = {self}, .depth = 1};
 	struct value got = {.text = NULL};
 	struct intent_error err;
 	json_t *seen;
@@ -171,7 +170,7 @@ static json_t *observe_one(struct injector *injector, const char *key, const jso
 	return seen;
 }
 
-int injector__observe_values(struct injector *injector, json_t *observed, struct intent_error *err)
+void injector__observe_values(struct injector *injector, json_t *observed)
 {
 	json_t *values = json_object(), *value;
 	const char *key;
@@ -181,9 +180,6 @@ int injector__observe_values(struct injector *injector, json_t *observed, struct
 	injector->values = json_object();
 	injector->states = json_object();
 	json_object_set_new(observed, "values", values);
-	if (!injector->values || !injector->states || !json_object_get(observed, "values"))
-		return intent_fail(err, -ENOMEM, "out of memory");
 	json_object_foreach(json_object_get(json_object_get(injector->intent, "injection"), "values"), key, value)
 		json_object_set_new(values, key, observe_one(injector, key, value));
-	return 0;
 }

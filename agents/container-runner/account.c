@@ -1,5 +1,4 @@
 /* The account for an image's registry: what docker login left, or the helper that it names. Never in argv or a log. */
-#include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 #include <intent/child.h>
@@ -58,8 +57,6 @@ static int ask_helper(const char *name, const char *registry, json_t **ret_new, 
 	struct intent_child_result result = { 0 };
 	int fd = -1;
 
-	if (!program)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (open_question(registry, &fd, err))
 		return err->code;
 	char **env = intent_child_environment(helpers_see, NULL);

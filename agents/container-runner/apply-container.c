@@ -1,5 +1,4 @@
 /* The life of a container: made, started, waited for, stopped and removed. */
-#include <errno.h>
 #include <time.h>
 #include <intent/file.h>
 #include <intent/health.h>
@@ -27,8 +26,6 @@ int docker__apply_create(struct intent_round *round, const json_t *action, struc
 	intent_free_auto char *path = intent_format("/containers/create?name=%s", docker__subject(action));
 	struct engine *engine;
 
-	if (!path)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (docker__engine(round, &engine, err) ||
 	    docker__environment(intent_round_intent(round), &variables, err))
 		return err->code;
@@ -216,8 +213,6 @@ static int keep_log(struct intent_round *round, struct engine *engine, const cha
 	intent_free_auto char *path = docker__log_path(round);
 	struct intent_error failed;
 
-	if (!path)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (engine__logs(engine, id, LOG_LINES, &text, &failed)) {
 		/* An engine that keeps none is no reason to keep the container; one that is away is. */
 		if (!engine->spoke)

@@ -1,5 +1,4 @@
 /* What a container needs is fetched and made: images, networks, volumes. */
-#include <errno.h>
 #include "apply.h"
 
 static int on_pull(const char *words, void *data)
@@ -60,8 +59,6 @@ int docker__connect(struct engine *engine, const char *network, const char *id, 
 	intent_json_auto json_t *body = json_pack("{ss so}", "Container", id, "EndpointConfig",
 						  docker__endpoint(spec));
 
-	if (!path)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (!engine__change(engine, "POST", path, body, 0, NULL, err) || strstr(err->msg, "already"))
 		return 0;
 	return intent_wrap(err, "network %s", network);

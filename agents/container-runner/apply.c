@@ -1,5 +1,4 @@
 /* What the verbs do; each is safe to repeat, and to be cut short at any of its calls. */
-#include <errno.h>
 #include <intent/fact.h>
 #include <intent/rolling.h>
 #include "apply.h"
@@ -13,8 +12,7 @@ const char *docker__subject(const json_t *action)
 int docker__tell(struct engine *engine, const char *method, const char *path, int64_t patience_ms,
 		struct intent_error *err)
 {
-	return path ? engine__change(engine, method, path, NULL, patience_ms, NULL, err) :
-		intent_fail(err, -ENOMEM, "out of memory");
+	return engine__change(engine, method, path, NULL, patience_ms, NULL, err);
 }
 
 /* Ours, by its name; anything else under that name is a conflict. */

@@ -1,5 +1,4 @@
 /* What goes into a container, and what it said. */
-#include <errno.h>
 #include "engine.h"
 
 #define READ_MAX (8u << 20)  /* 200 lines of an engine that cuts them at 16 KiB */
@@ -40,8 +39,8 @@ int engine__put_file(struct engine *engine, const char *container, const char *p
 	struct intent_http_response response = { 0 };
 
 	add_tar(&tar, path + 1, bytes);
-	if (!url || tar.failed)
-		return intent_fail(err, -ENOMEM, "out of memory");
+	if (tar.failed)
+		return intent_fail(err, INTENT_ETOOBIG, "%s is larger than 64 MiB", path);
 	struct intent_http_request request = {
 		.method = "PUT", .url = url, .headers = headers, .body = tar.data, .body_length = tar.length,
 		.timeout_ms = engine->patience_ms, .once = true,
@@ -76,8 +75,6 @@ int engine__logs(struct engine *engine, const char *container, int lines, struct
 	struct intent_http_response response = { 0 };
 	struct intent_http_request request = { .url = url, .timeout_ms = engine->patience_ms, .body_max = READ_MAX };
 
-	if (!url)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	int code = engine__perform(engine, &request, &response, err);
 
 	if (!code)

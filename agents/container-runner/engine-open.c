@@ -51,17 +51,16 @@ static int use_tls(struct engine *engine, struct intent_error *err)
 	intent_free_auto char *ca = certificate_path("ca.pem"), *cert = certificate_path("cert.pem"),
 		*key = certificate_path("key.pem");
 	/* An engine need not ask who we are. */
-	bool own = cert && key && (!access(cert, F_OK) || !access(key, F_OK));
+	bool own = !access(cert, F_OK) || !access(key, F_OK);
 	struct intent_http_settings settings = {
 		.ca_file = ca, .cert_file = own ? cert : NULL, .key_file = own ? key : NULL, .max_connections = 1,
 		.ca_option = "DOCKER_CERT_PATH", .cert_option = "DOCKER_CERT_PATH",
 	};
 
-	if (!ca || !cert || !key)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (intent_http_settings_check(&settings, err))
 		return intent_wrap(err, "the engine at %s is to be verified (DOCKER_TLS_VERIFY)", engine->where);
-	return intent_http_new(&settings, &engine->http, err);
+	engine->http = intent_http_new(&settings);
+	return 0;
 }
 
 /* HOST[:PORT][/PATH]; without a port the one that engines use. */
@@ -81,7 +80,10 @@ static int use_tcp(const char *address, struct engine *engine, struct intent_err
 	snprintf(engine->base, sizeof engine->base, "%s://%.*s%s%.*s", tls ? "https" : "http", (int)host, address,
 		 port, (int)(length - host), address + host);
 	const struct intent_http_settings plain = { .max_connections = 1 };
-	return tls ? use_tls(engine, err) : intent_http_new(&plain, &engine->http, err);
+	if (tls)
+		return use_tls(engine, err);
+	engine->http = intent_http_new(&plain);
+	return 0;
 }
 
 static int use_socket(const char *path, struct engine *engine, struct intent_error *err)
@@ -93,7 +95,8 @@ static int use_socket(const char *path, struct engine *engine, struct intent_err
 		return intent_fail(err, INTENT_EUSAGE, "the engine's address %s is not understood; DOCKER_HOST must be "
 				   "unix:///PATH, of at most %zu characters", engine->where, sizeof room.sun_path - 1);
 	snprintf(engine->base, sizeof engine->base, "http://localhost");
-	return intent_http_new(&settings, &engine->http, err);
+	engine->http = intent_http_new(&settings);
+	return 0;
 }
 
 static int connect_to(const char *host, struct engine *engine, struct intent_error *err)
@@ -176,12 +179,11 @@ int engine__open(const char *host, int64_t patience_ms, struct engine *ret, stru
 	struct intent_http_request request = {
 		.url = url, .timeout_ms = patience_ms < PING_MS ? patience_ms : PING_MS,
 	};
-	int code = url ? engine__perform(&engine, &request, &response, err) :
-		intent_fail(err, -ENOMEM, "out of memory");
+	int code = engine__perform(&engine, &request, &response, err);
 
 	if (!code)
 		code = choose_version(&engine, &response, err);
-	else if (url && !response.status)
+	else if (!response.status)
 		code = is_missing(&engine, err);
 	intent_http_response_release(&response);
 	if (code)

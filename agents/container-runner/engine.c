@@ -1,5 +1,4 @@
 /* One exchange with the engine: what was asked, and whether what came is an answer. */
-#include <errno.h>
 #include "engine.h"
 
 /* What the engine says is wrong, else the first line of what came; false: those are not words of an engine. */
@@ -66,11 +65,9 @@ static int call(struct engine *engine, struct intent_http_request *request, cons
 		struct intent_http_response *response, struct intent_error *err)
 {
 	static const char *const headers[] = { "Content-Type: application/json", NULL };
-	intent_free_auto char *url = path ? intent_format("%s%s", engine->base, path) : NULL;
+	intent_free_auto char *url = intent_format("%s%s", engine->base, path);
 	intent_free_auto char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
 
-	if (!url || (body && !text))
-		return intent_fail(err, -ENOMEM, "out of memory");
 	request->url = url;
 	request->headers = headers;
 	request->body = text;
@@ -132,11 +129,9 @@ int engine__find(struct engine *engine, const char *path, const char *filter, js
 		 struct intent_error *err)
 {
 	intent_json_auto json_t *filters = json_pack("{so}", filter, values), *found = NULL;
-	intent_free_auto char *text = filters ? json_dumps(filters, JSON_COMPACT) : NULL;
+	intent_free_auto char *text = json_dumps(filters, JSON_COMPACT);
 	intent_text_auto struct intent_text whole = INTENT_TEXT_INIT;
 
-	if (!text)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	intent_text_printf(&whole, "%sfilters=", path);
 	engine__escape(&whole, text);
 	if (get(engine, intent_text_str(&whole), JSON_ARRAY, &found, err))

@@ -1,5 +1,4 @@
 /* What one round of an application leaves for the next. */
-#include <errno.h>
 #include <intent/digest.h>
 #include <intent/file.h>
 #include <intent/note.h>
@@ -86,8 +85,6 @@ int docker__note_remove(const struct intent_round *round, struct intent_error *e
 {
 	intent_free_auto char *path = note_path(round), *log = docker__log_path(round);
 
-	if (!path || !log)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	return intent_file_remove(path, err) || intent_file_remove(log, err) ? err->code : 0;
 }
 

@@ -1,5 +1,4 @@
 /* What a container needs and what stands in its way: names, networks, volumes, images. Changes nothing. */
-#include <errno.h>
 #include "runner.h"
 
 static int users_of(struct engine *engine, const struct docker__owner *owner, const char *volume, char out[400],
@@ -44,7 +43,7 @@ static int look_at_name(struct engine *engine, const struct docker__owner *owner
 {
 	intent_free_auto char *name = docker__name(intent, spec);
 	intent_json_auto json_t *inspected = NULL;
-	int code = name ? engine__inspect(engine, name, &inspected, err) : intent_fail(err, -ENOMEM, "out of memory");
+	int code = engine__inspect(engine, name, &inspected, err);
 	const char *found = intent_json_string(inspected, "Name", "");
 	const json_t *labels = intent_json_at(inspected, "/Config/Labels");
 

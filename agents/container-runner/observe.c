@@ -1,5 +1,4 @@
 /* Looks at the engine and changes nothing; the document that it makes is described in runner.h. */
-#include <errno.h>
 #include <fcntl.h>
 #include <intent/digest.h>
 #include <intent/documents.h>

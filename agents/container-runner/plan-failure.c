@@ -1,5 +1,4 @@
 /* What is to run, and what instead when that fails. Pure. */
-#include <errno.h>
 #include <intent/health.h>
 #include "plan.h"
 
@@ -42,7 +41,7 @@ static void find_current(struct look *look)
 	}
 }
 
-int docker__choose(struct look *look, json_t *spec)
+void docker__choose(struct look *look, json_t *spec)
 {
 	json_decref(look->wanted);
 	free(look->name);
@@ -50,7 +49,6 @@ int docker__choose(struct look *look, json_t *spec)
 	look->name = docker__name(look->intent, spec);
 	docker__spec_digest(spec, look->digest);
 	find_current(look);
-	return look->name ? 0 : -ENOMEM;
 }
 
 bool docker__is_failed(const struct look *look, const json_t *container)
@@ -71,7 +69,7 @@ static json_t *stand_in(const struct look *look)
 	return json_incref(spec ? spec : json_object_get(look->observed, "before"));
 }
 
-int docker__fall_back(struct look *look)
+void docker__fall_back(struct look *look)
 {
 	snprintf(look->failed, sizeof look->failed, "%s", look->digest);
 	json_t *spec = stand_in(look);
@@ -79,7 +77,8 @@ int docker__fall_back(struct look *look)
 	look->stand_in = spec;
 	look->current = NULL;
 	look->is = NULL;
-	return spec ? docker__choose(look, spec) : 0;
+	if (spec)
+		docker__choose(look, spec);
 }
 
 /* ---- failure ---- */
@@ -97,19 +96,18 @@ static bool has_failed(const struct look *look)
 		*intent_json_string(look->is, "health", "?");
 }
 
-int docker__plan_failure(struct look *look)
+void docker__plan_failure(struct look *look)
 {
 	char failed[128], limit[24];
 
 	if (docker__is_marked(look) || docker__store_error(look) || !has_failed(look))
-		return 0;
+		return;
 	intent_duration_format(intent_health_deadline(intent_json_at(look->intent, "/deploy/health")), limit);
 	snprintf(failed, sizeof failed, "was not healthy within %s", limit);
-	if (docker__fall_back(look) || docker__plan_mark(look, failed))
-		return -ENOMEM;
+	docker__fall_back(look);
+	docker__plan_mark(look, failed);
 	look->slot = intent_json_at(json_array_get(look->plan->actions, json_array_size(look->plan->actions) - 1),
 				    "/effect/slot");
-	return 0;
 }
 
 void docker__say_mark(struct look *look)

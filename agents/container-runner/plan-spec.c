@@ -1,5 +1,4 @@
 /* From intent to what a container is made of. Pure. */
-#include <errno.h>
 #include <intent/digest.h>
 #include "runner.h"
 
@@ -98,8 +97,6 @@ int docker__spec(const json_t *intent, const char *version, const char *environm
 	json_object_set_new(spec, "restart", json_string(intent_json_string(docker, "restart",
 		intent_json_string(json_object_get(intent, "deploy"), "restart", "always"))));
 	add_limits(spec, intent, docker);
-	if (!spec)
-		return intent_fail(err, -ENOMEM, "%s: out of memory", app);
 	*ret_new = spec;
 	return 0;
 }

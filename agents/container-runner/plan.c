@@ -5,7 +5,6 @@
  * to be alone (state, a fixed port) the old one is retired after the slot. Nothing that runs is touched before
  * everything that the new one needs is known to be there.
  */
-#include <errno.h>
 #include <intent/documents.h>
 #include <intent/fact.h>
 #include <intent/health.h>
@@ -24,25 +23,22 @@ static bool state_is(const json_t *container, const char *state)
 /* ---- shutdown slots ---- */
 
 /* `fact`: what is published says that it is healthy. */
-static int plan_release(struct look *look, const char *version, bool fact)
+static void plan_release(struct look *look, const char *version, bool fact)
 {
 	const char *cluster = intent_json_string(look->intent, "cluster", "");
 
 	if (docker__is_marked(look) || (!look->slot && !json_object_get(look->observed, "noted_slot")))
-		return 0;
-	if (!docker__store_error(look) && look->slot && look->min_nodes && !fact) {
+		return;
+	if (!docker__store_error(look) && look->slot && look->min_nodes && !fact)
 		intent_plan_verdict(look->plan, INTENT_EWAITING,
 				    "healthy, but reality/health/%s/%s/%s does not say so yet; "
 				    "then its shutdown slot is given back", look->app, cluster,
 				    intent_json_string(look->intent, "node", ""));
-		return 0;
-	}
-	if (!docker__store_error(look))
-		return docker__plan_release(look, cluster, version);
-	if (look->min_nodes)
+	else if (!docker__store_error(look))
+		docker__plan_release(look, cluster, version);
+	else if (look->min_nodes)
 		intent_plan_verdict(look->plan, INTENT_EUNAVAILABLE, "its shutdown slot cannot be given back: %s",
 				    docker__store_error(look));
-	return 0;
 }
 
 static bool fact_is_good(const struct look *look)
@@ -51,26 +47,24 @@ static bool fact_is_good(const struct look *look)
 }
 
 /* Slots of ours where nothing of ours runs: they go with the fact. */
-static int plan_release_idle(struct look *look, const char *cluster, bool fact)
+static void plan_release_idle(struct look *look, const char *cluster, bool fact)
 {
 	if (!fact)
-		return docker__plan_release(look, cluster, NULL);
-	intent_plan_verdict(look->plan, INTENT_EWAITING,
-			    "reality/health/%s/%s/%s still says that it is healthy; then its "
-			    "shutdown slot is given back", look->app, cluster, intent_json_string(look->intent,
-												  "node", ""));
-	return 0;
+		docker__plan_release(look, cluster, NULL);
+	else
+		intent_plan_verdict(look->plan, INTENT_EWAITING,
+				    "reality/health/%s/%s/%s still says that it is healthy; then its "
+				    "shutdown slot is given back", look->app, cluster,
+				    intent_json_string(look->intent, "node", ""));
 }
 
-static int plan_release_elsewhere(struct look *look)
+static void plan_release_elsewhere(struct look *look)
 {
 	const char *cluster;
 	json_t *fact;
 
 	json_object_foreach(json_object_get(look->observed, "elsewhere"), cluster, fact)
-		if (plan_release_idle(look, cluster, json_is_true(fact)))
-			return -ENOMEM;
-	return 0;
+		plan_release_idle(look, cluster, json_is_true(fact));
 }
 
 /* ---- the steps ---- */
@@ -91,46 +85,45 @@ static bool has_others(const struct look *look)
 	return false;
 }
 
-static int retire_others(struct look *look, const char *why, bool alone)
+static void retire_others(struct look *look, const char *why, bool alone)
 {
 	const char *name;
 	json_t *container;
 
 	json_object_foreach((json_t *)(uintptr_t)look->containers, name, container)
-		if (!look->others_gone && is_other(look, name, container) &&
-		    docker__plan_retire(look, "retire", name, why, alone))
-			return -ENOMEM;
+		if (!look->others_gone && is_other(look, name, container))
+			docker__plan_retire(look, "retire", name, why, alone);
 	look->others_gone = true;
-	return 0;
 }
 
-static int retire_failed(struct look *look)
+static void retire_failed(struct look *look)
 {
 	const char *name;
 	json_t *container;
 
 	json_object_foreach((json_t *)(uintptr_t)look->containers, name, container)
-		if (docker__is_failed(look, container) && docker__plan_retire(look, "retire", name, "it failed", false))
-			return -ENOMEM;
-	return 0;
+		if (docker__is_failed(look, container))
+			docker__plan_retire(look, "retire", name, "it failed", false);
 }
 
 /* Does it become what it is to be? Then what ran before it goes, and so does the slot. */
-static int plan_proof(struct look *look, int64_t within_ms, bool proven)
+static void plan_proof(struct look *look, int64_t within_ms, bool proven)
 {
 	const char *version = intent_json_string(look->wanted, "version", "");
 	char why[160];
 
 	snprintf(why, sizeof why, "%.100s is healthy", version);
-	if (!proven && docker__plan_await(look, within_ms))
-		return -ENOMEM;
-	if ((has_others(look) && docker__plan_drain(look)) || retire_others(look, why, false))
-		return -ENOMEM;
-	return proven ? 0 : plan_release(look, version, false);
+	if (!proven)
+		docker__plan_await(look, within_ms);
+	if (has_others(look))
+		docker__plan_drain(look);
+	retire_others(look, why, false);
+	if (!proven)
+		plan_release(look, version, false);
 }
 
 /* What it is made of is fetched and made before anything that runs is touched. */
-static int plan_parts(struct look *look)
+static void plan_parts(struct look *look)
 {
 	const char *pull = intent_json_string(intent_json_at(look->intent, "/deploy/docker"), "pull", "missing");
 	const char *image = intent_json_string(look->wanted, "image", "");
@@ -140,11 +133,11 @@ static int plan_parts(struct look *look)
 		intent_plan_verdict(look->plan, INTENT_EIMAGE,
 				    "image %s is not here, and \"pull\" is \"never\": build or load it",
 				    image);
-		return 0;
+		return;
 	}
-	if ((!there || (!strcmp(pull, "always") && strcmp(there, "pulled") != 0)) && docker__plan_pull(look))
-		return -ENOMEM;
-	return docker__plan_objects(look);
+	if (!there || (!strcmp(pull, "always") && strcmp(there, "pulled") != 0))
+		docker__plan_pull(look);
+	docker__plan_objects(look);
 }
 
 /* May something else be started for this? */
@@ -173,14 +166,15 @@ static bool may_switch(struct look *look)
 	return false;
 }
 
-static int plan_slot(struct look *look)
+static void plan_slot(struct look *look)
 {
 	bool needed = look->min_nodes || look->slot;
 
-	return needed && !look->stand_in && !docker__store_error(look) ? docker__plan_slot(look) : 0;
+	if (needed && !look->stand_in && !docker__store_error(look))
+		docker__plan_slot(look);
 }
 
-static int plan_new(struct look *look)
+static void plan_new(struct look *look)
 {
 	const char *version = intent_json_string(look->wanted, "version", "");
 	bool alone = docker__is_alone(look->intent, look->wanted);
@@ -188,16 +182,17 @@ static int plan_new(struct look *look)
 	char why[200];
 
 	if (!may_switch(look))
-		return 0;
-	if (plan_parts(look))
-		return -ENOMEM;
+		return;
+	plan_parts(look);
 	if (look->plan->verdict.code == INTENT_EIMAGE)
-		return 0;
+		return;
 	snprintf(why, sizeof why, "%.100s is %s", version, look->stand_in ? "to run instead" : "active");
-	if (plan_slot(look) || (alone && retire_others(look, "its successor is not to run beside it", true)) ||
-	    docker__plan_create(look, why) || docker__plan_start(look, why, true))
-		return -ENOMEM;
-	return plan_proof(look, within, false);
+	plan_slot(look);
+	if (alone)
+		retire_others(look, "its successor is not to run beside it", true);
+	docker__plan_create(look, why);
+	docker__plan_start(look, why, true);
+	plan_proof(look, within, false);
 }
 
 /* Down, and not because it is to be. */
@@ -207,49 +202,50 @@ static bool is_to_start(const struct look *look)
 		!intent_json_boolean(look->is, "ended", false);
 }
 
-static int plan_start(struct look *look)
+static void plan_start(struct look *look)
 {
 	bool alone = docker__is_alone(look->intent, look->wanted);
 
 	if (json_object_get(look->observed, "in_use")) {
 		intent_plan_verdict(look->plan, INTENT_ECLASH, "%s", intent_json_string(look->observed,
 											"in_use", ""));
-		return 0;
+		return;
 	}
-	if (docker__plan_objects(look))
-		return -ENOMEM;
-	if (alone && has_others(look) &&
-	    (plan_slot(look) || retire_others(look, "its successor is not to run beside it", true)))
-		return -ENOMEM;
-	return docker__plan_start(look, state_is(look->is,
-						 "created") ? "it was made, but not started" : "it is down", false);
+	docker__plan_objects(look);
+	if (alone && has_others(look)) {
+		plan_slot(look);
+		retire_others(look, "its successor is not to run beside it", true);
+	}
+	docker__plan_start(look, state_is(look->is, "created") ? "it was made, but not started" : "it is down", false);
 }
 
-static int plan_current(struct look *look)
+static void plan_current(struct look *look)
 {
 	const char *health = intent_json_string(look->is, "health", NULL);
 	const char *version = intent_json_string(look->wanted, "version", "");
 	bool settled = intent_json_boolean(look->is, "settled", false), down = is_to_start(look);
 	int64_t left = docker__time_left(look);
 
-	if (down && plan_start(look))
-		return -ENOMEM;
+	if (down)
+		plan_start(look);
 	if (look->plan->verdict.code == INTENT_ECLASH)
-		return 0;
-	if (!down && docker__plan_connect(look))
-		return -ENOMEM;
-	if (!settled && left > 0)
-		return plan_proof(look, left, false);
+		return;
+	if (!down)
+		docker__plan_connect(look);
+	if (!settled && left > 0) {
+		plan_proof(look, left, false);
+		return;
+	}
 	if (!settled && (!health || *health)) {
 		intent_plan_verdict(look->plan, INTENT_EUNHEALTHY, "%s was not healthy in its time: %s", version,
 				    health ? health : "not checked");
-		return 0;
+		return;
 	}
-	if (plan_proof(look, 0, settled))
-		return -ENOMEM;
+	plan_proof(look, 0, settled);
 	if (!down && health && *health)
 		intent_plan_verdict(look->plan, INTENT_EUNHEALTHY, "%s is not healthy: %s", version, health);
-	return !down && settled && health && !*health ? plan_release(look, version, fact_is_good(look)) : 0;
+	if (!down && settled && health && !*health)
+		plan_release(look, version, fact_is_good(look));
 }
 
 /* ---- the cases ---- */
@@ -265,25 +261,29 @@ static bool is_paused(struct look *look)
 	return pause;
 }
 
-static int plan_live(struct look *look)
+static void plan_live(struct look *look)
 {
-	if ((docker__is_marked(look) && docker__fall_back(look)) || (!*look->failed && docker__plan_failure(look)))
-		return -ENOMEM;
+	if (docker__is_marked(look))
+		docker__fall_back(look);
+	else
+		docker__plan_failure(look);
 	if (*look->failed)
 		docker__say_mark(look);
 	if (is_paused(look))
-		return 0;
+		return;
 	if (*look->failed) {
-		if (retire_failed(look))
-			return -ENOMEM;
+		retire_failed(look);
 		if (!look->stand_in)
-			return 0;
+			return;
 	}
-	return look->current ? plan_current(look) : plan_new(look);
+	if (look->current)
+		plan_current(look);
+	else
+		plan_new(look);
 }
 
 /* What runs goes on running. */
-static int leave_be(struct look *look)
+static void leave_be(struct look *look)
 {
 	const char *name;
 	json_t *container;
@@ -291,46 +291,40 @@ static int leave_be(struct look *look)
 	json_object_foreach((json_t *)(uintptr_t)look->containers, name, container)
 		if (json_object_size(look->containers) == 1 && docker__runs(container) &&
 		    !*intent_json_string(container, "health", "?"))
-			return plan_release(look, intent_json_string(container, "version", NULL), fact_is_good(look));
-	return 0;
+			plan_release(look, intent_json_string(container, "version", NULL), fact_is_good(look));
 }
 
-static int plan_idle(struct look *look)
+static void plan_idle(struct look *look)
 {
 	const char *name;
 	json_t *container;
 
 	if (is_paused(look))
-		return 0;
+		return;
 	json_object_foreach((json_t *)(uintptr_t)look->containers, name, container)
-		if (docker__plan_retire(look, "retire", name, "no version is active", false))
-			return -ENOMEM;
-	return look->slot ? plan_release_idle(look, intent_json_string(look->intent, "cluster", ""),
-					      fact_is_good(look)) : 0;
+		docker__plan_retire(look, "retire", name, "no version is active", false);
+	if (look->slot)
+		plan_release_idle(look, intent_json_string(look->intent, "cluster", ""), fact_is_good(look));
 }
 
-static int plan_absent(struct look *look)
+static void plan_absent(struct look *look)
 {
 	const char *name;
 	json_t *container, *item;
 	size_t i;
 
 	if (is_paused(look))
-		return 0;
+		return;
 	json_object_foreach((json_t *)(uintptr_t)look->containers, name, container)
-		if (docker__plan_retire(look, "remove", name, "intent for it is gone from this node", false))
-			return -ENOMEM;
+		docker__plan_retire(look, "remove", name, "intent for it is gone from this node", false);
 	json_array_foreach(json_object_get(look->observed, "idle_networks"), i, item)
-		if (intent_plan_add(look->plan, "disuse", json_string_value(item), NULL,
-				    json_pack("{s[]}", "idle_networks"),
-					"Removing network %s: nothing is on it any more",
-				    json_string_value(item)))
-			return -ENOMEM;
+		intent_plan_add(look->plan, "disuse", json_string_value(item), NULL, json_pack("{s[]}", "idle_networks"),
+				"Removing network %s: nothing is on it any more", json_string_value(item));
 	if (docker__store_error(look))
 		intent_plan_verdict(look->plan, INTENT_EUNAVAILABLE,
 				    "whether it holds a shutdown slot is not known: %s",
 				    docker__store_error(look));
-	return plan_release_elsewhere(look);
+	plan_release_elsewhere(look);
 }
 
 /* Does anything stand in the way of everything? */
@@ -358,37 +352,42 @@ static int plan_app(struct look *look, struct intent_error *err)
 
 	if (hold) {
 		intent_plan_verdict(look->plan, INTENT_EWAITING, "left as it is, on hold: %s", hold);
-		return leave_be(look);
+		leave_be(look);
+		return 0;
 	}
-	if (plan_release_elsewhere(look))
-		return -ENOMEM;
-	if (!look->active)
-		return plan_idle(look);
-	if (is_blocked(look))
-		return leave_be(look);
+	plan_release_elsewhere(look);
+	if (!look->active) {
+		plan_idle(look);
+		return 0;
+	}
+	if (is_blocked(look)) {
+		leave_be(look);
+		return 0;
+	}
 	if (docker__spec(look->intent, look->active,
 			 intent_json_string(json_object_get(look->observed, "environment"), "digest", NULL),
 				&spec, err))
 		return err->code;
-	return docker__choose(look, spec) || plan_live(look) ? -ENOMEM : 0;
+	docker__choose(look, spec);
+	plan_live(look);
+	return 0;
 }
 
-static int plan_engine(struct look *look)
+static void plan_engine(struct look *look)
 {
 	const json_t *engine = json_object_get(look->observed, "engine");
 
 	intent_plan_verdict(look->plan, (int)intent_json_integer(engine, "code", INTENT_EENGINE), "%s",
 			    intent_json_string(engine, "message", ""));
 	/* An engine that was started anew is no fault of the container's. */
-	if (!json_object_get(look->observed, "unproven"))
-		return 0;
-	return intent_plan_add(look->plan, "suspend", look->app, NULL, json_pack("{sn}", "unproven"),
-			       "Waiting: the time of a new container of %s begins anew when the engine is back",
+	if (json_object_get(look->observed, "unproven"))
+		intent_plan_add(look->plan, "suspend", look->app, NULL, json_pack("{sn}", "unproven"),
+				"Waiting: the time of a new container of %s begins anew when the engine is back",
 				look->app);
 }
 
 /* First of all: who waits for what is published must not wait for a pull. `ret`: what keeps it from being published. */
-static int plan_fact(struct look *look, struct intent_error *ret, struct intent_error *err)
+static void plan_fact(struct look *look, struct intent_error *ret)
 {
 	const json_t *published = json_object_get(look->observed, "published");
 	struct intent_plan facts;
@@ -396,7 +395,8 @@ static int plan_fact(struct look *look, struct intent_error *ret, struct intent_
 	size_t i;
 
 	intent_plan_init(&facts);
-	int code = published ? intent_fact_plan(look->intent, published, &facts, err) : 0;
+	if (published)
+		intent_fact_plan(look->intent, published, &facts);
 	json_array_foreach(facts.actions, i, action) {
 		json_object_set_new(action, "effect", json_pack("{sO*}", "published", json_object_get(action,
 												      "effect")));
@@ -404,7 +404,6 @@ static int plan_fact(struct look *look, struct intent_error *ret, struct intent_
 	}
 	*ret = facts.verdict;
 	intent_plan_release(&facts);
-	return code;
 }
 
 int container_runner_plan(const json_t *intent, const json_t *observed, struct intent_plan *plan,
@@ -421,18 +420,20 @@ int container_runner_plan(const json_t *intent, const json_t *observed, struct i
 	};
 	bool absent = intent_json_boolean(intent, "absent", false);
 	struct intent_error unpublished = { 0 };
+	int code = 0;
 
 	if (!absent)
 		intent_slots_target(config, json_object_get(intent, "deploy"), look.target);
-	int code = plan_fact(&look, &unpublished, err);
-	if (!code)
-		code = json_object_get(observed, "engine") ? plan_engine(&look) :
-			absent ? plan_absent(&look) : plan_app(&look, err);
+	plan_fact(&look, &unpublished);
+	if (json_object_get(observed, "engine"))
+		plan_engine(&look);
+	else if (absent)
+		plan_absent(&look);
+	else
+		code = plan_app(&look, err);
 	if (unpublished.code)
 		intent_plan_verdict(plan, unpublished.code, "%s", unpublished.msg);
 	json_decref(look.wanted);
 	free(look.name);
-	if (code == -ENOMEM)
-		return intent_fail(err, code, "%s: out of memory while planning", look.app);
 	return code;
 }

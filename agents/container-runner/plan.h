@@ -37,27 +37,27 @@ bool docker__runs(const json_t *container);
 bool docker__is_marked(const struct look *look);
 bool docker__is_failed(const struct look *look, const json_t *container);
 /* `spec` (stolen) is what is to run. */
-int docker__choose(struct look *look, json_t *spec);
+void docker__choose(struct look *look, json_t *spec);
 /* What was chosen failed: chooses what stands in for it, if there is anything. */
-int docker__fall_back(struct look *look);
+void docker__fall_back(struct look *look);
 int64_t docker__time_left(const struct look *look);
 /* Marks what had its time, and falls back. */
-int docker__plan_failure(struct look *look);
+void docker__plan_failure(struct look *look);
 void docker__say_mark(struct look *look);
 
 /* ---- plan-steps.c ---- */
 
-int docker__plan_slot(struct look *look);
-int docker__plan_pull(struct look *look);
-int docker__plan_objects(struct look *look);
-int docker__plan_create(struct look *look, const char *why);
-int docker__plan_start(struct look *look, const char *why, bool made);
-int docker__plan_connect(struct look *look);
-int docker__plan_await(struct look *look, int64_t within_ms);
-int docker__plan_drain(struct look *look);
+void docker__plan_slot(struct look *look);
+void docker__plan_pull(struct look *look);
+void docker__plan_objects(struct look *look);
+void docker__plan_create(struct look *look, const char *why);
+void docker__plan_start(struct look *look, const char *why, bool made);
+void docker__plan_connect(struct look *look);
+void docker__plan_await(struct look *look, int64_t within_ms);
+void docker__plan_drain(struct look *look);
 /* Stop it and take it away; `verb` is "retire" or "remove". */
-int docker__plan_retire(struct look *look, const char *verb, const char *name, const char *why, bool alone);
-int docker__plan_mark(struct look *look, const char *failed);
-int docker__plan_release(struct look *look, const char *cluster, const char *version);
+void docker__plan_retire(struct look *look, const char *verb, const char *name, const char *why, bool alone);
+void docker__plan_mark(struct look *look, const char *failed);
+void docker__plan_release(struct look *look, const char *cluster, const char *version);
 
 #endif

@@ -4,5 +4,7 @@
 int health_reporter_plan(const json_t *intent, const json_t *observed, struct intent_plan *plan,
 			 struct intent_error *err)
 {
-	return intent_fact_plan(intent, observed, plan, err);
+	(void)err;
+	intent_fact_plan(intent, observed, plan);
+	return 0;
 }

@@ -1,6 +1,5 @@
 /* pp-port-firewall: what this node's applications and gates open is open, and nothing else of ours. */
 #include <ctype.h>
-#include <errno.h>
 #include <libgen.h>
 #include <linux/capability.h>
 #include <intent/file.h>
@@ -26,7 +25,7 @@ static void read_known(struct intent_round *round, json_t *observed)
 	json_t *openings;
 	void *next;
 
-	if (!path || intent_file_read_json(path, KNOWN_MAX, &known, &err) ||
+	if (intent_file_read_json(path, KNOWN_MAX, &known, &err) ||
 	    !json_is_object(known)) {
 		if (err.code != INTENT_EABSENT)
 			intent_round_log(round, INTENT_WARN,
@@ -46,8 +45,7 @@ static int write_known(const struct intent_round *round, const json_t *action,
 	intent_free_auto char *path = known_path(round);
 	const json_t *known = intent_json_at(action, "/args/known");
 
-	return path && known ? intent_file_write_json(path, known, 0600, err)
-			     : intent_fail(err, -ENOMEM, "out of memory");
+	return intent_file_write_json(path, known, 0600, err);
 }
 
 /* ---- observe ---- */

@@ -79,8 +79,6 @@ int firewall__files_put(struct intent_round *round, const char *name, const char
 {
 	intent_free_auto char *path = intent_format("%s/%s", directory_of(round), name);
 
-	if (!path)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (!text)
 		return intent_file_remove(path, err);
 	return intent_directory_make(directory_of(round), 0755, err)
@@ -111,6 +109,5 @@ int firewall__files_refresh(struct intent_round *round, struct intent_error *err
 	if (intent_child_check(&options, err))
 		return intent_wrap(err, "--cmd");
 	record = json_pack("{ss}", "files", digest);
-	return path ? intent_file_write_json(path, record, 0600, err)
-		    : intent_fail(err, -ENOMEM, "out of memory");
+	return intent_file_write_json(path, record, 0600, err);
 }

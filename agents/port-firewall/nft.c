@@ -328,7 +328,7 @@ static json_t *read_record(const struct intent_round *round)
 	struct intent_error ignored;
 	char digest[65];
 
-	if (!path || intent_file_read_json(path, LISTING_MAX, &record, &ignored))
+	if (intent_file_read_json(path, LISTING_MAX, &record, &ignored))
 		return NULL;
 	text_digest(round, json_object_get(record, "rules"), digest);
 	if (strcmp(intent_json_string(record, "text", ""), digest) != 0)
@@ -344,8 +344,6 @@ static int write_record(const struct intent_round *round, const json_t *rules,
 	intent_json_auto json_t *record = NULL;
 	char text[65], listing[65];
 
-	if (!path)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (!rules)
 		return intent_file_remove(path, err);
 	if (digest_listing(round, table_name(round), listing, err))

@@ -1,5 +1,4 @@
 /* The seed's back end: what the files for the command must be. Pure. */
-#include <errno.h>
 #include <intent/digest.h>
 #include "port-firewall.h"
 
@@ -51,33 +50,31 @@ static bool is_foreign(const json_t *files, const char *file)
 }
 
 /* `files` is what will be there. */
-static int plan_write(struct firewall_look *look, const char *name, json_t *files)
+static void plan_write(struct firewall_look *look, const char *name, json_t *files)
 {
 	intent_free_auto char *file = file_name(name), *text = file_text(look, name);
-	const json_t *is = file ? json_object_get(files, file) : NULL;
+	const json_t *is = json_object_get(files, file);
 	bool there = is != NULL;
 
-	if (!file || !text)
-		return -ENOMEM;
 	if (is_foreign(files, file)) {
 		intent_plan_verdict(look->plan, INTENT_ENOTOURS,
 				    "%s/%s has not our first line: move it away, it stands "
 				    "where the ports of %s belong",
 				    intent_json_string(look->options, "config-dir", ""), file,
 				    name);
-		return 0;
+		return;
 	}
 	if (!strcmp(intent_json_string(is, "text", ""), text))
-		return 0;
+		return;
 	json_object_set_new(files, file, json_pack("{ss}", "text", text));
-	return intent_plan_add(look->plan, "write", file, json_pack("{ss}", "text", text),
-			       json_pack("{s{s{ss}}}", "files", file, "text", text),
-			       "Configuring port authority: %s %s", file,
-			       there ? "is not as intended" : "does not exist");
+	intent_plan_add(look->plan, "write", file, json_pack("{ss}", "text", text),
+			json_pack("{s{s{ss}}}", "files", file, "text", text),
+			"Configuring port authority: %s %s", file,
+			there ? "is not as intended" : "does not exist");
 }
 
 /* name NULL: what made it is not known; file NULL: there is none of ours. */
-static int plan_close(struct firewall_look *look, const char *name, const char *file, json_t *files)
+static void plan_close(struct firewall_look *look, const char *name, const char *file, json_t *files)
 {
 	json_t *effect = json_object();
 
@@ -89,27 +86,25 @@ static int plan_close(struct firewall_look *look, const char *name, const char *
 		json_object_del(files, file);
 		json_object_set_new(effect, "files", json_pack("{sn}", file));
 	}
-	return intent_plan_add(
+	intent_plan_add(
 		look->plan, "close", name ? name : file,
 		json_pack("{so ss*}", "known", json_copy(look->known), "file", file), effect,
 		"Closing what %s opened: intent for it is gone from this node", name ? name : file);
 }
 
-static int plan_gone(struct firewall_look *look, const char *const *names, json_t *files)
+static void plan_gone(struct firewall_look *look, const char *const *names, json_t *files)
 {
-	for (; names && *names; names++) {
+	for (; *names; names++) {
 		intent_free_auto char *file = file_name(*names);
-		bool ours = file && json_object_get(files, file) && !is_foreign(files, file);
+		bool ours = json_object_get(files, file) && !is_foreign(files, file);
 
-		if (firewall__is_gone(look, *names) &&
-		    plan_close(look, *names, ours ? file : NULL, files))
-			return -ENOMEM;
+		if (firewall__is_gone(look, *names))
+			plan_close(look, *names, ours ? file : NULL, files);
 	}
-	return 0;
 }
 
 /* Files of ours that nobody is known to have asked for. Those of whom is in trouble stay. */
-static int plan_strays(struct firewall_look *look, json_t *files)
+static void plan_strays(struct firewall_look *look, json_t *files)
 {
 	intent_json_auto json_t *asked = json_object(),
 				*there = json_copy(files); /* holds the names */
@@ -122,18 +117,15 @@ static int plan_strays(struct firewall_look *look, json_t *files)
 		json_object_foreach((json_t *)(uintptr_t)askers[i], name, value) {
 			intent_free_auto char *file = file_name(name);
 
-			if (file)
-				json_object_set_new(asked, file, json_true());
+			json_object_set_new(asked, file, json_true());
 		}
-	for (const char **each = list; each && *each; each++)
-		if (!is_foreign(files, *each) && !json_object_get(asked, *each) &&
-		    plan_close(look, NULL, *each, files))
-			return -ENOMEM;
-	return 0;
+	for (const char **each = list; *each; each++)
+		if (!is_foreign(files, *each) && !json_object_get(asked, *each))
+			plan_close(look, NULL, *each, files);
 }
 
 /* The command is owed until it has succeeded for just these files. */
-static int plan_refresh(struct firewall_look *look, const json_t *files)
+static void plan_refresh(struct firewall_look *look, const json_t *files)
 {
 	intent_json_auto json_t *ours = json_object(), *none = json_object();
 	char digest[65], nothing[65];
@@ -146,32 +138,28 @@ static int plan_refresh(struct firewall_look *look, const json_t *files)
 	intent_json_digest(ours, digest);
 	intent_json_digest(none, nothing);
 	if (!strcmp(intent_json_string(look->observed, "applied", nothing), digest))
-		return 0;
-	return intent_plan_add(
+		return;
+	intent_plan_add(
 		look->plan, "refresh", intent_json_string(look->options, "cmd", ""), NULL,
 		json_pack("{ss}", "applied", digest),
 		"refreshing portauthority: it has not succeeded for these files yet");
 }
 
-int firewall__plan_files(struct firewall_look *look)
+void firewall__plan_files(struct firewall_look *look)
 {
 	intent_json_auto json_t *files = json_deep_copy(json_object_get(look->observed, "files"));
 	intent_json_auto json_t *before = json_copy(look->known); /* holds the names */
 	intent_free_auto const char **list = firewall__sorted_names(before);
-	int code = files && list ? firewall__plan_remember(look) : -ENOMEM;
 
-	if (!code && intent_json_integer(look->observed, "leftovers", 0))
-		code = intent_plan_add(look->plan, "sweep",
-				       intent_json_string(look->options, "config-dir", ""), NULL,
-				       json_pack("{si}", "leftovers", 0),
-				       "Removing what a killed round left behind");
-	for (const char **each = list; !code && *each; each++)
+	firewall__plan_remember(look);
+	if (intent_json_integer(look->observed, "leftovers", 0))
+		intent_plan_add(look->plan, "sweep", intent_json_string(look->options, "config-dir", ""), NULL,
+				json_pack("{si}", "leftovers", 0), "Removing what a killed round left behind");
+	for (const char **each = list; *each; each++)
 		if (!firewall__is_gone(look, *each) &&
 		    json_array_size(json_object_get(look->known, *each)))
-			code = plan_write(look, *each, files);
-	if (!code)
-		code = plan_gone(look, list, files);
-	if (!code)
-		code = plan_strays(look, files);
-	return code ? code : plan_refresh(look, files);
+			plan_write(look, *each, files);
+	plan_gone(look, list, files);
+	plan_strays(look, files);
+	plan_refresh(look, files);
 }

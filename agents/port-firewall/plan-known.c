@@ -2,7 +2,6 @@
  * What each opens, now and before. It is remembered before it is opened, so that a document that goes bad later
  * closes nothing. Pure.
  */
-#include <errno.h>
 #include "port-firewall.h"
 
 #define NAMES_MAX 8 /* in one reason */
@@ -18,7 +17,7 @@ bool firewall__is_gone(const struct firewall_look *look, const char *name)
 	       !json_object_get(json_object_get(look->intent, "troubles"), name);
 }
 
-int firewall__take_known(struct firewall_look *look)
+void firewall__take_known(struct firewall_look *look)
 {
 	const char *name;
 	json_t *ports;
@@ -27,12 +26,10 @@ int firewall__take_known(struct firewall_look *look)
 	json_object_foreach(json_object_get(look->intent, "ports"), name, ports) {
 		json_t *openings = firewall__openings(ports);
 
-		if (!openings || json_object_set_new(look->known, name, openings) < 0)
-			return -ENOMEM;
+		json_object_set_new(look->known, name, openings);
 		if (!json_array_size(openings))
 			json_object_del(look->known, name);
 	}
-	return look->known ? 0 : -ENOMEM;
 }
 
 /* What is other in the one, and null for what it has not: a merge patch. New. */
@@ -50,7 +47,7 @@ static json_t *known_patch(const json_t *before, const json_t *after)
 	return patch;
 }
 
-int firewall__plan_remember(struct firewall_look *look)
+void firewall__plan_remember(struct firewall_look *look)
 {
 	json_t *patch = known_patch(firewall__known_before(look), look->known);
 	intent_free_auto const char **names = firewall__sorted_names(patch);
@@ -59,13 +56,13 @@ int firewall__plan_remember(struct firewall_look *look)
 
 	if (firewall__known_before(look) && !count) {
 		json_decref(patch);
-		return 0;
+		return;
 	}
-	for (size_t i = 0; names && i < count && i < NAMES_MAX; i++)
+	for (size_t i = 0; i < count && i < NAMES_MAX; i++)
 		intent_text_printf(&words, "%s%s", i ? ", " : "", names[i]);
 	if (count > NAMES_MAX)
 		intent_text_printf(&words, " and %zu more", count - NAMES_MAX);
-	return intent_plan_add(
+	intent_plan_add(
 		look->plan, "remember", "known", json_pack("{so}", "known", json_copy(look->known)),
 		json_pack("{so}", "known", patch), "Remembering what is to be open: %s",
 		count ? intent_text_str(&words) : "nothing");
@@ -83,8 +80,7 @@ const char **firewall__sorted_names(const json_t *object)
 	json_t *value;
 
 	json_object_foreach((json_t *)(uintptr_t)object, name, value)
-		if (list)
-			list[count++] = name;
+		list[count++] = name;
 	if (count)
 		qsort(list, count, sizeof(*list), compare_names);
 	return list;

@@ -2,7 +2,6 @@
  * The table of nftables: opened as a whole, and closed under a verb of its own when an application is gone, since only
  * then is it absence that removes. Pure.
  */
-#include <errno.h>
 #include "port-firewall.h"
 
 #define WORDS_MAX 8 /* openings named in one reason */
@@ -71,13 +70,13 @@ static int add_always(json_t *ports, const char *list, struct intent_error *err)
 	while (*list && strcmp(list, "none") != 0) {
 		size_t length = strcspn(list, ",");
 		intent_free_auto char *item = strndup(list, length);
-		char *slash = item ? strchr(item, '/') : NULL;
+		char *slash = strchr(item, '/');
 		const char *protocol = slash ? slash + 1 : "tcp";
 		int64_t port;
 
 		if (slash)
 			*slash = '\0';
-		if (!item || (strcmp(protocol, "tcp") != 0 && strcmp(protocol, "udp") != 0) ||
+		if ((strcmp(protocol, "tcp") != 0 && strcmp(protocol, "udp") != 0) ||
 		    intent_integer_parse(item, 1, 65535, &port, err))
 			return intent_fail(
 				err, INTENT_EUSAGE,
@@ -106,7 +105,7 @@ static int rules_of(const struct firewall_look *look, const json_t *known, json_
 	if (add_always(ports, intent_json_string(look->options, "always", "22"), err))
 		return err->code;
 	*ret_new = json_pack("{ss so}", "policy", policy, "open", firewall__openings(ports));
-	return *ret_new ? 0 : intent_fail(err, -ENOMEM, "out of memory");
+	return 0;
 }
 
 static const char *string_of(const json_t *object, const char *name)
@@ -160,19 +159,19 @@ static void put_why(struct intent_text *why, const struct firewall_look *look, c
  * What the table holds is not remembered, so nobody can say what this closes: only with intent that
  * was read again, and remembered in the same step.
  */
-static int plan_renew(struct firewall_look *look, const char *table, const json_t *rules,
+static void plan_renew(struct firewall_look *look, const char *table, const json_t *rules,
 		      const char *why)
 {
 	json_t *effect = table_effect(rules);
 
 	json_object_set_new(effect, "known", json_copy(look->known));
-	return intent_plan_add(
+	intent_plan_add(
 		look->plan, "renew", table,
 		json_pack("{so sO*}", "known", json_copy(look->known), "rules", rules), effect,
 		"Table inet %s: %s", table, why);
 }
 
-static int plan_replace(struct firewall_look *look, const json_t *rules)
+static void plan_replace(struct firewall_look *look, const json_t *rules)
 {
 	const char *table = intent_json_string(look->options, "table", "platypus");
 	intent_text_auto struct intent_text why = INTENT_TEXT_INIT;
@@ -183,14 +182,14 @@ static int plan_replace(struct firewall_look *look, const json_t *rules)
 	else
 		intent_text_puts(&why,
 				 "nothing is to be open, and the policy is accept: removing it");
-	if (!in_place && !firewall__known_before(look) && json_object_get(look->observed, "table"))
-		return plan_renew(look, table, rules, intent_text_str(&why));
-	if (firewall__plan_remember(look))
-		return -ENOMEM;
-	return in_place ? 0
-			: intent_plan_add(look->plan, rules ? "replace" : "remove", table,
-					  json_pack("{sO*}", "rules", rules), table_effect(rules),
-					  "Table inet %s: %s", table, intent_text_str(&why));
+	if (!in_place && !firewall__known_before(look) && json_object_get(look->observed, "table")) {
+		plan_renew(look, table, rules, intent_text_str(&why));
+		return;
+	}
+	firewall__plan_remember(look);
+	if (!in_place)
+		intent_plan_add(look->plan, rules ? "replace" : "remove", table, json_pack("{sO*}", "rules", rules),
+				table_effect(rules), "Table inet %s: %s", table, intent_text_str(&why));
 }
 
 /* One after the other, each a whole ruleset: any of them may be the last that is permitted. */
@@ -199,7 +198,7 @@ static int plan_close(struct firewall_look *look, struct intent_error *err)
 	intent_json_auto json_t *before = json_copy(look->known); /* holds the names */
 	intent_free_auto const char **list = firewall__sorted_names(before);
 
-	for (const char **each = list; each && *each; each++) {
+	for (const char **each = list; *each; each++) {
 		intent_text_auto struct intent_text ports = INTENT_TEXT_INIT;
 		intent_json_auto json_t *rules = NULL;
 		json_t *effect;
@@ -213,13 +212,10 @@ static int plan_close(struct firewall_look *look, struct intent_error *err)
 			return err->code;
 		effect = table_effect(rules);
 		json_object_set_new(effect, "known", json_pack("{sn}", *each));
-		if (intent_plan_add(
-			    look->plan, "close", *each,
-			    json_pack("{so sO*}", "known", json_copy(look->known), "rules", rules),
-			    effect,
-			    "Closing what %s opened: intent for it is gone from this node; %s",
-			    *each, intent_text_str(&ports)))
-			return -ENOMEM;
+		intent_plan_add(look->plan, "close", *each,
+				json_pack("{so sO*}", "known", json_copy(look->known), "rules", rules), effect,
+				"Closing what %s opened: intent for it is gone from this node; %s", *each,
+				intent_text_str(&ports));
 	}
 	return 0;
 }
@@ -241,18 +237,17 @@ int firewall__plan_table(struct firewall_look *look, struct intent_error *err)
 					    table, foreign, table);
 		return 0;
 	}
-	if (plan_replace(look, rules))
-		return -ENOMEM;
+	plan_replace(look, rules);
 	return plan_close(look, err);
 }
 
-int firewall__plan_table_removal(struct firewall_look *look)
+void firewall__plan_table_removal(struct firewall_look *look)
 {
 	const json_t *table = json_object_get(look->observed, "table");
 
 	if (!table || json_object_get(table, "foreign"))
-		return 0;
-	return intent_plan_add(look->plan, "remove",
-			       intent_json_string(look->options, "table", "platypus"), NULL,
-			       table_effect(NULL), "Removing the table: the node is retired");
+		return;
+	intent_plan_add(look->plan, "remove",
+			intent_json_string(look->options, "table", "platypus"), NULL,
+			table_effect(NULL), "Removing the table: the node is retired");
 }

@@ -1,5 +1,4 @@
 /* What to open and what to close: pure, from intent and what was observed (port-firewall.h) alone. */
-#include <errno.h>
 #include "port-firewall.h"
 
 /* Not one of ours to worry about: a bad gate that may be meant for others, and opened nothing here. */
@@ -18,7 +17,7 @@ static void judge_troubles(struct firewall_look *look, bool forgotten)
 	int others = -1;
 	char more[48] = "";
 
-	for (const char **each = list; each && *each; each++) {
+	for (const char **each = list; *each; each++) {
 		const json_t *trouble = json_object_get(troubles, *each);
 		int code = (int)intent_json_integer(trouble, "code", INTENT_EMALFORMED);
 
@@ -63,26 +62,29 @@ static bool is_forgotten(const struct firewall_look *look)
 
 static int plan_meant(struct firewall_look *look, struct intent_error *err)
 {
-	int code;
+	int code = 0;
 
 	if (is_forgotten(look)) {
 		judge_troubles(look, true);
 		return 0;
 	}
-	code = firewall__take_known(look);
-	if (!code)
-		code = json_object_get(look->options, "cmd") ? firewall__plan_files(look)
-							     : firewall__plan_table(look, err);
+	firewall__take_known(look);
+	if (json_object_get(look->options, "cmd"))
+		firewall__plan_files(look);
+	else
+		code = firewall__plan_table(look, err);
 	judge_troubles(look, false);
 	return code;
 }
 
-static int plan_retired(struct firewall_look *look)
+static void plan_retired(struct firewall_look *look)
 {
-	if (!json_object_get(look->options, "cmd"))
-		return firewall__plan_table_removal(look);
+	if (!json_object_get(look->options, "cmd")) {
+		firewall__plan_table_removal(look);
+		return;
+	}
 	look->known = firewall__known_before(look) ? json_copy(firewall__known_before(look)) : json_object();
-	return look->known ? firewall__plan_files(look) : -ENOMEM;
+	firewall__plan_files(look);
 }
 
 int port_firewall_plan(const json_t *intent, const json_t *observed, struct intent_plan *plan,
@@ -99,9 +101,8 @@ int port_firewall_plan(const json_t *intent, const json_t *observed, struct inte
 	};
 	int code = 0;
 
-	err->code = 0;
 	if (intent_json_boolean(intent, "retired", false))
-		code = plan_retired(&look);
+		plan_retired(&look);
 	else if (!intent_json_boolean(intent, "vanished", false))
 		code = plan_meant(&look, err);
 	else if (table || json_object_size(json_object_get(observed, "known")))
@@ -114,5 +115,5 @@ int port_firewall_plan(const json_t *intent, const json_t *observed, struct inte
 		intent_plan_verdict(plan, INTENT_ENOCONFIG,
 				    "no key under nodes/%s/ yet: ppctl node add", look.node);
 	json_decref(look.known);
-	return code && !err->code ? intent_fail(err, code, "out of memory") : code;
+	return code;
 }

@@ -56,29 +56,29 @@ struct firewall_look {
 /* {name: [openings]}, borrowed; NULL: it is not known what was open. */
 json_t *firewall__known_before(const struct firewall_look *look);
 /* look->known: what was known, and what can be read now in its place. Who opens nothing is left out. */
-int firewall__take_known(struct firewall_look *look);
+void firewall__take_known(struct firewall_look *look);
 /* Neither read nor in trouble: intent for it is gone. */
 bool firewall__is_gone(const struct firewall_look *look, const char *name);
-int firewall__plan_remember(struct firewall_look *look);
-/* An object's names, ended by NULL: an owned list of borrowed strings. NULL without memory. */
+void firewall__plan_remember(struct firewall_look *look);
+/* An object's names, ended by NULL: an owned list of borrowed strings. */
 const char **firewall__sorted_names(const json_t *object);
 
 /* ---- plan-openings.c ---- */
 
 /*
  * Any ports (of documents, or openings) as sorted openings, each once, no network within another.
- * New; NULL without memory.
+ * New.
  */
 json_t *firewall__openings(const json_t *ports);
 
 /* ---- plan-table.c ---- */
 
 int firewall__plan_table(struct firewall_look *look, struct intent_error *err);
-int firewall__plan_table_removal(struct firewall_look *look);
+void firewall__plan_table_removal(struct firewall_look *look);
 
 /* ---- plan-files.c ---- */
 
-int firewall__plan_files(struct firewall_look *look);
+void firewall__plan_files(struct firewall_look *look);
 /* The first line of a file of ours. */
 void firewall__file_mark(const char *node, char ret[200]);
 

@@ -1,5 +1,4 @@
 /* One slice for the whole node: the union of what its applications and gates open. Pure. */
-#include <errno.h>
 #include <intent/documents.h>
 #include "port-firewall.h"
 
@@ -102,11 +101,10 @@ static void add_gate(json_t *intent, const struct intent_snapshot *snapshot,
 	intent_free_auto char *world = strndup(rest, strcspn(rest, "/"));
 	intent_json_auto json_t *gate = NULL, *error = NULL;
 	struct intent_error err;
-	bool here = world && runs_in(snapshot, node, world);
+	bool here = runs_in(snapshot, node, world);
 
-	if (!world || read_gate(entry, &gate, &err)) {
-		error = json_pack("{si ss}", "code", world ? err.code : -ENOMEM, "message",
-				  world ? err.msg : "out of memory");
+	if (read_gate(entry, &gate, &err)) {
+		error = json_pack("{si ss}", "code", err.code, "message", err.msg);
 		add_trouble(intent, entry->key, error, !here);
 		return;
 	}

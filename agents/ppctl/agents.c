@@ -1,12 +1,20 @@
 /* plan: every agent on this machine is asked what it would do. */
 #include <dirent.h>
-#include <errno.h>
 #include <sys/stat.h>
 #include <intent/child.h>
 #include "ppctl.h"
 
 #define AGENTS_MAX 64
 #define OUTPUT_MAX (1u << 20)
+
+/* A second name for a program beside it. */
+static bool is_alias(int directory, const char *name)
+{
+	char target[256];
+	ssize_t length = readlinkat(directory, name, target, sizeof(target));
+
+	return length > 0 && !memchr(target, '/', (size_t)length);
+}
 
 /* Programs named pp-* of a directory: {name: path}; what is known already stays. */
 static void collect(const char *directory, json_t *programs)
@@ -18,6 +26,7 @@ static void collect(const char *directory, json_t *programs)
 		if (!intent_starts_with(entry->d_name, "pp-") ||
 		    !intent_name_is_valid(entry->d_name) ||
 		    json_object_get(programs, entry->d_name) ||
+		    is_alias(dirfd(list), entry->d_name) ||
 		    json_object_size(programs) >= AGENTS_MAX)
 			continue;
 		path = intent_format("%s/%s", directory, entry->d_name);
@@ -215,8 +224,7 @@ int ppctl_plan(struct ppctl *ctl, struct intent_error *err)
 	int status = 0;
 	json_t *path;
 
-	if (ppctl_locate(ctl, err))
-		return err->code;
+	ppctl_locate(ctl);
 	/* Not on their command lines: everybody on the machine can read those. */
 	if (setenv("PP_STORE", ctl->url, true))
 		return intent_fail_errno(err, "environment");

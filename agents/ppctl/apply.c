@@ -1,5 +1,4 @@
 /* A compiled definition against the store: the difference, and how it is written. diff, apply and deploy: release.c. */
-#include <errno.h>
 #include "system/parts.h"
 
 /* Consul takes 512 KiB of JSON a transaction, with values in base64. */
@@ -14,15 +13,13 @@ static const char *const read_prefixes[] = {"apps/", "clusters/", "injections/",
 int system_read(struct ppctl *ctl, struct intent_snapshot **ret_owned, struct intent_error *err)
 {
 	struct intent_snapshot *all = intent_snapshot_new(), *part;
-	int code = all ? 0 : intent_fail(err, -ENOMEM, "no memory");
+	int code = 0;
 
 	for (size_t p = 0; !code && p < sizeof(read_prefixes) / sizeof(*read_prefixes); p++) {
 		code = ppctl_list(ctl, read_prefixes[p], &part, err);
 		for (size_t i = 0; !code && i < part->count; i++) {
 			const struct intent_entry *e = &part->entries[i];
-			if (intent_snapshot_add(all, e->key, e->value, e->length, e->revision, e->session,
-						e->untrusted))
-				code = intent_fail(err, -ENOMEM, "no memory");
+			intent_snapshot_add(all, e->key, e->value, e->length, e->revision, e->session, e->untrusted);
 		}
 		/* Consul counts for each prefix by itself: of the store is the newest of them. */
 		if (!code && part->revision > all->revision)
@@ -195,9 +192,6 @@ static int flush(struct writing *writing, struct intent_error *err)
 	uint64_t revision = 0;
 
 	add_op(writing, INTENT_OP_CHECK, writing->record_key, NULL, writing->record_revision);
-	for (size_t i = 0; i < writing->count; i++)
-		if (writing->ops[i].kind == INTENT_OP_PUT && !writing->ops[i].value)
-			return intent_fail(err, -ENOMEM, "no memory");
 	int code = intent_store_txn(writing->store, writing->ops, writing->count, &revision, err);
 	if (!code && writing->records)
 		writing->record_revision = revision;

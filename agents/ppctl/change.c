@@ -1,5 +1,4 @@
 /* One document changed by compare-and-set, until the change stands there. */
-#include <errno.h>
 #include "ppctl.h"
 
 #define PATIENCE_MS 30000 /* with others writing all the time */
@@ -64,8 +63,6 @@ static int attempt(const struct ppctl_change *change, struct intent_store *store
 	*ret_changed = !json_equal(before, document);
 	if (*ret_changed) {
 		intent_free_auto char *bytes = intent_json_canonical(document);
-		if (!bytes)
-			return intent_fail(err, -ENOMEM, "no memory");
 		if (intent_document_check(change->key, bytes, strlen(bytes), false, NULL, NULL,
 					  err) ||
 		    intent_store_cas(store, change->key, revision, bytes, strlen(bytes), NULL,

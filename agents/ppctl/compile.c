@@ -109,8 +109,6 @@ static void print_documents(const json_t *documents)
 	const char **keys = calloc(count + 1, sizeof(*keys)), *key;
 	json_t *document;
 
-	if (!keys)
-		return;
 	json_object_foreach((json_t *)(uintptr_t)documents, key, document)
 		keys[at++] = key;
 	qsort(keys, count, sizeof(*keys), system_by_name);
@@ -201,8 +199,6 @@ static void show_slugs(const json_t *rows)
 	json_t *row, *item;
 	const char *name;
 
-	if (!lines)
-		return;
 	json_array_foreach((json_t *)(uintptr_t)rows, index, row) {
 		intent_text_auto struct intent_text exports = INTENT_TEXT_INIT;
 		const json_t *list = json_object_get(row, "exports");

@@ -2,7 +2,6 @@
  * What containers say: the engine's client follows each, and is asked which there are whenever the agent that runs
  * them has said something.
  */
-#include <errno.h>
 #include <sys/wait.h>
 #include <intent/child.h>
 #include "local.h"
@@ -38,8 +37,6 @@ struct local_containers *local_containers_new(struct local_children *children, s
 	struct local_containers *containers = calloc(1, sizeof(*containers));
 	struct intent_error ignored;
 
-	if (!containers)
-		return NULL;
 	*containers = (struct local_containers){
 		.children = children, .logs = logs, .place = place, .followed = json_object(), .seen = UINT64_MAX};
 	if (local_engine_client(&containers->client, &ignored))
@@ -239,8 +236,6 @@ int local_volumes_remove(const struct local_place *place, const json_t *model, s
 	intent_free_auto char *filter = intent_format("label=platypus.node=%s", place->node), *client = NULL;
 	struct intent_child_result listed = {0};
 
-	if (!filter)
-		return intent_fail(err, -ENOMEM, "no memory");
 	if (local_engine_client(&client, err))
 		return err->code;
 	const char *argv[] = {client, "volume", "ls", "--quiet", "--filter", filter, NULL};
@@ -249,7 +244,7 @@ int local_volumes_remove(const struct local_place *place, const json_t *model, s
 		intent_free_auto char *name = strndup(p, strcspn(p, "\n"));
 		const char *words[] = {client, "volume", "rm", name, NULL};
 		struct intent_child_result removed = {0};
-		if (!name || !is_of_model(model, name))
+		if (!is_of_model(model, name))
 			continue;
 		code = ask_client(words, &removed, err);
 		intent_child_result_release(&removed);

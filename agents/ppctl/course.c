@@ -420,13 +420,13 @@ enum ppctl_style local_style(const char *state)
 
 /* ---- documents ---- */
 
-int local_config_activate(json_t *config, const char *version, const json_t *artifact)
+void local_config_activate(json_t *config, const char *version, const json_t *artifact)
 {
 	const char *active = intent_config_active(config);
 	intent_json_auto json_t *versions = json_pack("{ss}", version, "active"), *artifacts = json_object();
 
 	if (active && !strcmp(active, version))
-		return 0;
+		return;
 	if (artifact)
 		json_object_set(artifacts, version, (json_t *)(uintptr_t)artifact);
 	if (active) {
@@ -436,8 +436,8 @@ int local_config_activate(json_t *config, const char *version, const json_t *art
 			json_object_set(artifacts, active, old);
 		json_object_set_new(config, "previous", json_string(active));
 	}
-	int code = json_object_set(config, "versions", versions);
-	return code ? code : json_object_set(config, "artifacts", artifacts);
+	json_object_set(config, "versions", versions);
+	json_object_set(config, "artifacts", artifacts);
 }
 
 json_t *local_config_merge(const json_t *written, const json_t *standing)

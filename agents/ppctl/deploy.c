@@ -1,5 +1,4 @@
 /* prep, activate and the like: one change of a cluster's config, with compare-and-set. */
-#include <errno.h>
 #include "ppctl.h"
 
 struct request {
@@ -25,8 +24,7 @@ static int known_clusters(struct request *request, json_t *set, struct intent_er
 	struct intent_snapshot *nodes = NULL, *documents = NULL;
 	intent_free_auto char *prefix = intent_format("clusters/%s/", request->app);
 	intent_free_auto char *tail = intent_format("/%s", request->app);
-	int code = prefix && tail ? ppctl_list(request->ctl, "nodes/", &nodes, err) :
-				    intent_fail(err, -ENOMEM, "no memory");
+	int code = ppctl_list(request->ctl, "nodes/", &nodes, err);
 
 	if (!code)
 		code = ppctl_list(request->ctl, prefix, &documents, err);
@@ -84,8 +82,8 @@ static int find_cluster(struct request *request, struct intent_error *err)
 	intent_free_auto char *key =
 		intent_format("nodes/%s/%s", request->ctl->node, request->app);
 
-	if (!key || ppctl_store(request->ctl, &store, err))
-		return key ? err->code : intent_fail(err, -ENOMEM, "no memory");
+	if (ppctl_store(request->ctl, &store, err))
+		return err->code;
 	if (given) {
 		request->cluster = strdup(given);
 		return 0;
@@ -164,7 +162,7 @@ static void say_missing(struct request *request)
 			  "\"/srv/%s\"}'",
 			  key, request->app);
 	intent_snapshot_unref(found);
-	if (!tail || ppctl_list(request->ctl, "nodes/", &nodes, &err))
+	if (ppctl_list(request->ctl, "nodes/", &nodes, &err))
 		return;
 	for (size_t i = 0; i < nodes->count; i++) {
 		intent_json_auto json_t *node = intent_ends_with(nodes->entries[i].key, tail) ?
@@ -201,11 +199,10 @@ static int run(struct ppctl *ctl,
 								       request.app);
 	if (!code)
 		code = find_cluster(&request, err);
-	if (!code &&
-	    !(request.key = intent_format("clusters/%s/%s/config", request.app, request.cluster)))
-		code = intent_fail(err, -ENOMEM, "no memory");
-	if (!code)
+	if (!code) {
+		request.key = intent_format("clusters/%s/%s/config", request.app, request.cluster);
 		code = apply(&request, &changed, &config, err);
+	}
 	if (!code && ppctl_flag(ctl, "json")) {
 		intent_json_auto json_t *result =
 			json_pack("{ss ss sb sO}", "app", request.app, "cluster", request.cluster,

@@ -1,5 +1,4 @@
 /* put, get, ls, rm: single documents. */
-#include <errno.h>
 #include <intent/file.h>
 #include "ppctl.h"
 
@@ -16,7 +15,7 @@ static int read_value(const char *argument, char **ret_owned, struct intent_erro
 		return code ? intent_wrap(err, "standard input") : 0;
 	}
 	*ret_owned = strdup(argument);
-	return *ret_owned ? 0 : intent_fail(err, -ENOMEM, "no memory");
+	return 0;
 }
 
 int ppctl_put(struct ppctl *ctl, struct intent_error *err)
@@ -188,8 +187,6 @@ int ppctl_rm(struct ppctl *ctl, struct intent_error *err)
 	struct intent_store *store;
 	int status;
 
-	if (!ops)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (ppctl_store(ctl, &store, err))
 		return err->code;
 	status = find_present(ctl, store, ops, &count, err);

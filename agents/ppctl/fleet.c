@@ -8,15 +8,14 @@
 int ppctl_look(struct ppctl *ctl, struct intent_snapshot **ret_owned, struct intent_error *err)
 {
 	struct intent_snapshot *all = intent_snapshot_new();
-	int code = all ? 0 : intent_fail(err, -ENOMEM, "no memory");
+	int code = 0;
 
 	for (size_t i = 0; !code && ppctl_slice_prefixes[i]; i++) {
 		struct intent_snapshot *part = NULL;
 		code = ppctl_list(ctl, ppctl_slice_prefixes[i], &part, err);
 		for (size_t k = 0; !code && k < part->count; k++) {
 			const struct intent_entry *e = &part->entries[k];
-			code = intent_snapshot_add(all, e->key, e->value, e->length, e->revision,
-						   e->session, e->untrusted);
+			intent_snapshot_add(all, e->key, e->value, e->length, e->revision, e->session, e->untrusted);
 		}
 		intent_snapshot_unref(part);
 	}

@@ -104,8 +104,8 @@ static char *version_cell(const json_t *place, bool terminal)
 	intent_free_auto char *now = ppctl_version(runs, terminal);
 	intent_free_auto char *then = ppctl_version(active, terminal);
 
-	if (!now || !then || !strcmp(active, "-") || !strcmp(runs, active))
-		return strdup(then ? then : "-");
+	if (!strcmp(active, "-") || !strcmp(runs, active))
+		return strdup(then);
 	return intent_format("%s%s%s", now, terminal ? " → " : "->", then);
 }
 
@@ -191,8 +191,6 @@ int ppctl_folded(struct intent_text *out, const json_t *document, size_t columns
 		.least = 12,
 	};
 
-	if (!lines)
-		return 0;
 	json_array_foreach((json_t *)(uintptr_t)places, i, place) {
 		intent_text_auto struct intent_text troubles = INTENT_TEXT_INIT;
 		size_t end = at + json_object_size(json_object_get(place, "agents"));
@@ -308,8 +306,6 @@ int ppctl_summary(struct intent_text *out, const json_t *document, size_t column
 	json_t *cluster;
 	size_t count = 0;
 
-	if (!lines)
-		return 0;
 	json_object_foreach(clusters, key, cluster) {
 		const json_t *first = json_object_get(cluster, "first"), *states;
 		struct ppctl_line *line = &lines[count++];

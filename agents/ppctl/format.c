@@ -1,6 +1,5 @@
 /* fmt: the files of a system definition, laid out alike. */
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <intent/file.h>
 #include "system/parts.h"
@@ -35,7 +34,7 @@ static void add_file(struct formatting *formatting, const struct system_workspac
 	intent_free_auto char *path = intent_format("%s%s%s", directory, *directory ? "/" : "", name);
 	size_t length = workspace ? strlen(workspace->directory) : 0;
 
-	if (!path || access(path, F_OK))
+	if (access(path, F_OK))
 		return;
 	bool below = length && !strncmp(path, workspace->directory, length) && path[length] == '/';
 	json_object_set_new(formatting->files, path, json_string(path + (below ? length + 1 : 0)));
@@ -44,7 +43,7 @@ static void add_file(struct formatting *formatting, const struct system_workspac
 static void add_directory(struct formatting *formatting, const struct system_workspace *workspace, const char *below)
 {
 	intent_free_auto char *path = intent_format("%s/%s", workspace->sysdef, below);
-	DIR *directory = path ? opendir(path) : NULL;
+	DIR *directory = opendir(path);
 
 	for (struct dirent *entry; directory && (entry = readdir(directory));)
 		if (intent_ends_with(entry->d_name, ".yaml"))
@@ -72,8 +71,6 @@ static int find_files(struct formatting *formatting, struct intent_error *err)
 	json_array_foreach(system.services, index, service) {
 		const char *checkout = intent_json_string(service, "checkout", ""), *path = intent_json_string(service, "path", "");
 		intent_free_auto char *directory = intent_format("%s%s%s", checkout, *path ? "/" : "", path);
-		if (!directory)
-			continue;
 		add_file(formatting, &workspace, checkout, "deployd.yaml");
 		add_file(formatting, &workspace, directory, "deployd.yaml");
 		add_file(formatting, &workspace, directory, "Pibstack");

@@ -45,7 +45,6 @@ static int add_job(struct ppctl *ctl, const struct system_workspace *workspace, 
 		   struct getting *getting, struct intent_error *err)
 {
 	struct job job = {.fd = -1};
-	struct job *jobs;
 
 	/* A directory is used where it is. */
 	if (intent_starts_with(source, "dir:"))
@@ -53,8 +52,12 @@ static int add_job(struct ppctl *ctl, const struct system_workspace *workspace, 
 	if (intent_source_parse(source, ppctl_option(ctl, "github"), &job.source, err) < 0)
 		return err->code;
 	job.name = system_checkout_name(source);
+	if (!job.name) {
+		intent_source_release(&job.source);
+		return intent_fail(err, INTENT_EUSAGE, "%s names no repository that a directory could be named by", source);
+	}
 	job.directory = system_checkout(workspace, source);
-	for (size_t i = 0; job.name && i < getting->count; i++) {
+	for (size_t i = 0; i < getting->count; i++) {
 		const struct job *other = &getting->jobs[i];
 
 		if (strcmp(other->name, job.name))
@@ -67,15 +70,7 @@ static int add_job(struct ppctl *ctl, const struct system_workspace *workspace, 
 		free(job.directory);
 		return code;
 	}
-	jobs = reallocarray(getting->jobs, getting->count + 1, sizeof(*jobs));
-	if (!jobs || !job.name || !job.directory) {
-		intent_source_release(&job.source);
-		free(job.name);
-		free(job.directory);
-		getting->jobs = jobs ? jobs : getting->jobs;
-		return intent_fail(err, -ENOMEM, "no memory");
-	}
-	getting->jobs = jobs;
+	getting->jobs = reallocarray(getting->jobs, getting->count + 1, sizeof(job));
 	getting->jobs[getting->count++] = job;
 	return 0;
 }

@@ -2,7 +2,6 @@
  * hold, unhold: "leave it as it is", said on a node (its marker), on an application of a node, or on
  * clusters of an application (their config).
  */
-#include <errno.h>
 #include "ppctl.h"
 
 struct holding {
@@ -150,8 +149,6 @@ static int hold_node(struct holding *holding, struct intent_error *err)
 		intent_format("%s%s", marker, holding->app ? holding->app : "");
 	struct intent_snapshot *found = NULL;
 
-	if (!marker || !key)
-		return intent_fail(err, -ENOMEM, "no memory");
 	if (ppctl_list(holding->ctl, marker, &found, err))
 		return err->code;
 	size_t count = found->count;
@@ -181,8 +178,7 @@ static int hold_clusters(struct holding *holding, struct intent_error *err)
 						      holding->cluster ? holding->cluster : "");
 	struct intent_snapshot *found = NULL;
 	size_t count = 0;
-	int code = prefix ? ppctl_list(holding->ctl, prefix, &found, err) :
-			    intent_fail(err, -ENOMEM, "no memory");
+	int code = ppctl_list(holding->ctl, prefix, &found, err);
 
 	for (size_t i = 0; !code && i < found->count; i++) {
 		if (!intent_ends_with(found->entries[i].key, "/config"))

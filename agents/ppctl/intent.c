@@ -1,6 +1,5 @@
 /* The documents of a model, written, activated and taken back. */
 #include <dirent.h>
-#include <errno.h>
 #include <intent/file.h>
 #include "local.h"
 
@@ -15,8 +14,7 @@ static int merge(json_t *document, void *data, struct intent_error *err)
 	const struct merging *merging = data;
 	json_t *merged = local_config_merge(merging->written, document);
 
-	if (!merged)
-		return intent_fail(err, -ENOMEM, "no memory");
+	(void)err;
 	json_object_clear(document);
 	json_object_update(document, merged);
 	json_decref(merged);
@@ -32,8 +30,6 @@ static int write_document(struct ppctl *ctl, const char *key, const json_t *docu
 	intent_json_auto json_t *result = NULL;
 	bool written;
 
-	if (!bytes)
-		return intent_fail(err, -ENOMEM, "no memory");
 	if (intent_document_check(key, bytes, strlen(bytes), false, NULL, NULL, err))
 		return intent_wrap(err, "%s", key);
 	if (intent_starts_with(key, "clusters/") && intent_ends_with(key, "/config"))
@@ -49,8 +45,7 @@ int local_intent_write(struct ppctl *ctl, const struct local_place *place, const
 	const char *key;
 	json_t *document;
 	bool written;
-	int code = marker ? ppctl_write(ctl, marker, "{}", NULL, &written, err) :
-			    intent_fail(err, -ENOMEM, "no memory");
+	int code = ppctl_write(ctl, marker, "{}", NULL, &written, err);
 
 	/* What an application is before where it runs: nothing begins on half of it. */
 	for (int nodes = 0; !code && nodes < 2; nodes++)
@@ -66,9 +61,9 @@ static int activate(json_t *document, void *data, struct intent_error *err)
 {
 	const json_t *wants = data;
 
-	return local_config_activate(document, intent_json_string(wants, "version", ""),
-				     json_object_get(wants, "artifact")) ?
-		intent_fail(err, -ENOMEM, "no memory") : 0;
+	(void)err;
+	local_config_activate(document, intent_json_string(wants, "version", ""), json_object_get(wants, "artifact"));
+	return 0;
 }
 
 int local_intent_activate(struct ppctl *ctl, const char *service, const json_t *wants, struct intent_error *err)
@@ -79,7 +74,7 @@ int local_intent_activate(struct ppctl *ctl, const char *service, const json_t *
 	intent_json_auto json_t *result = NULL;
 	bool changed;
 
-	return key ? ppctl_change(ctl, &change, &changed, &result, err) : intent_fail(err, -ENOMEM, "no memory");
+	return ppctl_change(ctl, &change, &changed, &result, err);
 }
 
 /* ---- taking back ---- */
@@ -91,8 +86,6 @@ static int take_back_injection(struct ppctl *ctl, const char *service, struct in
 	struct intent_store *store;
 	bool written;
 
-	if (!key)
-		return intent_fail(err, -ENOMEM, "no memory");
 	if (ppctl_store(ctl, &store, err))
 		return err->code;
 	int code = intent_store_get(store, key, INTENT_DEFAULT, &found, err);
@@ -104,7 +97,7 @@ static int take_back_injection(struct ppctl *ctl, const char *service, struct in
 		return 0;
 	json_object_set_new(document, "ensure", json_string("absent"));
 	intent_free_auto char *bytes = intent_json_canonical(document);
-	return bytes ? ppctl_write(ctl, key, bytes, NULL, &written, err) : intent_fail(err, -ENOMEM, "no memory");
+	return ppctl_write(ctl, key, bytes, NULL, &written, err);
 }
 
 int local_intent_retire(struct ppctl *ctl, const struct local_place *place, const char *service,
@@ -113,8 +106,6 @@ int local_intent_retire(struct ppctl *ctl, const struct local_place *place, cons
 	intent_free_auto char *key = intent_format("nodes/%s/%s", place->node, service);
 	struct intent_store *store;
 
-	if (!key)
-		return intent_fail(err, -ENOMEM, "no memory");
 	if (ppctl_store(ctl, &store, err) || intent_store_delete(store, key, err))
 		return err->code;
 	return take_back_injection(ctl, service, err);
@@ -150,7 +141,7 @@ int local_intent_replace(struct ppctl *ctl, const struct local_place *place, con
 	json_t *service, *gone = json_pack("{sO s{}}", "app", json_object_get(before, "app"), "documents"), *document;
 	const char *key;
 	size_t index;
-	int code = gone ? 0 : intent_fail(err, -ENOMEM, "no memory");
+	int code = 0;
 
 	json_array_foreach(json_object_get(before, "services"), index, service) {
 		const char *name = intent_json_string(service, "name", "");

@@ -1,5 +1,4 @@
 /* Keys and documents as the subcommands share them. */
-#include <errno.h>
 #include "ppctl.h"
 
 char *ppctl_prefix(const char *word)
@@ -57,8 +56,6 @@ int ppctl_list(struct ppctl *ctl, const char *word, struct intent_snapshot **ret
 	intent_free_auto char *prefix = ppctl_prefix(word);
 	int code = ppctl_store(ctl, &store, err);
 
-	if (!code && !prefix)
-		code = intent_fail(err, -ENOMEM, "no memory");
 	/* "nodes/web1/slug" is a key and may be a prefix as well. */
 	if (!code && *word && !intent_ends_with(word, "/"))
 		code = intent_store_get(store, word, INTENT_DEFAULT, &one, err);
@@ -67,11 +64,9 @@ int ppctl_list(struct ppctl *ctl, const char *word, struct intent_snapshot **ret
 	if (!code)
 		code = intent_store_list(store, prefix, INTENT_DEFAULT, &all, err);
 	if (!code && one && all->count) {
-		for (size_t i = 0; i < all->count && !code; i++) {
+		for (size_t i = 0; i < all->count; i++) {
 			const struct intent_entry *e = &all->entries[i];
-			if (intent_snapshot_add(one, e->key, e->value, e->length, e->revision,
-						e->session, e->untrusted))
-				code = intent_fail(err, -ENOMEM, "no memory");
+			intent_snapshot_add(one, e->key, e->value, e->length, e->revision, e->session, e->untrusted);
 		}
 		intent_snapshot_sort(one);
 	}
@@ -161,8 +156,6 @@ int ppctl_write(struct ppctl *ctl, const char *key, const char *value, const uin
 
 	if (ppctl_store(ctl, &store, err))
 		return err->code;
-	if (!bytes)
-		return intent_fail(err, -ENOMEM, "no memory");
 	int code = intent_store_get(store, key, INTENT_DEFAULT, &old, err);
 	if (code && code != INTENT_EABSENT)
 		return code;

@@ -31,8 +31,6 @@ struct local_live *local_live_new(const json_t *names)
 	size_t index;
 	json_t *name;
 
-	if (!live)
-		return NULL;
 	*live = (struct local_live){
 		.names = names, .terminal = ppctl_columns() > 0, .said = json_object()};
 	json_array_foreach((json_t *)(uintptr_t)names, index, name) {
@@ -118,8 +116,6 @@ static void add_table(const struct local_live *live, size_t columns, struct inte
 	struct ppctl_line *lines = calloc(count + 1, sizeof(*lines));
 	json_t *row;
 
-	if (!lines)
-		return;
 	json_array_foreach(live->rows, index, row) {
 		const char *name = intent_json_string(row, "name", "");
 		const char *state = intent_json_string(row, "state", "");
@@ -209,8 +205,6 @@ static void bound(struct intent_text *text)
 		return;
 	const char *from = intent_text_str(text) + text->length - ABOVE_MAX / 2;
 	intent_free_auto char *rest = strdup(from + strcspn(from, "\n"));
-	if (!rest)
-		return;
 	intent_text_clear(text);
 	intent_text_puts(text, *rest ? rest + 1 : rest);
 }

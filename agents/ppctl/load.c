@@ -1,5 +1,4 @@
 /* load: where the system definition comes from, for this working directory. */
-#include <errno.h>
 #include "repository.h"
 #include "system.h"
 
@@ -30,7 +29,7 @@ static int load_directory(const char *here, const char *word, char **ret_name, c
 		return intent_fail_errno(err, "%s", word);
 	*ret_name = relative_to(here, path);
 	*ret_source = intent_format("dir:%s", path);
-	return *ret_name && *ret_source ? 0 : intent_fail(err, -ENOMEM, "no memory");
+	return 0;
 }
 
 static int load_repository(const struct ppctl *ctl, const char *here, const char *word, char **ret_name,
@@ -46,7 +45,7 @@ static int load_repository(const struct ppctl *ctl, const char *here, const char
 	struct repository repository = {
 		.url = source.url, .ref = source.ref, .directory = directory, .foreground = isatty(STDERR_FILENO),
 	};
-	int code = name && directory ? 0 : intent_fail(err, INTENT_EUSAGE,
+	int code = name ? 0 : intent_fail(err, INTENT_EUSAGE,
 						       "%s names no repository that a directory could be named by", word);
 	if (!code) {
 		enum repository_outcome outcome = repository_run(&repository, words);
@@ -56,8 +55,8 @@ static int load_repository(const struct ppctl *ctl, const char *here, const char
 		else
 			ppctl_say("%s: %s", name, words);
 	}
-	if (!code && !(*ret_name = intent_format("%s%s%s", name, *source.path ? "/" : "", source.path)))
-		code = intent_fail(err, -ENOMEM, "no memory");
+	if (!code)
+		*ret_name = intent_format("%s%s%s", name, *source.path ? "/" : "", source.path);
 	intent_source_release(&source);
 	return code;
 }

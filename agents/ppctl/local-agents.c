@@ -1,5 +1,4 @@
 /* Which agents the documents of a workspace need, and how each is told where everything is. */
-#include <errno.h>
 #include <intent/file.h>
 #include "local.h"
 
@@ -105,7 +104,7 @@ static void forget_environment(void)
 
 static int add(json_t *arguments, char *argument)
 {
-	int code = argument ? json_array_append_new(arguments, json_string(argument)) : -1;
+	int code = json_array_append_new(arguments, json_string(argument));
 
 	free(argument);
 	return code;
@@ -140,12 +139,10 @@ static int start(const struct local_place *place, const struct local_agent *agen
 	struct local_child_options options = *how;
 	const char *argv[ARGS_MAX] = {0};
 
-	if (!name || !log)
-		return intent_fail(err, -ENOMEM, "no memory");
 	if (local_program(name, &program, err))
 		return err->code;
 	if (tell(place, agent, once, program, arguments))
-		return intent_fail(err, -ENOMEM, "no memory");
+		return intent_fail(err, INTENT_EUSAGE, "%s, or %s: a path that is not UTF-8; rename it", place->state, program);
 	for (size_t i = 0; i < json_array_size(arguments) && i < ARGS_MAX - 1; i++)
 		argv[i] = json_string_value(json_array_get(arguments, i));
 	options.name = agent->name;
@@ -161,8 +158,7 @@ int local_agents_start(const struct local_place *place, const json_t *documents,
 {
 	intent_free_auto char *file = local_path(place, "agents.yaml");
 	static const char words[] = "# Nothing: these agents take everything from their command lines.\n";
-	int code = file ? intent_file_write(file, words, strlen(words), 0600, err) :
-			  intent_fail(err, -ENOMEM, "no memory");
+	int code = intent_file_write(file, words, strlen(words), 0600, err);
 
 	forget_environment();
 	for (size_t i = 0; !code && i < sizeof(agents) / sizeof(*agents); i++)

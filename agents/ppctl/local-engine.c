@@ -1,5 +1,4 @@
 /* The container engine of this machine: whether there is one, and its client program. */
-#include <errno.h>
 #include <intent/http.h>
 #include "local.h"
 
@@ -28,13 +27,12 @@ static int ping(const char *host, struct intent_error *err)
 		intent_starts_with(host, "tcp://") ? intent_format("http://%s/_ping", host + strlen("tcp://")) : NULL;
 	struct intent_http_request request = {.url = url, .timeout_ms = PATIENCE_MS, .body_max = 4096};
 	struct intent_http_response response = {0};
-	struct intent_http *http = NULL;
+	struct intent_http *http;
 
 	if (!url)
 		return intent_fail(err, INTENT_EUSAGE, "DOCKER_HOST=%s is neither unix:// nor tcp://", host);
-	int code = intent_http_new(&settings, &http, err);
-	if (!code)
-		code = intent_http_perform(http, &request, &response, NULL, err);
+	http = intent_http_new(&settings);
+	int code = intent_http_perform(http, &request, &response, NULL, err);
 	if (!code && response.status >= 500)
 		code = intent_fail(err, INTENT_EUNAVAILABLE, "it answers with status %d", response.status);
 	intent_http_response_release(&response);
@@ -56,8 +54,6 @@ int local_engine_find(struct intent_error *err)
 
 	if (local_engine_client(&client, err))
 		return err->code;
-	if (!host)
-		return intent_fail(err, -ENOMEM, "no memory");
 	/* TLS is the client's affair: that it can be reached is found out when it is used. */
 	if (getenv("DOCKER_TLS_VERIFY") && intent_starts_with(host, "tcp://"))
 		return 0;

@@ -159,11 +159,9 @@ static json_t *world_of(const struct local_place *place, const json_t *says)
 {
 	static const char *const members[] = {"environment", "resources", "state"};
 	intent_free_auto char *basedir = local_path(place, "srv");
-	json_t *world = basedir ? system_local_world(place->node, basedir, true) : NULL, *item;
+	json_t *world = system_local_world(place->node, basedir, true), *item;
 	size_t index;
 
-	if (!world)
-		return NULL;
 	json_object_set_new(world, "artifacts", json_sprintf("%s/artifacts", place->state));
 	for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++)
 		if (json_object_get(says, members[i]))
@@ -182,7 +180,7 @@ static int compile(const struct local_place *place, struct system *system, const
 	struct system_world local = setting->world;
 
 	if (!world)
-		return intent_fail(err, -ENOMEM, "no memory");
+		return intent_fail(err, INTENT_EUSAGE, "%s: a path that is not UTF-8; rename it", place->state);
 	local.document = world;
 	local.local = true;
 	look_at_machine(&machine);
@@ -195,7 +193,7 @@ static int compile(const struct local_place *place, struct system *system, const
 	json_t *rows = rows_of(&machine, compiled), *documents = json_object_get(compiled, "documents");
 	drop_documents(documents, rows);
 	*ret_new = json_pack("{ss so sO}", "app", app, "services", rows, "documents", documents);
-	return *ret_new ? 0 : intent_fail(err, -ENOMEM, "no memory");
+	return 0;
 }
 
 /* With the application's own name as sysdef.yaml has it. */

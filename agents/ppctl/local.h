@@ -41,7 +41,7 @@ int local_place_lock(struct local_place *place, const char *app, pid_t *ret_pid,
 		     struct intent_error *err);
 /* INTENT_EBUSY: what runs in another directory now has a container that the model would have too. */
 int local_place_check_others(const struct local_place *place, const json_t *model, struct intent_error *err);
-/* "<state>/<rest>"; owned, NULL without memory. */
+/* "<state>/<rest>"; owned. */
 char *local_path(const struct local_place *place, const char *format, ...)
 	__attribute__((format(printf, 2, 3))) intent_owned(free);
 
@@ -89,7 +89,7 @@ bool local_model_uses(const json_t *model, const char *target);
  */
 json_t *local_course(const json_t *model, const struct intent_snapshot *snapshot, const char *node);
 /* Make config run this version, keep those before it ready, forget the oldest. */
-int local_config_activate(json_t *config, const char *version, const json_t *artifact);
+void local_config_activate(json_t *config, const char *version, const json_t *artifact);
 /* A document as the compiler wrote it, with what runs from what stands in the store (NULL: nothing). New. */
 json_t *local_config_merge(const json_t *written, const json_t *standing);
 enum ppctl_style local_style(const char *state);
@@ -148,11 +148,9 @@ size_t local_runsv_held(const struct local_place *place, struct intent_text *tex
 /* ---- logs.c ---- */
 
 struct local_logs;
-/* NULL without memory. */
 struct local_logs *local_logs_new(void (*on_line)(const char *service, const char *line, void *data), void *data);
 /* Follow svlogd's logs of a service, in the directory of its logs, or one file; once for each. */
-int local_logs_follow(struct local_logs *logs, const char *service, const char *path, bool is_file,
-		      struct intent_error *err);
+void local_logs_follow(struct local_logs *logs, const char *service, const char *path, bool is_file);
 /* Read what is new now. What stood there before the first time is kept and not told. */
 void local_logs_poll(struct local_logs *logs);
 /* A line from elsewhere. */
@@ -163,7 +161,7 @@ void local_logs_free(struct local_logs *logs);
 
 /* ---- containers.c ---- */
 
-/* Lines of the containers of a place into logs. All are borrowed until free. NULL without memory. */
+/* Lines of the containers of a place into logs. All are borrowed until free. */
 struct local_containers;
 struct local_containers *local_containers_new(struct local_children *children, struct local_logs *logs,
 					      const struct local_place *place);
@@ -179,7 +177,7 @@ int local_volumes_remove(const struct local_place *place, const json_t *model, s
 /* ---- live.c ---- */
 
 struct local_live;
-/* names: array of the services, for widths and colours; borrowed. NULL without memory. */
+/* names: array of the services, for widths and colours; borrowed. */
 struct local_live *local_live_new(const json_t *names);
 /* A line of a service's log, or of ours: service NULL. */
 void local_live_line(struct local_live *live, const char *service, const char *line);

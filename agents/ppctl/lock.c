@@ -109,7 +109,7 @@ int ppctl_lock_ls(struct ppctl *ctl, struct intent_error *err)
 	size_t fill = 0, index;
 	json_t *row;
 
-	if (!prefix || ppctl_list(ctl, prefix, &found, err))
+	if (ppctl_list(ctl, prefix, &found, err))
 		return err->code;
 	for (size_t i = 0; i < found->count; i++) {
 		size_t width = strlen(found->entries[i].key);
@@ -259,7 +259,7 @@ int ppctl_lock_break(struct ppctl *ctl, struct intent_error *err)
 	struct intent_store *store;
 	char app[129], cluster[129];
 
-	if (!key || ppctl_store(ctl, &store, err))
+	if (ppctl_store(ctl, &store, err))
 		return err->code;
 	int code = intent_store_get(store, key, INTENT_STRONGEST, &found, err);
 	if (code == INTENT_EABSENT)

@@ -42,8 +42,7 @@ struct local_logs *local_logs_new(void (*on_line)(const char *, const char *, vo
 {
 	struct local_logs *logs = calloc(1, sizeof(*logs));
 
-	if (logs)
-		*logs = (struct local_logs){.on_line = on_line, .data = data, .last = json_object()};
+	*logs = (struct local_logs){.on_line = on_line, .data = data, .last = json_object()};
 	return logs;
 }
 
@@ -56,8 +55,6 @@ static void keep(struct local_logs *logs, const char *service, const char *line)
 		json_object_set_new(logs->last, service, lines);
 	}
 	intent_free_auto char *clean = strdup(line);
-	if (!clean)
-		return;
 	intent_utf8_clean(clean);
 	json_array_append_new(lines, json_string(clean));
 	if (json_array_size(lines) > KEPT)
@@ -140,12 +137,13 @@ static bool is_known(const struct local_logs *logs, const char *path)
 /* path is stolen, and may be NULL. */
 static void add_file(struct local_logs *logs, const char *service, char *path)
 {
-	struct file *file = path && !is_known(logs, path) ? calloc(1, sizeof(*file)) : NULL;
+	struct file *file;
 
-	if (!file) {
+	if (is_known(logs, path)) {
 		free(path);
 		return;
 	}
+	file = malloc(sizeof(*file));
 	*file = (struct file){.next = logs->files, .service = service, .path = path, .fd = -1};
 	logs->files = file;
 }
@@ -172,21 +170,15 @@ void local_logs_poll(struct local_logs *logs)
 	logs->begun = true;
 }
 
-int local_logs_follow(struct local_logs *logs, const char *service, const char *path, bool is_file,
-		      struct intent_error *err)
+void local_logs_follow(struct local_logs *logs, const char *service, const char *path, bool is_file)
 {
 	struct place *place = calloc(1, sizeof(*place));
 
-	if (!place || !(place->service = strdup(service)) || !(place->path = strdup(path))) {
-		if (place)
-			free(place->service);
-		free(place);
-		return intent_fail(err, -ENOMEM, "no memory");
-	}
+	place->service = strdup(service);
+	place->path = strdup(path);
 	place->is_file = is_file;
 	place->next = logs->places;
 	logs->places = place;
-	return 0;
 }
 
 void local_logs_free(struct local_logs *logs)

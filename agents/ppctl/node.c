@@ -23,7 +23,7 @@ static int node_document(struct ppctl *ctl, const char *key, const char *cluster
 	intent_snapshot_unref(found);
 	json_object_set_new(document, "cluster", json_string(cluster));
 	*ret_owned = intent_json_canonical(document);
-	return *ret_owned ? 0 : intent_fail(err, -ENOMEM, "no memory");
+	return 0;
 }
 
 int ppctl_node_add(struct ppctl *ctl, struct intent_error *err)
@@ -35,8 +35,6 @@ int ppctl_node_add(struct ppctl *ctl, struct intent_error *err)
 	uint64_t revision;
 	bool written;
 
-	if (!key)
-		return intent_fail(err, -ENOMEM, "no memory");
 	if (node_document(ctl, key, cluster, &revision, &bytes, err))
 		return err->code;
 	if (intent_document_check(key, bytes, strlen(bytes), true, NULL, &faults, err))
@@ -61,8 +59,8 @@ int ppctl_node_rm(struct ppctl *ctl, struct intent_error *err)
 	struct intent_store *store;
 	struct intent_snapshot *found = NULL;
 
-	if (!key || !marker || ppctl_store(ctl, &store, err))
-		return key && marker ? err->code : intent_fail(err, -ENOMEM, "no memory");
+	if (ppctl_store(ctl, &store, err))
+		return err->code;
 	int code = intent_store_get(store, key, INTENT_DEFAULT, &found, err);
 	intent_snapshot_unref(found);
 	if (code == INTENT_EABSENT)

@@ -14,15 +14,13 @@
 
 char *local_path(const struct local_place *place, const char *format, ...)
 {
-	intent_text_auto struct intent_text path = INTENT_TEXT_INIT;
-	char rest[1024];
+	char rest[PATH_MAX]; /* what is longer is no path */
 	va_list ap;
 
 	va_start(ap, format);
-	int length = vsnprintf(rest, sizeof(rest), format, ap);
+	vsnprintf(rest, sizeof(rest), format, ap);
 	va_end(ap);
-	intent_text_printf(&path, "%s/%s", place->state, rest);
-	return length >= 0 && (size_t)length < sizeof(rest) ? intent_text_steal(&path) : NULL;
+	return intent_format("%s/%s", place->state, rest);
 }
 
 static char *state_home(void)
@@ -63,15 +61,9 @@ int local_place_find(struct ppctl *ctl, struct local_place *ret, struct intent_e
 		return err->code;
 	place.workspace = strdup(workspace.directory);
 	system_workspace_release(&workspace);
-	if (!place.workspace)
-		return intent_fail(err, -ENOMEM, "no memory");
 	intent_free_auto char *name = name_of(place.workspace);
-	place.state = name ? intent_format("%s/platypus/local/%s", home, name) : NULL;
-	place.url = place.state ? intent_format("dir:%s/store", place.state) : NULL;
-	if (!place.url) {
-		local_place_release(&place);
-		return intent_fail(err, -ENOMEM, "no memory");
-	}
+	place.state = intent_format("%s/platypus/local/%s", home, name);
+	place.url = intent_format("dir:%s/store", place.state);
 	/* What an engine shows of two workspaces must differ. */
 	snprintf(place.node, sizeof(place.node), "%s",
 		 ppctl_option(ctl, "node") ? ppctl_option(ctl, "node") : name);
@@ -102,8 +94,7 @@ int local_place_make(const struct local_place *place, struct ppctl *ctl, struct 
 
 	for (size_t i = 0; !code && i < sizeof(directories) / sizeof(*directories); i++) {
 		intent_free_auto char *path = local_path(place, "%s", directories[i].name);
-		code = path ? intent_directory_make(path, directories[i].mode, err) :
-			      intent_fail(err, -ENOMEM, "no memory");
+		code = intent_directory_make(path, directories[i].mode, err);
 	}
 	if (code || intent_store_init(place->url, err))
 		return err->code;
@@ -112,7 +103,7 @@ int local_place_make(const struct local_place *place, struct ppctl *ctl, struct 
 	ctl->url = strdup(place->url);
 	ctl->store_why = "workspace";
 	snprintf(ctl->node, sizeof(ctl->node), "%s", place->node);
-	return ctl->url ? 0 : intent_fail(err, -ENOMEM, "no memory");
+	return 0;
 }
 
 static int busy(const char *path, pid_t *ret_pid, char **ret_app, struct intent_error *err)
@@ -134,11 +125,11 @@ int local_place_lock(struct local_place *place, const char *app, pid_t *ret_pid,
 		     struct intent_error *err)
 {
 	intent_free_auto char *path = local_path(place, "lock");
-	intent_free_auto char *words = NULL;
 	intent_json_auto json_t *holder =
 		json_pack("{si ss ss}", "pid", (int)getpid(), "app", app, "workspace", place->workspace);
-	if (!path || !(words = intent_json_canonical(holder)))
-		return intent_fail(err, -ENOMEM, "no memory");
+	intent_free_auto char *words = intent_json_canonical(holder);
+	if (!words)
+		return intent_fail(err, INTENT_EUSAGE, "%s: a path that is not UTF-8; rename it", place->workspace);
 	if (intent_directory_make(place->state, 0755, err))
 		return err->code;
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -171,15 +162,14 @@ int local_model_read(const struct local_place *place, const char *app, json_t **
 {
 	intent_free_auto char *path = record_path(place, app);
 
-	return path ? intent_file_read_json(path, RECORD_MAX, ret_new, err) :
-		      intent_fail(err, -ENOMEM, "no memory");
+	return intent_file_read_json(path, RECORD_MAX, ret_new, err);
 }
 
 int local_model_write(const struct local_place *place, const json_t *model, struct intent_error *err)
 {
 	intent_free_auto char *path = record_path(place, intent_json_string(model, "app", ""));
 
-	return path ? intent_file_write_json(path, model, 0600, err) : intent_fail(err, -ENOMEM, "no memory");
+	return intent_file_write_json(path, model, 0600, err);
 }
 
 /* ---- other places ---- */

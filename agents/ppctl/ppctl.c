@@ -18,20 +18,21 @@ const char *ppctl_option(const struct ppctl *ctl, const char *name)
 	return intent_json_string(ctl->options, name, NULL);
 }
 
-int ppctl_locate(struct ppctl *ctl, struct intent_error *err)
+void ppctl_locate(struct ppctl *ctl)
 {
 	const char *named = ppctl_option(ctl, "store");
 	if (ctl->url)
-		return 0;
+		return;
 	ctl->url = intent_store_url(ctl->store_given ? named : NULL,
 				    ctl->store_given ? NULL : named, &ctl->store_why);
-	return ctl->url ? 0 : intent_fail(err, -ENOMEM, "no memory");
 }
 
 int ppctl_store(struct ppctl *ctl, struct intent_store **ret_borrowed, struct intent_error *err)
 {
-	int code = ppctl_locate(ctl, err);
-	if (!code && !ctl->store)
+	int code = 0;
+
+	ppctl_locate(ctl);
+	if (!ctl->store)
 		code = intent_store_open(ctl->url, ppctl_option(ctl, "prefix"), &ctl->store, err);
 	if (!code)
 		*ret_borrowed = ctl->store;
@@ -44,7 +45,7 @@ static void show_row(struct intent_text *out, const struct ppctl_command *row)
 {
 	intent_free_auto char *term = intent_format("%s %s", row->name, row->usage);
 	intent_text_puts(out, "  ");
-	ppctl_add(out, term ? term : row->name, PPCTL_BOLD, 0, 26);
+	ppctl_add(out, term, PPCTL_BOLD, 0, 26);
 	intent_text_printf(out, "  %s\n", row->summary);
 }
 

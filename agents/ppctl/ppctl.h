@@ -60,7 +60,7 @@ bool ppctl_flag(const struct ppctl *ctl, const char *name);
 const char *ppctl_option(const struct ppctl *ctl, const char *name); /* NULL: not given */
 
 /* The URL of the store, once: ctl->url, ctl->store_why. */
-int ppctl_locate(struct ppctl *ctl, struct intent_error *err);
+void ppctl_locate(struct ppctl *ctl);
 /* The store, opened on first use; borrowed. */
 int ppctl_store(struct ppctl *ctl, struct intent_store **ret_borrowed, struct intent_error *err);
 

@@ -204,8 +204,6 @@ static enum repository_outcome bring_new(struct work *work)
 
 	intent_temp_name(temp, "clone");
 	place = intent_format("%.*s/%s", (int)(strrchr(directory, '/') - directory), directory, temp);
-	if (!place)
-		return end(work, REPOSITORY_FAILED, "out of memory");
 	if (clone_into(work, place)) {
 		enum repository_outcome outcome = give_up(work, "cannot be cloned");
 

@@ -435,7 +435,7 @@ int ppctl_rollout_retry(struct ppctl *ctl, struct intent_error *err)
 	intent_free_auto char *prefix = intent_format("locks/%s/", app);
 	struct intent_snapshot *found = NULL;
 	struct intent_store *store;
-	int code = prefix ? ppctl_store(ctl, &store, err) : intent_fail(err, -ENOMEM, "no memory");
+	int code = ppctl_store(ctl, &store, err);
 
 	if (code || cluster)
 		return code ? code : retry(ctl, app, cluster, err);
@@ -446,7 +446,7 @@ int ppctl_rollout_retry(struct ppctl *ctl, struct intent_error *err)
 		if (strcmp(name + length, "/shutdown"))
 			continue;
 		intent_free_auto char *one = strndup(name, length);
-		code = retry(ctl, app, one ? one : "", err);
+		code = retry(ctl, app, one, err);
 	}
 	if (!code && !found->count)
 		ppctl_say("%s: nothing is marked as failed (as before)", app);

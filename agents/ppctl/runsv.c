@@ -70,8 +70,6 @@ static int start(char *program, char *directory, struct intent_error *err)
 	while (environ[count])
 		count++;
 	char **env = calloc(count + 1, sizeof(*env));
-	if (!env)
-		return intent_fail(err, -ENOMEM, "no memory");
 	for (size_t i = 0; i < count; i++)
 		if (passes(environ[i]))
 			env[kept++] = environ[i];
@@ -117,8 +115,6 @@ int local_runsv_start(const struct local_place *place, json_t *tried, struct int
 		if (json_is_true(held) || now - intent_json_integer(tried, name, -AGAIN_MS) < AGAIN_MS)
 			continue;
 		json_object_set_new(tried, name, json_integer(now));
-		if (!directory)
-			return intent_fail(err, -ENOMEM, "no memory");
 		if (local_program("runsv", &program, err) || start(program, directory, err))
 			return err->code;
 	}

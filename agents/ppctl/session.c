@@ -76,35 +76,29 @@ static void on_words(const char *words, void *data)
 	local_say(data, "%s", words);
 }
 
-static int follow_logs(struct local_session *session, struct intent_error *err)
+static void follow_logs(struct local_session *session)
 {
 	json_t *service;
 	size_t index;
-	int code = 0;
 
 	json_array_foreach(json_object_get(session->model, "services"), index, service) {
 		const char *name = intent_json_string(service, "name", "");
 		intent_free_auto char *key = intent_format("clusters/%s/" LOCAL_WORLD "/deploy_config", name);
 		const json_t *documents = json_object_get(session->model, "documents");
-		const json_t *deploy = key ? json_object_get(documents, key) : NULL;
+		const json_t *deploy = json_object_get(documents, key);
 		intent_free_auto char *basedir = deploy ? intent_deploy_basedir(deploy, session->place.node) : NULL;
 		intent_free_auto char *logs = basedir ? intent_format("%s/logs", basedir) : NULL;
-		if (logs && !code)
-			code = local_logs_follow(session->logs, name, logs, false, err);
+		if (logs)
+			local_logs_follow(session->logs, name, logs, false);
 	}
-	return code;
 }
 
-static int follow_agents(struct local_session *session, struct intent_error *err)
+static void follow_agents(struct local_session *session)
 {
-	int code = 0;
-
-	for (const char *const *name = local_agent_names; *name && !code; name++) {
+	for (const char *const *name = local_agent_names; *name; name++) {
 		intent_free_auto char *path = local_path(&session->place, "logs/%s.log", *name);
-		code = path ? local_logs_follow(session->logs, *name, path, true, err) :
-			      intent_fail(err, -ENOMEM, "no memory");
+		local_logs_follow(session->logs, *name, path, true);
 	}
-	return code;
 }
 
 /* ---- its life ---- */
@@ -151,17 +145,18 @@ int local_session_open(struct local_session *session, struct ppctl *ctl, struct 
 	*session = (struct local_session){.ctl = ctl, .place = *place, .model = model, .names = names_of(model),
 					  .tried = json_object()};
 	*place = (struct local_place){.lock = -1};
-	if (uv_loop_init(&session->loop))
-		return intent_fail(err, -ENOMEM, "no memory");
+	int code = uv_loop_init(&session->loop);
+	if (code)
+		return intent_fail(err, code, "cannot wait for anything: %s", uv_strerror(code));
 	session->children = local_children_new(&session->loop, on_words, session);
 	session->logs = local_logs_new(on_line, session);
 	session->live = local_live_new(session->names);
-	if (!session->children || !session->logs || !session->live)
-		return intent_fail(err, -ENOMEM, "no memory");
 	if (local_model_uses(model, "docker"))
 		session->containers = local_containers_new(session->children, session->logs, &session->place);
-	if (follow_logs(session, err) || (ppctl_flag(ctl, "verbose") && follow_agents(session, err)) ||
-	    start_watch(session, err))
+	follow_logs(session);
+	if (ppctl_flag(ctl, "verbose"))
+		follow_agents(session);
+	if (start_watch(session, err))
 		return err->code;
 	start_handles(session);
 	return 0;

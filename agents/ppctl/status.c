@@ -31,14 +31,16 @@ static int status_of(const struct shown *shown, const json_t *document)
 
 static void say_nothing_found(const struct shown *shown)
 {
+	const char *node = shown->node ? shown->node : "no node";
+
 	if (shown->app)
-		ppctl_say("no node%s%s runs %s%s%s; \"ppctl node add %s CLUSTER\" makes one",
-			  shown->node ? " " : "", shown->node ? shown->node : "", shown->app,
+		ppctl_say("%s %s %s%s%s; \"ppctl node add %s CLUSTER\" makes one that does", node,
+			  shown->node ? "does not run" : "runs", shown->app,
 			  shown->cluster ? " of cluster " : "",
 			  shown->cluster ? shown->cluster : "", shown->app);
 	else
-		ppctl_say("no node%s%s runs anything yet; \"ppctl node add APP CLUSTER\" begins",
-			  shown->node ? " " : "", shown->node ? shown->node : "");
+		ppctl_say("%s runs %s yet; \"ppctl node add APP CLUSTER\" begins", node,
+			  shown->node ? "nothing" : "anything");
 }
 
 /* Every node where that fits, else every cluster. lines: of the terminal; 0: as many as it takes. */
@@ -203,7 +205,7 @@ static const char *choose_node(struct ppctl *ctl, const struct intent_snapshot *
 		return NULL;
 	if (ppctl_option(ctl, "node"))
 		return ctl->node;
-	if (!prefix || !key || ppctl_option(ctl, "cluster"))
+	if (ppctl_option(ctl, "cluster"))
 		return NULL;
 	if (app)
 		return intent_snapshot_find(snapshot, key) ? ctl->node : NULL;

@@ -146,8 +146,6 @@ static int open_pipe(struct child *child, int *ret_out, struct intent_error *err
 	int ends[2];
 
 	child->pipe = calloc(1, sizeof(*child->pipe));
-	if (!child->pipe)
-		return intent_fail(err, -ENOMEM, "no memory");
 	uv_pipe_init(child->family->loop, child->pipe, 0);
 	child->pipe->data = child;
 	if (pipe2(ends, O_CLOEXEC))
@@ -282,17 +280,9 @@ struct local_children *local_children_new(uv_loop_t *loop, void (*words)(const c
 {
 	struct local_children *family = calloc(1, sizeof(*family));
 
-	if (!family)
-		return NULL;
 	*family = (struct local_children){.loop = loop, .say = words, .data = data};
 	family->signal = calloc(1, sizeof(*family->signal));
 	family->timer = calloc(1, sizeof(*family->timer));
-	if (!family->signal || !family->timer) {
-		free(family->signal);
-		free(family->timer);
-		free(family);
-		return NULL;
-	}
 	uv_signal_init(loop, family->signal);
 	uv_timer_init(loop, family->timer);
 	family->signal->data = family->timer->data = family;
@@ -306,16 +296,13 @@ int local_children_start(struct local_children *family, const struct local_child
 {
 	struct child *child = calloc(1, sizeof(*child));
 
-	if (!child)
-		return intent_fail(err, -ENOMEM, "no memory");
 	child->family = family;
 	child->options = *options;
 	child->name = strdup(options->name);
 	child->log = options->log ? strdup(options->log) : NULL;
-	bool whole = child->name && (child->log || !options->log);
-	for (size_t i = 0; whole && options->argv[i] && i < ARGS_MAX - 1; i++)
-		whole = (child->argv[i] = strdup(options->argv[i])) != NULL;
-	int code = whole ? start(child, err) : intent_fail(err, -ENOMEM, "no memory");
+	for (size_t i = 0; options->argv[i] && i < ARGS_MAX - 1; i++)
+		child->argv[i] = strdup(options->argv[i]);
+	int code = start(child, err);
 	if (code) {
 		release(child);
 		return code;

@@ -218,8 +218,6 @@ int ppctl_table(struct intent_text *out, const json_t *document, size_t columns)
 		.least = 24,
 	};
 
-	if (!lines)
-		return 0;
 	for (size_t i = 0; i < count; i++)
 		fill_line(&lines[i], json_array_get(rows, i),
 			  i ? json_array_get(rows, i - 1) : NULL, columns > 0);

@@ -56,7 +56,7 @@ int ppctl_init(struct ppctl *ctl, struct intent_error *err)
 		return err->code;
 	if (intent_starts_with(ctl->url, "dir:") && intent_store_init(ctl->url, err))
 		return err->code;
-	if (ppctl_store(ctl, &store, err) || !marker)
+	if (ppctl_store(ctl, &store, err))
 		return err->code;
 	int code = intent_store_get(store, marker, INTENT_DEFAULT, &found, err);
 	intent_snapshot_unref(found);
@@ -165,35 +165,26 @@ static int by_key(const void *a, const void *b)
 	return strcmp(((const struct change *)a)->key, ((const struct change *)b)->key);
 }
 
-static int add_change(struct import *import, const struct intent_snapshot *now, const char *key,
-		      const json_t *document, struct intent_error *err)
+static void add_change(struct import *import, const struct intent_snapshot *now, const char *key,
+		       const json_t *document)
 {
 	const struct intent_entry *old = intent_snapshot_find(now, key);
 	char *bytes = intent_json_canonical(document);
 
-	if (bytes && old && old->length == strlen(bytes) &&
+	if (old && old->length == strlen(bytes) &&
 	    !memcmp(old->value, bytes, old->length)) {
 		free(bytes);
-		return 0;
+		return;
 	}
 	if (import->count == import->room) {
-		size_t room = import->room ? 2 * import->room : 64;
-		struct change *more = realloc(import->changes, room * sizeof(*more));
-		if (more) {
-			import->changes = more;
-			import->room = room;
-		}
-	}
-	if (!bytes || import->count == import->room) {
-		free(bytes);
-		return intent_fail(err, -ENOMEM, "no memory");
+		import->room = import->room ? 2 * import->room : 64;
+		import->changes = reallocarray(import->changes, import->room, sizeof(*import->changes));
 	}
 	import->changes[import->count++] = (struct change){key, bytes, !old};
-	return 0;
 }
 
 /* Nodes need their markers; they are part of the import when nobody has written them. */
-static int add_markers(json_t *documents, const struct intent_snapshot *now)
+static void add_markers(json_t *documents, const struct intent_snapshot *now)
 {
 	intent_json_auto json_t *markers = json_object();
 	const char *key;
@@ -205,7 +196,7 @@ static int add_markers(json_t *documents, const struct intent_snapshot *now)
 		    !json_object_get(documents, marker))
 			json_object_set_new(markers, marker, json_object());
 	}
-	return json_object_update(documents, markers);
+	json_object_update(documents, markers);
 }
 
 static int read_documents(const char *word, json_t **ret_new, struct intent_error *err)
@@ -259,14 +250,15 @@ static int plan_import(struct ppctl *ctl, struct import *import, struct intent_e
 	json_t *document;
 	int code = ppctl_list(ctl, "", &now, err);
 
-	if (!code && add_markers(import->documents, now))
-		code = intent_fail(err, -ENOMEM, "no memory");
+	if (code)
+		return code;
+	add_markers(import->documents, now);
 	json_object_foreach(import->documents, key, document)
-		code = code ? code : add_change(import, now, key, document, err);
+		add_change(import, now, key, document);
 	if (import->count)
 		qsort(import->changes, import->count, sizeof(*import->changes), by_key);
 	intent_snapshot_unref(now);
-	return code;
+	return 0;
 }
 
 static int run_import(struct ppctl *ctl, struct import *import, struct intent_error *err)

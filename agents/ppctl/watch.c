@@ -74,9 +74,10 @@ int ppctl_follow(struct ppctl *ctl, const struct ppctl_watching *watching,
 
 	if (ppctl_store(ctl, &store, err))
 		return err->code;
-	if (uv_loop_init(&loop.loop))
-		return intent_fail(err, -ENOMEM, "no memory");
-	int code = intent_store_attach(store, &loop.loop, err);
+	int code = uv_loop_init(&loop.loop);
+	if (code)
+		return intent_fail(err, code, "cannot watch: %s", uv_strerror(code));
+	code = intent_store_attach(store, &loop.loop, err);
 	if (!code)
 		code = intent_watch_start(store, watching->prefixes, &events, &loop.watch, err);
 	if (!code) {
@@ -184,8 +185,6 @@ int ppctl_watch(struct ppctl *ctl, struct intent_error *err)
 	struct ppctl_watching watching = {
 		.prefixes = prefixes, .each = on_change, .data = &watcher};
 
-	if (!prefix)
-		return intent_fail(err, -ENOMEM, "no memory");
 	int code = ppctl_follow(ctl, &watching, err);
 	intent_snapshot_unref(watcher.last);
 	return code;

@@ -17,12 +17,12 @@ static int make(struct system_workspace *ret, const char *directory, const char 
 	struct system_workspace workspace = {0};
 
 	workspace.directory = realpath(directory, NULL);
-	workspace.sysdef = joined ? realpath(joined, NULL) : NULL;
+	workspace.sysdef = realpath(joined, NULL);
 	workspace.source = source ? strdup(source) : NULL;
 	if (!workspace.directory || !workspace.sysdef) {
 		system_workspace_release(&workspace);
 		return intent_fail(err, INTENT_EABSENT, "%s does not exist; \"ppctl load SOURCE\" makes it",
-				   joined ? joined : directory);
+				   joined);
 	}
 	*ret = workspace;
 	return 0;
@@ -32,7 +32,7 @@ static int find_record(const char *directory, bool *ret_found, struct system_wor
 {
 	intent_free_auto char *path = intent_format("%s/%s", directory, SYSTEM_RECORD);
 	intent_json_auto json_t *record = NULL;
-	int code = path ? intent_file_read_json(path, FILE_MAX, &record, err) : intent_fail(err, -ENOMEM, "no memory");
+	int code = intent_file_read_json(path, FILE_MAX, &record, err);
 
 	*ret_found = code != INTENT_EABSENT;
 	if (code)
@@ -72,8 +72,8 @@ int system_workspace_note(const char *directory, const char *source, const char 
 	intent_json_auto json_t *record = json_pack("{ss* ss}", "source", source, "directory", name);
 	intent_free_auto char *path = intent_format("%s/%s", directory, SYSTEM_RECORD);
 
-	if (!record || !path)
-		return intent_fail(err, -ENOMEM, "no memory");
+	if (!record)
+		return intent_fail(err, INTENT_EUSAGE, "%s: a path that is not UTF-8; rename it", source ? source : name);
 	return intent_file_write_json(path, record, 0644, err);
 }
 
@@ -123,11 +123,9 @@ static json_t *read_file(struct loading *loading, const char *directory, const c
 			 json_t *(*parse)(const char *, const char *, size_t, json_t *))
 {
 	intent_free_auto char *path = intent_format("%s/%s", directory, name), *text = NULL;
-	intent_free_auto char *label = path ? shown(loading->workspace, path) : NULL;
+	intent_free_auto char *label = shown(loading->workspace, path);
 	size_t length = 0;
 
-	if (!label)
-		return NULL;
 	read_text(path, label, loading->system->faults, &text, &length);
 	return text ? parse(label, text, length, loading->system->faults) : NULL;
 }
@@ -247,12 +245,10 @@ static bool check_checkouts(struct loading *loading, json_t *seen, const json_t 
 int system_load_sysdef(const struct system_workspace *workspace, struct system *ret, struct intent_error *err)
 {
 	intent_free_auto char *path = intent_format("%s/%s", workspace->sysdef, SYSTEM_FILE), *text = NULL;
-	intent_free_auto char *label = path ? shown(workspace, path) : NULL;
+	intent_free_auto char *label = shown(workspace, path);
 	size_t length = 0;
 	struct system system = {.faults = json_array(), .services = json_array()};
 
-	if (!label)
-		return intent_fail(err, -ENOMEM, "no memory");
 	int code = intent_file_read(AT_FDCWD, path, FILE_MAX, &text, &length, err);
 	if (code) {
 		system_release(&system);
@@ -304,14 +300,14 @@ void system_release(struct system *system)
 static json_t *read_beside(const struct system_workspace *workspace, const char *key, json_t *files, json_t *faults)
 {
 	intent_free_auto char *path = intent_format("%s/%s.yaml", workspace->sysdef, key), *text = NULL;
-	intent_free_auto char *label = path ? shown(workspace, path) : NULL;
+	intent_free_auto char *label = shown(workspace, path);
 	intent_text_auto struct intent_text lines = INTENT_TEXT_INIT;
 	const struct intent_document *row = intent_document_find(key);
 	json_t *json, *places = NULL;
 	struct intent_error err;
 	size_t length = 0;
 
-	if (!label || !row)
+	if (!row)
 		return NULL;
 	read_text(path, label, faults, &text, &length);
 	if (!text)

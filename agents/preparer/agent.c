@@ -104,8 +104,8 @@ static int look_at_installs(struct looking *look, struct intent_error *err)
 		look->ours += ours;
 		if (install && !ours)
 			json_array_append_new(look->foreign, json_string(name));
-		if (install && json_object_set_new(look->installs, name, install) < 0)
-			code = intent_fail(err, -ENOMEM, "out of memory");
+		if (install)
+			json_object_set_new(look->installs, name, install);
 	}
 	if (!code && errno)
 		code = intent_fail_errno(err, "%s", look->path);
@@ -121,7 +121,7 @@ static int look_at_link(const struct looking *look, const char *link, struct int
 	json_t *install;
 	struct stat there, st;
 	bool leads;
-	int code = path ? intent_link_read(path, &target, err) : intent_fail(err, -ENOMEM, "out of memory");
+	int code = intent_link_read(path, &target, err);
 
 	if (code == INTENT_EABSENT || code == INTENT_ENOTOURS)
 		return 0;
@@ -131,7 +131,7 @@ static int look_at_link(const struct looking *look, const char *link, struct int
 	json_object_foreach(look->installs, name, install) {
 		intent_free_auto char *whole = intent_format("%s/%s", look->path, name);
 
-		if (leads && whole && stat(whole, &st) == 0 && st.st_ino == there.st_ino &&
+		if (leads && stat(whole, &st) == 0 && st.st_ino == there.st_ino &&
 		    st.st_dev == there.st_dev)
 			break;
 	}
@@ -140,8 +140,10 @@ static int look_at_link(const struct looking *look, const char *link, struct int
 		return 0;
 	if (!name)
 		name = strrchr(target, '/') ? strrchr(target, '/') + 1 : target;
-	return json_object_set_new(look->links, link, json_string(name)) < 0 ?
-		intent_fail(err, -ENOMEM, "out of memory") : 0;
+	if (json_object_set_new(look->links, link, json_string(name)))
+		return intent_fail(err, INTENT_EREFUSED, "%s leads to a name that is not UTF-8: make it lead to an installation, "
+				   "or remove it", path);
+	return 0;
 }
 
 /* Artifacts in a directory: wake when they appear. */
@@ -185,7 +187,7 @@ static int observe(struct intent_round *round, const json_t *intent, json_t **re
 
 	if (!intent_json_boolean(intent, "absent", false)) {
 		look.path = intent_format("%s/" PREPARER_INSTALLS, look.basedir);
-		code = look.path ? look_at_all(&look, err) : intent_fail(err, -ENOMEM, "out of memory");
+		code = look_at_all(&look, err);
 		intent_round_watch(round, look.path);
 		watch_repository(&look);
 		intent_round_owned(round, look.ours);
@@ -197,8 +199,6 @@ static int observe(struct intent_round *round, const json_t *intent, json_t **re
 	json_decref(look.foreign);
 	*ret_new_observed = json_pack("{s:o, s:o, s:i}", "installs", look.installs, "links", look.links,
 				      "leftovers", look.leftovers);
-	if (!code && !*ret_new_observed)
-		code = intent_fail(err, -ENOMEM, "out of memory");
 	if (code)
 		json_decref(*ret_new_observed), *ret_new_observed = NULL;
 	return explain(code, err);
@@ -216,8 +216,8 @@ static bool is_linked(const json_t *intent, const char *install)
 							    links[i]);
 
 		/* In doubt it is. */
-		if (!path || (stat(path, &there) == 0 && (stat(install, &st) < 0 ||
-							   (st.st_ino == there.st_ino && st.st_dev == there.st_dev))))
+		if (stat(path, &there) == 0 && (stat(install, &st) < 0 ||
+						(st.st_ino == there.st_ino && st.st_dev == there.st_dev)))
 			return true;
 	}
 	return false;
@@ -238,7 +238,7 @@ static int try_remove(struct intent_round *round, const json_t *action, struct i
 	bool ours = false;
 	int code;
 
-	if (!path || strchr(name, '/'))
+	if (strchr(name, '/'))
 		return intent_fail(err, -EINVAL, "'%s' names no installation", name);
 	code = intent_file_lock(path, LOCK_EX | LOCK_NB, false, &lock, err);
 	if (code == INTENT_EABSENT)
@@ -278,8 +278,6 @@ static int sweep(struct intent_round *round, const json_t *action, struct intent
 	int expired, fresh, code;
 
 	(void)action;
-	if (!path)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	code = intent_temp_sweep(path, NULL, err);
 	if (!code)
 		code = preparer_cache_look(intent_round_state_dir(round), true, &expired, &fresh, err);

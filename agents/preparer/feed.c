@@ -106,8 +106,6 @@ static int lock_entry(struct preparer_feed *feed, struct intent_error *err)
 	intent_free_auto char *path = intent_format("%s/lock-%.2s", feed->cache, feed->entry);
 	int code;
 
-	if (!path)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	while ((code = intent_file_lock(path, LOCK_EX | LOCK_NB, true, &feed->lock_fd, err)) == INTENT_EBUSY) {
 		if (intent_round_should_stop(feed->round))
 			return intent_fail(err, INTENT_ESTALE, "stopped before its end");
@@ -134,8 +132,6 @@ static int open_cache(struct preparer_feed *feed, const char *url, bool fresh, s
 	int code;
 
 	feed->cache = intent_format("%s/cache", intent_round_state_dir(feed->round));
-	if (!feed->cache)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	intent_sha256_hex(url, strlen(url), feed->entry);
 	if ((code = intent_directory_make(feed->cache, 0700, err)) || (code = lock_entry(feed, err)))
 		return code;
@@ -296,12 +292,10 @@ int preparer_feed_beside(const struct preparer_feed *feed, const struct preparer
 			 const char *suffix, char **ret_owned, size_t *ret_count, struct intent_error *err)
 {
 	intent_free_auto char *url = preparer_beside(source->url, suffix);
-	intent_free_auto char *path = source->trusted && url ? intent_fetch_path(url) : NULL;
+	intent_free_auto char *path = source->trusted ? intent_fetch_path(url) : NULL;
 	intent_text_auto struct intent_text text = INTENT_TEXT_INIT;
 	int code;
 
-	if (!url)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	code = path ? intent_file_read(AT_FDCWD, path, BESIDE_MAX, ret_owned, ret_count, err) :
 		read_beside(feed, url, &text, err);
 	if (code == INTENT_EABSENT)
@@ -311,7 +305,6 @@ int preparer_feed_beside(const struct preparer_feed *feed, const struct preparer
 	if (path)
 		return 0;
 	*ret_count = text.length;
-	intent_text_puts(&text, "");
-	*ret_owned = text.length ? intent_text_steal(&text) : strdup("");
-	return *ret_owned ? 0 : intent_fail(err, -ENOMEM, "out of memory");
+	*ret_owned = intent_text_steal(&text);
+	return 0;
 }

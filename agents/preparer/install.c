@@ -5,7 +5,6 @@
  * was taken over must not be the one who says that the digest is right. Nor does the unpacker write: what it
  * finds goes to a writer of our own user, who holds it to the policy. So nothing ever changes owners.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
 #include <signal.h>
@@ -228,8 +227,11 @@ static int pump(struct install *in, int unpack_fd, struct intent_error *err)
 	intent_free_auto char *buffer = malloc(BUFFER_SIZE);
 	bool listening = true;
 	ssize_t count = 0;
-	int code = sha256 && buffer && (blake2b || !in->keys) ? 0 : intent_fail(err, -ENOMEM, "out of memory");
+	int code = 0;
 
+	if (!sha256 || (in->keys && !blake2b))
+		code = intent_fail(err, INTENT_EREFUSED, "this OpenSSL has no %s, which %s", sha256 ? "BLAKE2" : "SHA-256",
+				   sha256 ? "signatures are made of (FIPS mode)" : "artifacts are known by");
 	while (!code && !(code = preparer_await(in->round, in->feed.fd, err)) &&
 	       (count = read(in->feed.fd, buffer, BUFFER_SIZE)) > 0) {
 		intent_digest_add(sha256, buffer, (size_t)count);
@@ -358,8 +360,6 @@ static int try_source(struct install *in, const struct preparer_source *source, 
 		return intent_wrap(err, "%s", in->shown);
 	}
 	record = make_record(in);
-	if (!record)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	intent_round_log(in->round, INTENT_INFO, "Moving %s/%s to %s", in->installs, in->staging, in->path);
 	code = preparer_publish(in->installs_fd, in->staging, in->staging_fd, in->name, record, err);
 	if (code)
@@ -411,9 +411,7 @@ static int prepare(struct install *in, struct intent_error *err)
 	int code;
 
 	in->path = preparer_install_path(in->intent, in->version);
-	in->installs = in->path ? strndup(in->path, (size_t)(strrchr(in->path, '/') - in->path)) : NULL;
-	if (!in->installs)
-		return intent_fail(err, -ENOMEM, "out of memory");
+	in->installs = strndup(in->path, (size_t)(strrchr(in->path, '/') - in->path));
 	in->name = strrchr(in->path, '/') + 1;
 	in->limits.bytes = (uint64_t)intent_json_integer(in->options, "max-unpacked", 4096) << 20;
 	in->limits.entries = (uint64_t)intent_json_integer(in->options, "max-entries", 200000);
@@ -437,17 +435,18 @@ int preparer_install(struct intent_round *round, const json_t *action, struct in
 		.digest = intent_json_string(args, "sha256", NULL),
 		.installs_fd = -1, .staging_fd = -1,
 	};
-	struct preparer_source *sources = NULL;
 	struct sigaction ignore = {.sa_handler = SIG_IGN}, before;
 	int code;
 
 	/* An unpacker that refuses stops reading; that is no reason to die. */
 	sigaction(SIGPIPE, &ignore, &before);
 	code = prepare(&in, err);
-	if (!code && faccessat(in.installs_fd, in.name, F_OK, AT_SYMLINK_NOFOLLOW) != 0 &&
-	    !(code = preparer_sources(intent, in.version, &sources, err)))
+	if (!code && faccessat(in.installs_fd, in.name, F_OK, AT_SYMLINK_NOFOLLOW) != 0) {
+		struct preparer_source *sources = preparer_sources(intent, in.version);
+
 		code = try_sources(&in, sources, err);
-	preparer_sources_free(sources);
+		preparer_sources_free(sources);
+	}
 	intent_trusted_keys_free(in.keys);
 	intent__close(&in.installs_fd);
 	free(in.installs);

@@ -1,5 +1,4 @@
 /* What to install and what to remove. Pure. */
-#include <errno.h>
 #include <strings.h>
 #include <intent/plan.h>
 #include "preparer.h"
@@ -34,36 +33,33 @@ static void judge_present(const struct planning *p, const char *name, const char
 				    "and remove it by hand", version, have, wanted, p->installs_path, name);
 }
 
-static int plan_version(const struct planning *p, const char *version)
+static void plan_version(const struct planning *p, const char *version)
 {
 	const json_t *artifact = json_object_get(json_object_get(p->config, "artifacts"), version);
 	const char *wanted = intent_json_string(artifact, "sha256", NULL);
 	intent_free_auto char *name = intent_format("%s_%s", p->app, version);
 	json_t *present, *args;
 
-	if (!name)
-		return -ENOMEM;
 	if (!intent_name_is_valid(version) || strlen(name) > 200) {
 		intent_plan_verdict(p->plan, INTENT_EMALFORMED, "version '%.80s' cannot be the name of a "
 				    "directory: it is too long or has characters other than "
 				    "A-Z a-z 0-9 . _ - + ~ @ :", version);
-		return 0;
+		return;
 	}
 	present = json_object_get(p->installs, name);
 	if (present) {
 		judge_present(p, name, version, present, wanted);
-		return 0;
+		return;
 	}
 	if (!intent_json_string(artifact, "url", NULL) && !intent_json_string(p->options, "repo", NULL)) {
 		intent_plan_verdict(p->plan, INTENT_EUSAGE, "nothing says where version %s comes from: "
 				    "give --repo, or artifacts.%s.url in the document", version, version);
-		return 0;
+		return;
 	}
 	args = json_pack("{s:s, s:s*}", "version", version, "sha256", wanted);
-	return intent_plan_add(p->plan, "install", name, args,
-			       effect_on(name, json_pack("{s:b, s:s, s:s*}", "ours", 1, "version", version,
-							 "sha256", wanted)),
-			       "Does not exist: %s/%s", p->installs_path, name);
+	intent_plan_add(p->plan, "install", name, args,
+			effect_on(name, json_pack("{s:b, s:s, s:s*}", "ours", 1, "version", version, "sha256", wanted)),
+			"Does not exist: %s/%s", p->installs_path, name);
 }
 
 /* ---- what may go ---- */
@@ -97,50 +93,43 @@ static int compare_surplus(const void *a, const void *b)
 	return order ? order : strcmp(x->name, y->name);
 }
 
-static int plan_removals(const struct planning *p)
+static void plan_removals(const struct planning *p)
 {
 	size_t keep = (size_t)intent_json_integer(p->options, "keep", 2), count = 0;
 	struct surplus *surplus = calloc(json_object_size(p->installs) + 1, sizeof(*surplus));
 	const char *name;
 	json_t *install;
-	int code = surplus ? 0 : -ENOMEM;
 
-	if (code)
-		return code;
 	json_object_foreach(p->installs, name, install) {
 		if (is_surplus(p, name, install))
 			surplus[count++] = (struct surplus){
 				name, intent_json_string(install, "installed", "")};
 	}
 	qsort(surplus, count, sizeof(*surplus), compare_surplus);
-	for (size_t i = keep; i < count && !code; i++)
-		code = intent_plan_add(p->plan, "remove", surplus[i].name, NULL,
-				       effect_on(surplus[i].name, json_null()),
-				       "No longer named, and not among the last %zu: %s/%s", keep,
-				       p->installs_path, surplus[i].name);
+	for (size_t i = keep; i < count; i++)
+		intent_plan_add(p->plan, "remove", surplus[i].name, NULL, effect_on(surplus[i].name, json_null()),
+				"No longer named, and not among the last %zu: %s/%s", keep,
+				p->installs_path, surplus[i].name);
 	free(surplus);
-	return code;
 }
 
 /* ---- all of it ---- */
 
-static int plan_versions(const struct planning *p)
+static void plan_versions(const struct planning *p)
 {
 	json_t *versions = json_object_get(p->config, "versions");
 	const char *active = NULL, *version;
 	json_t *state;
-	int code = 0;
 
 	/* The active one first: somebody waits for it. */
 	json_object_foreach(versions, version, state)
 		if (json_is_string(state) && strcmp(json_string_value(state), "active") == 0)
 			active = version;
 	if (active)
-		code = plan_version(p, active);
+		plan_version(p, active);
 	json_object_foreach(versions, version, state)
-		if (!code && version != active)
-			code = plan_version(p, version);
-	return code;
+		if (version != active)
+			plan_version(p, version);
 }
 
 int preparer_plan(const json_t *intent, const json_t *observed, struct intent_plan *plan,
@@ -157,7 +146,6 @@ int preparer_plan(const json_t *intent, const json_t *observed, struct intent_pl
 		.links = json_object_get(observed, "links"),
 		.plan = plan,
 	};
-	int code = 0;
 
 	/* What is installed stays: somebody may want it back. */
 	if (intent_json_boolean(intent, "absent", false))
@@ -167,16 +155,10 @@ int preparer_plan(const json_t *intent, const json_t *observed, struct intent_pl
 				   p.app ? p.app : "an application");
 	path = intent_format("%s/" PREPARER_INSTALLS, basedir);
 	p.installs_path = path;
-	if (!path)
-		code = -ENOMEM;
-	if (!code && leftovers > 0)
-		code = intent_plan_add(plan, "sweep", PREPARER_INSTALLS, NULL,
-				       json_pack("{s:i}", "leftovers", 0),
-				       "%lld leftovers of interrupted runs in %s or the cache",
-				       (long long)leftovers, path);
-	if (!code)
-		code = plan_versions(&p);
-	if (!code)
-		code = plan_removals(&p);
-	return code ? intent_fail(err, code, "out of memory") : 0;
+	if (leftovers > 0)
+		intent_plan_add(plan, "sweep", PREPARER_INSTALLS, NULL, json_pack("{s:i}", "leftovers", 0),
+				"%lld leftovers of interrupted runs in %s or the cache", (long long)leftovers, path);
+	plan_versions(&p);
+	plan_removals(&p);
+	return 0;
 }

@@ -79,8 +79,7 @@ struct preparer_source {
 };
 
 /* In the order to try, ended by a NULL url; owned. */
-int preparer_sources(const json_t *intent, const char *version, struct preparer_source **ret_owned,
-		     struct intent_error *err);
+struct preparer_source *preparer_sources(const json_t *intent, const char *version);
 struct preparer_source *preparer_sources_free(struct preparer_source *sources);
 
 /* The URL of a file beside an artifact: "<path><suffix>?<query>"; owned. */

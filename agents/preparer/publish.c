@@ -16,8 +16,6 @@ static int write_record(int staging_fd, const json_t *record, struct intent_erro
 	intent_close_auto int fd = -1;
 	int code;
 
-	if (!text)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	fd = openat(staging_fd, PREPARER_RECORD, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (fd < 0 && errno == EEXIST)
 		return intent_fail(err, INTENT_EREFUSED, "the archive holds '" PREPARER_RECORD "', a name "

@@ -1,5 +1,4 @@
 /* Where an artifact may come from, and whether what came is what was meant. Pure. */
-#include <errno.h>
 #include <strings.h>
 #include <intent/digest.h>
 #include <intent/fetch.h>
@@ -15,8 +14,7 @@ struct preparer_source *preparer_sources_free(struct preparer_source *sources)
 	return NULL;
 }
 
-int preparer_sources(const json_t *intent, const char *version, struct preparer_source **ret_owned,
-		     struct intent_error *err)
+struct preparer_source *preparer_sources(const json_t *intent, const char *version)
 {
 	const json_t *artifact = json_object_get(json_object_get(json_object_get(intent, "config"),
 								 "artifacts"), version);
@@ -26,27 +24,15 @@ int preparer_sources(const json_t *intent, const char *version, struct preparer_
 	struct preparer_source *sources = calloc(sizeof(suffixes) / sizeof(*suffixes) + 1, sizeof(*sources));
 	size_t length = repo ? strlen(repo) : 0, count = 0;
 
-	if (!sources)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	while (length > 0 && repo[length - 1] == '/')
 		length--;
-	if (url) {
-		sources[0] = (struct preparer_source){
-			strdup(url), false, !intent_starts_with(url, "file:")};
-		count = 1;
-	}
+	if (url)
+		sources[0] = (struct preparer_source){strdup(url), false, !intent_starts_with(url, "file:")};
 	for (size_t i = 0; !url && repo && i < sizeof(suffixes) / sizeof(*suffixes); i++)
 		sources[count++] = (struct preparer_source){
 			intent_format("%.*s/%s/%s_%s%s", (int)length, repo, app, app, version, suffixes[i]),
 			true, false};
-	for (size_t i = 0; i < count; i++) {
-		if (!sources[i].url) {
-			preparer_sources_free(sources);
-			return intent_fail(err, -ENOMEM, "out of memory");
-		}
-	}
-	*ret_owned = sources;
-	return 0;
+	return sources;
 }
 
 char *preparer_beside(const char *url, const char *suffix)

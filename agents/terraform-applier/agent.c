@@ -1,5 +1,4 @@
 /* pp-terraform-applier: each stack is as its Terraform module says, with a person's consent where needed. */
-#include <errno.h>
 #include <sys/stat.h>
 #include <intent/file.h>
 #include "applier.h"
@@ -175,8 +174,6 @@ static int observe(struct intent_round *round, const json_t *intent, json_t **re
 	struct applier applier;
 	int code = 0;
 
-	if (!observed)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (applier__open(&applier, round, err) < 0)
 		return err->code;
 	if (intent_json_boolean(intent, "absent", false)) {

@@ -50,7 +50,7 @@ char *applier__counts(const json_t *summary) intent_owned(free);
 
 /* ---- summary.c ---- */
 
-/* `plan`: as "terraform show -json" gives it. New; NULL without memory. */
+/* `plan`: as "terraform show -json" gives it. New. */
 json_t *applier__summary(const json_t *plan, const char *stack, const char *commit);
 
 /* ---- secrets.c ---- */
@@ -58,7 +58,7 @@ json_t *applier__summary(const json_t *plan, const char *stack, const char *comm
 /* Every string that the plan marks as sensitive, as {secret: true}. New. */
 json_t *applier__secrets(const json_t *plan);
 /* The text with "(sensitive value)" in their place. */
-char *applier__redact(const json_t *secrets, const char *text) intent_owned(free);
+char *applier__redact(const json_t *secrets, const char *text) intent_owned(free); /* NULL: over 64 MiB */
 
 extern const struct intent_slicer applier__slicer;
 

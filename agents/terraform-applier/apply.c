@@ -1,5 +1,4 @@
 /* One apply: under the stack's lock (and a world's), of a plan made under it, begun only when that is durable. */
-#include <errno.h>
 #include <sys/wait.h>
 #include <intent/digest.h>
 #include <intent/file.h>
@@ -14,8 +13,6 @@ static int save_errored(const struct applier *applier, bool *ret_errored, struct
 	intent_free_auto char *to = intent_format("%s/errored.tfstate", applier->home);
 
 	*ret_errored = false;
-	if (!from || !to)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (access(from, F_OK) < 0)
 		return 0;
 	*ret_errored = true;

@@ -1,5 +1,4 @@
 /* Which of the store's locks an apply is made under. */
-#include <errno.h>
 #include "applier.h"
 
 /* locks/stack/<world>/<name>, and locks/world/<lock> when the stack names one. */
@@ -18,8 +17,6 @@ static int prepare(const struct applier *applier, struct keys *keys, struct inte
 		intent_format("locks/stack/%s/%s", applier->world, applier->name),
 		world ? intent_format("locks/world/%s", world) : NULL,
 	}, world ? 2 : 1};
-	if (!keys->owned[0] || !keys->owned[keys->count - 1])
-		return intent_fail(err, -ENOMEM, "out of memory");
 	return intent_round_store(applier->round, ret_store, err);
 }
 

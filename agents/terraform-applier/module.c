@@ -1,6 +1,5 @@
 /* The module: its source as a commit, a checkout of that, backend, variables, terraform init. */
 #include <dirent.h>
-#include <errno.h>
 #include <sys/file.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -30,8 +29,6 @@ int applier__resolve(struct applier *applier, struct intent_error *err)
 	intent_json_auto json_t *inputs = NULL;
 	int code;
 
-	if (!repository)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	applier__begin(applier, "source");
 	if (open_source(applier, &source, err) < 0)
 		return err->code;
@@ -43,8 +40,6 @@ int applier__resolve(struct applier *applier, struct intent_error *err)
 				   "vars", json_object_get(applier->stack, "vars"),
 				   "state", json_object_get(applier->stack, "state"), "destroy", applier->destroy);
 	intent_source_release(&source);
-	if (!code && !inputs)
-		code = intent_fail(err, -ENOMEM, "out of memory");
 	if (!code)
 		intent_json_digest(inputs, applier->inputs);
 	return code;
@@ -81,8 +76,6 @@ static int check_out(struct applier *applier, struct intent_error *err)
 	struct stat st;
 	int code;
 
-	if (!repository || !all || !one)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (intent_directory_make(all, 0700, err) < 0 || open_source(applier, &source, err) < 0)
 		return err->code;
 	code = intent_source_checkout(&source, &git, applier->commit, one, err);
@@ -109,15 +102,11 @@ static int write_override(const struct applier *applier, struct intent_error *er
 	const json_t *state = json_object_get(applier->stack, "state");
 	intent_json_auto json_t *settings = json_deep_copy(state), *override = NULL;
 
-	if (!path)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (!state)
 		return intent_file_remove(path, err);
 	json_object_del(settings, "backend");
 	override = json_pack("{s{s{sO}}}", "terraform", "backend", intent_json_string(state, "backend", "local"),
 			     settings);
-	if (!override)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	return intent_file_write_json(path, override, 0600, err);
 }
 
@@ -127,8 +116,6 @@ static int write_variables(const struct applier *applier, struct intent_error *e
 	const json_t *vars = json_object_get(applier->stack, "vars");
 	intent_json_auto json_t *none = json_object();
 
-	if (!path || !none)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	return intent_file_write_json(path, vars ? vars : none, 0600, err);
 }
 
@@ -143,8 +130,6 @@ static int lock_plugins(struct applier *applier, int *ret_fd, struct intent_erro
 	intent_free_auto char *path = intent_format("%s/.lock", cache ? cache : "");
 	const struct timespec pause = {.tv_nsec = 100000000};
 
-	if (!own || !home || !path)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (intent_directory_make(cache, 0700, err) < 0 || intent_directory_make(home, 0700, err) < 0)
 		return err->code;
 	while (intent_file_lock(path, LOCK_EX | LOCK_NB, true, ret_fd, err) < 0) {
@@ -165,8 +150,6 @@ static int check_backend(const struct applier *applier, struct intent_error *err
 	struct intent_error ignored;
 	const char *type, *where;
 
-	if (!path)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (intent_file_read_json(path, 1 << 20, &json, &ignored) < 0)
 		json = NULL;
 	type = intent_json_string(json_object_get(json, "backend"), "type", NULL);
@@ -207,12 +190,10 @@ static int initialise(struct applier *applier, struct intent_error *err)
 	intent_json_auto json_t *before = applier__read(applier, "module");
 	intent_json_auto json_t *made = json_pack("{ss ss sO*}", "root", applier->root, "version", applier->version,
 						  "state", json_object_get(applier->stack, "state"));
-	bool is_same = !strcmp(intent_json_string(before, "root", ""), applier->root ? applier->root : "");
+	bool is_same = !strcmp(intent_json_string(before, "root", ""), applier->root);
 	/* Of a lock file that the source brought nothing is changed; one that init made stays with its checkout. */
-	bool readonly = is_same ? intent_json_boolean(before, "readonly", false) : lock && access(lock, F_OK) == 0;
+	bool readonly = is_same ? intent_json_boolean(before, "readonly", false) : access(lock, F_OK) == 0;
 
-	if (!lock || !made)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	json_object_set_new(made, "readonly", json_boolean(readonly));
 	json_object_set_new(made, "done", json_true());
 	if (before && json_equal(before, made))

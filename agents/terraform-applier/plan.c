@@ -4,7 +4,6 @@
  * Whether a plan may be applied depends on what it would do, never on when: an approval names the
  * plan by a digest of its effects, and is used once.
  */
-#include <errno.h>
 #include "applier.h"
 
 struct look {
@@ -134,7 +133,7 @@ static void refuse(struct look *look, int code, const char *why)
 			    look->name, look->id);
 }
 
-static int apply(struct look *look, const json_t *approved)
+static void apply(struct look *look, const json_t *approved)
 {
 	bool loses = count(look, "destroy") || count(look, "replace") || count(look, "forget");
 	json_t *args = json_pack("{ss sO*}", "plan", look->id, "approval", approved);
@@ -142,33 +141,27 @@ static int apply(struct look *look, const json_t *approved)
 				   "destroy", 0, "replace", 0, "forget", 0, "id", "", "pending", "unsettled");
 	intent_free_auto char *subject = intent_format("%s/%s", look->world, look->name);
 
-	if (!args || !effect || !subject) {
-		json_decref(args);
-		json_decref(effect);
-		return -ENOMEM;
-	}
-	return intent_plan_add(look->out, loses ? "destroy" : "apply", subject, args, effect,
-			       "Applying plan %s: %s%s%s", look->id, look->counts, approved ? "; approved by " : "",
-			       approved ? intent_json_string(approved, "by", "somebody") : "");
+	intent_plan_add(look->out, loses ? "destroy" : "apply", subject, args, effect,
+			"Applying plan %s: %s%s%s", look->id, look->counts, approved ? "; approved by " : "",
+			approved ? intent_json_string(approved, "by", "somebody") : "");
 }
 
 /* The key is gone: nothing is destroyed, and what is left is not forgotten. */
-static int plan_absent(struct look *look)
+static void plan_absent(struct look *look)
 {
 	const json_t *last = json_object_get(look->observed, "last");
 	int64_t managed = intent_json_integer(last, "managed", 0);
 
 	if (!json_is_object(last))
-		return 0;
-	if (managed || json_object_get(look->observed, "pending") || json_object_get(look->observed, "errored")) {
+		return;
+	if (managed || json_object_get(look->observed, "pending") || json_object_get(look->observed, "errored"))
 		intent_plan_verdict(look->out, INTENT_EORPHANED, "stacks/%s/%s is gone, but %lld resource%s of it %s "
 				    "not: write it again, with \"ensure\": \"absent\" if they are to go",
 				    look->world, look->name, (long long)managed, managed == 1 ? "" : "s",
 				    managed == 1 ? "is" : "are");
-		return 0;
-	}
-	return intent_plan_add(look->out, "forget", look->name, NULL, json_pack("{sn}", "last"),
-			       "Forgetting %s/%s: it is gone from intent, and has no resources", look->world, look->name);
+	else
+		intent_plan_add(look->out, "forget", look->name, NULL, json_pack("{sn}", "last"),
+				"Forgetting %s/%s: it is gone from intent, and has no resources", look->world, look->name);
 }
 
 /* What stands in the way whatever the plan is; true: a verdict was given. */
@@ -192,38 +185,41 @@ static bool is_held_up(struct look *look)
 	return true;
 }
 
-static int plan_present(struct look *look)
+static void plan_present(struct look *look)
 {
 	const json_t *pending = json_object_get(look->observed, "pending"), *approved;
 	const char *address, *pattern = "", *why;
 	intent_free_auto char *unknown = NULL;
 
 	if (is_held_up(look))
-		return 0;
-	if (!count(look, "changes"))
-		return pending ? intent_plan_add(look->out, "settle", look->name, NULL, json_pack("{sn}", "pending"),
-				"Nothing is left to do of plan %s, whose apply was cut short at %s",
-				intent_json_string(pending, "plan", "?"), intent_json_string(pending, "since", "?")) : 0;
+		return;
+	if (!count(look, "changes")) {
+		if (pending)
+			intent_plan_add(look->out, "settle", look->name, NULL, json_pack("{sn}", "pending"),
+					"Nothing is left to do of plan %s, whose apply was cut short at %s",
+					intent_json_string(pending, "plan", "?"),
+					intent_json_string(pending, "since", "?"));
+		return;
+	}
 	address = protected_address(look, &pattern);
 	if (address) {
 		intent_plan_verdict(look->out, INTENT_EREFUSED, "%s: %s would be lost, and \"protect\" has %s: take that "
 				    "out of stacks/%s/%s if it is to go; no approval does it", look->counts, address,
 				    pattern, look->world, look->name);
-		return 0;
+		return;
 	}
 	approved = approval(look);
 	if (pending && !approved) {
 		unknown = intent_format("the apply of plan %s was cut short at %s, and what came of it is not known",
 					intent_json_string(pending, "plan", "?"), intent_json_string(pending, "since", "?"));
-		refuse(look, INTENT_EOUTCOME, unknown ? unknown : "");
-		return 0;
+		refuse(look, INTENT_EOUTCOME, unknown);
+		return;
 	}
 	why = why_ask(look);
-	if (why && !approved) {
+	if (why && !approved)
 		refuse(look, INTENT_EAPPROVAL, why);
-		return 0;
-	}
-	return apply(look, approved);
+	else
+		apply(look, approved);
 }
 
 int terraform_applier_plan(const json_t *intent, const json_t *observed, struct intent_plan *plan,
@@ -235,11 +231,13 @@ int terraform_applier_plan(const json_t *intent, const json_t *observed, struct 
 		.world = intent_json_string(intent, "world", ""), .name = intent_json_string(intent, "name", ""),
 		.counts = applier__counts(json_object_get(observed, "plan")),
 	};
-	int code = look.counts ? 0 : -ENOMEM;
 
+	(void)err;
 	look.id = intent_json_string(look.plan, "id", "");
-	if (!code)
-		code = intent_json_boolean(intent, "absent", false) ? plan_absent(&look) : plan_present(&look);
+	if (intent_json_boolean(intent, "absent", false))
+		plan_absent(&look);
+	else
+		plan_present(&look);
 	free(look.counts);
-	return code ? intent_fail(err, code, "out of memory") : 0;
+	return 0;
 }

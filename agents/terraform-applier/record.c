@@ -1,5 +1,4 @@
 /* What the state directory remembers of a stack: none of it is needed to be right, but for "pending". */
-#include <errno.h>
 #include <intent/file.h>
 #include "applier.h"
 
@@ -26,8 +25,6 @@ int applier__write(const struct applier *applier, const char *name, const json_t
 {
 	intent_free_auto char *path = path_of(applier, name);
 
-	if (!path || !json)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	return intent_file_write_json(path, json, 0600, err);
 }
 
@@ -35,7 +32,7 @@ int applier__remove(const struct applier *applier, const char *name, struct inte
 {
 	intent_free_auto char *path = path_of(applier, name);
 
-	return path ? intent_file_remove(path, err) : intent_fail(err, -ENOMEM, "out of memory");
+	return intent_file_remove(path, err);
 }
 
 char *applier__errored(const struct applier *applier)

@@ -118,12 +118,6 @@ json_t *applier__summary(const json_t *plan, const char *stack, const char *comm
 	outputs = changed_outputs(&sum, plan);
 	effect = json_pack("{ss ss sO sO}", "stack", stack, "commit", commit, "resources", sum.changes, "outputs", outputs);
 	json_decref(sum.changes);
-	if (!sum.summary || !effect) {
-		json_decref(sum.summary);
-		json_decref(sum.addresses);
-		json_decref(sum.drift);
-		return NULL;
-	}
 	intent_json_digest(effect, digest);
 	json_object_set_new(sum.summary, "id", json_stringn(digest, ID_DIGITS));
 	json_object_set_new(sum.summary, "addresses", sum.addresses);

@@ -1,5 +1,4 @@
 /* Running terraform or tofu, and understanding what it says. */
-#include <errno.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -26,8 +25,6 @@ static char **environment(const struct applier *applier)
 		home, plugins, "TF_IN_AUTOMATION=1", "TF_INPUT=0", "CHECKPOINT_DISABLE=1", cli, NULL,
 	};
 
-	if (!own || !home || !plugins || (config && !cli))
-		return NULL;
 	return intent_child_environment(applier__option(applier, "pass-env", ""), more);
 }
 
@@ -141,8 +138,6 @@ int applier__run(struct applier_terraform *run, struct intent_error *err)
 
 	for (size_t i = 0; run->arguments[i] && i + 2 < ARGUMENTS_MAX; i++)
 		argv[i + 1] = run->arguments[i];
-	if (!env)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	code = intent_child_run(&options, &result, err);
 	run->status = result.status;
 	if (result.status)
@@ -232,8 +227,6 @@ static int summarise(struct applier *applier, int plan_fd, bool has_changes, jso
 	intent_json_auto json_t *plan = NULL;
 	json_t *summary;
 
-	if (!stack)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (show(applier, plan_fd, "-json", &text, err) < 0)
 		return err->code;
 	if (intent_json_parse(text, strlen(text), SHOW_MAX, &plan, err) < 0)
@@ -246,8 +239,6 @@ static int summarise(struct applier *applier, int plan_fd, bool has_changes, jso
 	json_decref(applier->secrets);
 	applier->secrets = applier__secrets(plan);
 	summary = applier__summary(plan, stack, applier->commit);
-	if (!summary)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	/* Terraform sees a change where we do not: it is one all the same. */
 	if (has_changes && !intent_json_integer(summary, "changes", 0)) {
 		json_object_set_new(summary, "changes", json_integer(1));
@@ -301,11 +292,10 @@ int applier__keep_text(struct applier *applier, int plan_fd, struct intent_error
 {
 	intent_free_auto char *path = intent_format("%s/plan.txt", applier->home), *text = NULL, *harmless = NULL;
 
-	if (!path)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (show(applier, plan_fd, "-no-color", &text, err) < 0)
 		return err->code;
 	harmless = applier__redact(applier->secrets, text);
-	return harmless ? intent_file_write(path, harmless, strlen(harmless), 0600, err) :
-			  intent_fail(err, -ENOMEM, "out of memory");
+	if (!harmless)
+		return intent_fail(err, INTENT_ETOOBIG, "the plan's text is longer than 64 MiB");
+	return intent_file_write(path, harmless, strlen(harmless), 0600, err);
 }

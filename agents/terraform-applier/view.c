@@ -1,5 +1,4 @@
 /* One round's view of a stack: its options and places, and whether to go on. */
-#include <errno.h>
 #include <sys/resource.h>
 #include <intent/file.h>
 #include "applier.h"
@@ -21,8 +20,6 @@ int applier__open(struct applier *applier, struct intent_round *round, struct in
 	/* A plan holds secrets in clear: no core of ours, nor of Terraform's. */
 	setrlimit(RLIMIT_CORE, &none);
 	applier->home = intent_format("%s/stacks/%s/%s", intent_round_state_dir(round), applier->world, applier->name);
-	if (!applier->home)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	/* An absent stack gets no directory again. */
 	if (applier->stack && intent_directory_make(applier->home, 0700, err) < 0) {
 		applier__close(applier);

@@ -45,7 +45,7 @@ struct intent_aws_request {
 };
 #define INTENT_AWS_HEADERS_MAX 32
 
-/* Appends "Authorization: AWS4-HMAC-SHA256 ...". INTENT_ETOOBIG, -ENOMEM. */
+/* Appends "Authorization: AWS4-HMAC-SHA256 ...". INTENT_ETOOBIG: more headers than that. */
 int intent_aws_sign(const struct intent_aws_request *request, const struct intent_aws_credentials *credentials,
 		    struct intent_text *ret, struct intent_error *err);
 

@@ -12,7 +12,7 @@ struct intent_digest; /* a running digest */
 enum intent_digest_kind { INTENT_SHA256, INTENT_BLAKE2B_512, INTENT_MD5 };
 #define INTENT_DIGEST_MAX 64
 
-/* NULL without memory. */
+/* NULL where OpenSSL has no such digest: in FIPS mode only SHA-256 is left. */
 struct intent_digest *intent_digest_new(enum intent_digest_kind kind);
 void intent_digest_add(struct intent_digest *digest, const void *bytes, size_t count);
 /* Writes the digest and returns its size in bytes; the digest is spent. */

@@ -41,7 +41,7 @@ int intent_fact_observe(struct intent_round *round, const json_t *look, int64_t 
 			struct intent_error *err);
 
 /* Pure: what to publish, to note and to withdraw. */
-int intent_fact_plan(const json_t *intent, const json_t *observed, struct intent_plan *plan, struct intent_error *err);
+void intent_fact_plan(const json_t *intent, const json_t *observed, struct intent_plan *plan);
 
 int intent_fact_withdraw(struct intent_round *round, const json_t *action, struct intent_error *err);
 int intent_fact_publish(struct intent_round *round, const json_t *action, struct intent_error *err);

@@ -70,8 +70,7 @@ bool intent_http_header(const struct intent_http_response *response, const char 
  */
 int intent_http_settings_check(const struct intent_http_settings *settings, struct intent_error *err);
 
-int intent_http_new(const struct intent_http_settings *settings, struct intent_http **ret_owned,
-		    struct intent_error *err);
+struct intent_http *intent_http_new(const struct intent_http_settings *settings);
 struct intent_http *intent_http_free(struct intent_http *http); /* ends what is under way, without callbacks */
 
 /*
@@ -91,7 +90,7 @@ int intent_http_perform(struct intent_http *http, const struct intent_http_reque
  */
 
 /* Once, before the first start; the loop is borrowed until intent_http_free(). */
-int intent_http_attach(struct intent_http *http, uv_loop_t *loop, struct intent_error *err);
+void intent_http_attach(struct intent_http *http, uv_loop_t *loop);
 
 struct intent_http_exchange; /* one under way */
 

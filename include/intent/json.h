@@ -28,7 +28,7 @@ int intent_json_parse(const char *bytes, size_t count, size_t max_bytes,
 
 /*
  * The canonical form: members sorted by byte, no white space, plain UTF-8, "/"
- * not escaped. Owned (free()); NULL only without memory.
+ * not escaped. Owned (free()); NULL only for NULL.
  */
 char *intent_json_canonical(const json_t *json) intent_owned(free);
 
@@ -45,8 +45,8 @@ int64_t intent_json_duration(const json_t *object, const char *name, int64_t oth
 /* RFC 6901 pointer; borrowed, NULL when absent. "" is the document itself. */
 json_t *intent_json_at(const json_t *json, const char *pointer);
 
-/* RFC 7396: target changed in place by patch (borrowed). 0 or -ENOMEM. */
-int intent_json_merge(json_t *target, const json_t *patch);
+/* RFC 7396: target changed in place by patch (borrowed). */
+void intent_json_merge(json_t *target, const json_t *patch);
 
 /* ---- checking by table ---- */
 

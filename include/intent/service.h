@@ -37,8 +37,8 @@ struct intent__supervisor; /* world/supervisor.h */
 
 /* Rows of an agent's option table: where services are and what runs them. */
 #define INTENT_SITE_OPTIONS \
-	{ "supervisor", INTENT_OPTION_STRING, "NAME", "auto", "PP_SUPERVISOR", 0, 0, \
-	  "runit, systemd, or auto: systemd where it is the first process and no runsvdir directory exists" }, \
+	{ "supervisor", INTENT_OPTION_WORD, "auto|runit|systemd", "auto", "PP_SUPERVISOR", 0, 0, \
+	  "what runs services; auto: systemd where it is the first process and no runsvdir directory exists" }, \
 	{ "runit", INTENT_OPTION_PATH, "DIR", NULL, "SVDIR", 0, 0, \
 	  "directory that runsvdir watches (default: /var/service, or /etc/service where only that " \
 	  "exists)" }, \

@@ -89,9 +89,9 @@ void intent_snapshot_write(const struct intent_snapshot *snapshot, bool (*keeps)
 			   struct intent_text *out);
 int intent_snapshot_from_json(const json_t *json, struct intent_snapshot **ret_owned, struct intent_error *err);
 
-/* Making one (engines and tests). Strings are copied. NULL without memory. */
+/* Making one (engines and tests). Strings are copied. */
 struct intent_snapshot *intent_snapshot_new(void);
-int intent_snapshot_add(struct intent_snapshot *snapshot, const char *key, const void *value, size_t length,
+void intent_snapshot_add(struct intent_snapshot *snapshot, const char *key, const void *value, size_t length,
 			uint64_t revision, const char *session, bool untrusted);
 void intent_snapshot_sort(struct intent_snapshot *snapshot);
 

@@ -11,9 +11,9 @@
 
 /*
  * A byte buffer that is always terminated by NUL (not counted in length).
- * Zero-initialised is empty. An append that would pass `limit` (0: 64 MiB) or
- * that finds no memory sets `failed` and leaves the content alone, so a
- * sequence of appends is checked once at its end.
+ * Zero-initialised is empty. An append that would pass `limit` (0: 64 MiB) sets
+ * `failed` and leaves the content alone, so a sequence of appends of unbounded
+ * input is checked once at its end.
  */
 struct intent_text {
 	char *data;      /* owned; NULL while empty */
@@ -41,9 +41,9 @@ char *intent_text_steal(struct intent_text *text) __attribute__((warn_unused_res
 #define intent_free_auto __attribute__((cleanup(intent__free)))
 void intent__free(void *pointer);
 
-/* asprintf that returns NULL without memory; owned, free(). */
+/* asprintf() that returns what it made; owned, free(). */
 char *intent_format(const char *format, ...)
-	__attribute__((format(printf, 1, 2))) intent_owned(free);
+	__attribute__((format(printf, 1, 2), returns_nonnull)) intent_owned(free);
 
 /* Standard base64 with padding (what Consul and etcd take; etcd refuses URL-safe). */
 void intent_base64_encode(struct intent_text *out, const void *bytes, size_t count);

@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <intent/json.h>
 
 void intent__json_decref(json_t **json)
@@ -140,7 +139,7 @@ json_t *intent_json_at(const json_t *json, const char *pointer)
 	return *pointer ? NULL : at;
 }
 
-int intent_json_merge(json_t *target, const json_t *patch)
+void intent_json_merge(json_t *target, const json_t *patch)
 {
 	const char *name;
 	json_t *value;
@@ -151,17 +150,13 @@ int intent_json_merge(json_t *target, const json_t *patch)
 		if (json_is_null(value)) {
 			json_object_del(target, name);
 		} else if (!json_is_object(value)) {
-			if (json_object_set_new(target, name, json_deep_copy(value)) < 0)
-				return -ENOMEM;
+			json_object_set_new(target, name, json_deep_copy(value));
 		} else {
 			if (!json_is_object(there)) {
-				if (json_object_set_new(target, name, json_object()) < 0)
-					return -ENOMEM;
+				json_object_set_new(target, name, json_object());
 				there = json_object_get(target, name);
 			}
-			if (intent_json_merge(there, value) < 0)
-				return -ENOMEM;
+			intent_json_merge(there, value);
 		}
 	}
-	return 0;
 }

@@ -26,7 +26,6 @@ static bool make_room(struct intent_text *text, size_t more)
 {
 	size_t limit = text->limit ? text->limit : LIMIT_DEFAULT;
 	size_t room = text->room ? text->room : 64;
-	char *data;
 
 	if (text->failed || more > limit || text->length > limit - more) {
 		text->failed = true;
@@ -34,15 +33,10 @@ static bool make_room(struct intent_text *text, size_t more)
 	}
 	while (room < text->length + more + 1)
 		room *= 2;
-	if (room <= text->room)
-		return true;
-	data = realloc(text->data, room);
-	if (!data) {
-		text->failed = true;
-		return false;
+	if (room > text->room) {
+		text->data = realloc(text->data, room);
+		text->room = room;
 	}
-	text->data = data;
-	text->room = room;
 	return true;
 }
 
@@ -103,8 +97,9 @@ char *intent_format(const char *format, ...)
 	va_list ap;
 
 	va_start(ap, format);
+	/* Fails only for what printf() cannot count: more than INT_MAX bytes. */
 	if (vasprintf(&out, format, ap) < 0)
-		out = NULL;
+		abort();
 	va_end(ap);
 	return out;
 }

@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <inttypes.h>
 #include "option.h"
 
@@ -39,21 +38,16 @@ static int unknown_name(const struct configuration *from, const char *subject, c
 /* As it would stand on the command line; numbers read back as they were written. */
 static int scalar_text(const json_t *value, const char *subject, char **ret_owned, struct intent_error *err)
 {
-	char *text;
-
 	if (json_is_string(value))
-		text = strdup(json_string_value(value));
+		*ret_owned = strdup(json_string_value(value));
 	else if (json_is_boolean(value))
-		text = strdup(json_is_true(value) ? "true" : "false");
+		*ret_owned = strdup(json_is_true(value) ? "true" : "false");
 	else if (json_is_integer(value))
-		text = intent_format("%" JSON_INTEGER_FORMAT, json_integer_value(value));
+		*ret_owned = intent_format("%" JSON_INTEGER_FORMAT, json_integer_value(value));
 	else if (json_is_null(value))
 		return intent_fail(err, INTENT_EUSAGE, "%s: has no value; write one, or remove the line", subject);
 	else
 		return intent_fail(err, INTENT_EUSAGE, "%s: must be one value, not a list or a mapping", subject);
-	if (!text)
-		return intent_fail(err, -ENOMEM, "no memory");
-	*ret_owned = text;
 	return 0;
 }
 
@@ -75,8 +69,6 @@ static int take_name(const struct configuration *from, const char *section, cons
 	char *text intent_free_auto = NULL;
 	int rc;
 
-	if (!subject)
-		return intent_fail(err, -ENOMEM, "no memory");
 	if (!option && from->program->ignores_unknown)
 		return 0;
 	if (!option)
@@ -145,7 +137,7 @@ int intent__configuration_read(const struct intent_option_program *program, cons
 	if (rc == INTENT_EABSENT && !path)
 		return 0;
 	if (rc < 0) {
-		err->code = rc == -ENOMEM ? rc : INTENT_EUSAGE;
+		err->code = INTENT_EUSAGE;
 		return intent_wrap(err, "configuration file");
 	}
 	if (json_is_null(document))
@@ -153,8 +145,6 @@ int intent__configuration_read(const struct intent_option_program *program, cons
 	if (!json_is_object(document))
 		return intent_fail(err, INTENT_EUSAGE, "%s:1: must be a mapping: \"name: value\" lines", from.path);
 	directory = strdup(from.path);
-	if (!directory)
-		return intent_fail(err, -ENOMEM, "no memory");
 	*(strrchr(directory, '/') + 1) = '\0';
 	from.directory = directory;
 	from.lines = lines;

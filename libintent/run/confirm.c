@@ -1,5 +1,4 @@
 /* Before anything is removed: intent is read again, and the runner counts. */
-#include <errno.h>
 #include "round.h"
 
 /* Does a prefix concern this slice: asked for without knowing anything, or named after it, unless all do? */
@@ -77,8 +76,6 @@ static int read_slice(struct intent_round *round, json_t **ret_new, struct inten
 	struct intent_snapshot *all = intent_snapshot_new();
 	int code;
 
-	if (!options || !known || !all)
-		return intent_fail(err, -ENOMEM, "%s: out of memory", round->slice);
 	json_object_set(options, "own", json_object_get(round->intent, "options"));
 	code = read_again(round, options, all, err);
 	if (!code)

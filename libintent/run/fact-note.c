@@ -38,5 +38,5 @@ int intent__fact_note_remove(const struct intent_round *round, struct intent_err
 {
 	intent_free_auto char *path = note_path(round);
 
-	return path ? intent_file_remove(path, err) : intent_fail(err, -ENOMEM, "out of memory");
+	return intent_file_remove(path, err);
 }

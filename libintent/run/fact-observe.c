@@ -1,7 +1,6 @@
 /*
  * The fact that stands, what was found before, and the look: all that the planner sees.
  */
-#include <errno.h>
 #include <unistd.h>
 #include "fact.h"
 
@@ -39,8 +38,6 @@ static int read_fact(struct intent_round *round, const json_t *intent, const cha
 	struct intent_snapshot *snapshot = NULL;
 	struct intent_store *store;
 
-	if (!key)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (intent_round_store(round, &store, err))
 		return err->code;
 	int code = intent_store_get(store, key, INTENT_DEFAULT, &snapshot, err);
@@ -72,8 +69,6 @@ static int list_elsewhere(struct intent_round *round, const json_t *intent, cons
 	struct intent_snapshot *snapshot = NULL;
 	struct intent_store *store;
 
-	if (!prefix || !suffix)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (intent_round_store(round, &store, err) || intent_store_list(store, prefix, INTENT_DEFAULT, &snapshot, err))
 		return err->code;
 	for (size_t i = 0; i < snapshot->count; i++) {

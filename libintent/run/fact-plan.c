@@ -6,7 +6,6 @@
  * failed twice, a second apart. What goes back and forth is unknown until it has been calm for a while. So the
  * number of writes is bounded by time, however a service behaves.
  */
-#include <errno.h>
 #include <inttypes.h>
 #include <intent/fact.h>
 
@@ -138,14 +137,14 @@ static void make_fact(struct telling *t)
 {
 	const char *state = state_of(t);
 	bool same = t->before && !strcmp(intent_json_string(t->before, "state", ""), state);
-	json_t *reason;
+	json_t *since = same ? json_object_get(t->before, "since") : NULL, *reason;
 
 	t->state_at = same ? intent_json_integer(t->history, "state_at", t->now) : t->now;
 	reason = same && !is_time_for_another_reason(t) ? json_incref(json_object_get(t->before, "reason")) :
 		reason_for(t, state);
 	t->fact = json_pack("{ss sO* so* sO sO* sO*}", "state", state,
 			    "version", json_object_get(t->look, "version"), "reason", reason,
-			    "since", json_object_get(same ? t->before : t->observed, same ? "since" : "now"),
+			    "since", since ? since : json_object_get(t->observed, "now"),
 			    "host", json_object_get(t->observed, "host"), "once", json_object_get(t->observed, "once"));
 }
 
@@ -200,83 +199,76 @@ static const char *why_publish(const struct telling *t, char out[256])
 	return out;
 }
 
-static int plan_publish(const struct telling *t)
+static void plan_publish(const struct telling *t)
 {
 	const char *reason = intent_json_string(t->fact, "reason", "");
 	json_t *history = new_history(t, true);
 	char why[256];
 
-	return intent_plan_add(t->plan, "publish", app_of(t->intent),
-			       json_pack("{sO so}", "fact", t->fact, "history", history),
-			       effect_of(t, history, true), "Publishing %s%s%s: %s",
-			       intent_json_string(t->fact, "state", ""), *reason ? ", " : "", reason,
-			       why_publish(t, why));
+	intent_plan_add(t->plan, "publish", app_of(t->intent), json_pack("{sO so}", "fact", t->fact, "history", history),
+			effect_of(t, history, true), "Publishing %s%s%s: %s",
+			intent_json_string(t->fact, "state", ""), *reason ? ", " : "", reason, why_publish(t, why));
 }
 
-static int plan_note(const struct telling *t)
+static void plan_note(const struct telling *t)
 {
 	json_t *history = new_history(t, false);
 	const char *reason = intent_json_string(t->look, "reason", "");
 
-	return intent_plan_add(t->plan, "note", app_of(t->intent), json_pack("{so}", "history", history),
-			       effect_of(t, history, false), "Found %s%s%s; still %s", found_of(t->look),
-			       *reason ? ", " : "", reason, intent_json_string(t->fact, "state", ""));
+	intent_plan_add(t->plan, "note", app_of(t->intent), json_pack("{so}", "history", history),
+			effect_of(t, history, false), "Found %s%s%s; still %s", found_of(t->look),
+			*reason ? ", " : "", reason, intent_json_string(t->fact, "state", ""));
 }
 
-static int plan_fact(const struct telling *t)
+static void plan_fact(const struct telling *t)
 {
 	const json_t *stands = json_object_get(t->observed, "fact");
 	bool bound = intent_json_boolean(t->observed, "bound", true);
 
 	if (!stands || !bound || !json_equal(stands, t->fact))
-		return plan_publish(t);
-	return t->changed && !intent_json_boolean(t->observed, "once", false) ? plan_note(t) : 0;
+		plan_publish(t);
+	else if (t->changed && !intent_json_boolean(t->observed, "once", false))
+		plan_note(t);
 }
 
-static int plan_runs(const json_t *intent, const json_t *observed, struct intent_plan *plan)
+static void plan_runs(const json_t *intent, const json_t *observed, struct intent_plan *plan)
 {
 	struct telling t = { .intent = intent, .observed = observed, .plan = plan,
 			     .look = json_object_get(observed, "look") };
 
 	remember(&t);
 	make_fact(&t);
-	int code = t.fact ? plan_fact(&t) : -ENOMEM;
-
+	plan_fact(&t);
 	if (!strcmp(found_of(t.look), "unseen"))
 		intent_plan_verdict(plan, (int)intent_json_integer(t.look, "code", INTENT_EREFUSED), "%s",
 				    intent_json_string(t.look, "reason", ""));
 	json_decref(t.changes);
 	json_decref(t.fact);
-	return code;
 }
 
-static int plan_withdraw(struct intent_plan *plan, const char *cluster, json_t *effect, const char *app,
-			 const char *why)
+static void plan_withdraw(struct intent_plan *plan, const char *cluster, json_t *effect, const char *app,
+			  const char *why)
 {
-	return intent_plan_add(plan, "withdraw", cluster, json_pack("{ss}", "cluster", cluster), effect,
-			       "Withdrawing the fact: %s %s %s", app, why, cluster);
+	intent_plan_add(plan, "withdraw", cluster, json_pack("{ss}", "cluster", cluster), effect,
+			"Withdrawing the fact: %s %s %s", app, why, cluster);
 }
 
-static int plan_runs_not(const json_t *intent, const json_t *observed, struct intent_plan *plan)
+static void plan_runs_not(const json_t *intent, const json_t *observed, struct intent_plan *plan)
 {
-	if (!json_object_get(observed, "fact") && !json_object_get(observed, "history"))
-		return 0;
-	return plan_withdraw(plan, intent_json_string(intent, "cluster", "?"), json_pack("{sn sn}", "fact", "history"),
-			     app_of(intent), "is not meant to run here, in cluster");
+	if (json_object_get(observed, "fact") || json_object_get(observed, "history"))
+		plan_withdraw(plan, intent_json_string(intent, "cluster", "?"), json_pack("{sn sn}", "fact", "history"),
+			      app_of(intent), "is not meant to run here, in cluster");
 }
 
 /* Where this node belonged once. */
-static int plan_elsewhere(const json_t *intent, const json_t *observed, struct intent_plan *plan)
+static void plan_elsewhere(const json_t *intent, const json_t *observed, struct intent_plan *plan)
 {
-	int code = 0;
 	size_t i;
 	json_t *item;
 
 	json_array_foreach(json_object_get(observed, "elsewhere"), i, item)
-		if (!code)
-			code = plan_withdraw(plan, json_string_value(item), json_pack("{s[]}", "elsewhere"),
-					     app_of(intent), "is not this node's in cluster");
-	return code;
+		plan_withdraw(plan, json_string_value(item), json_pack("{s[]}", "elsewhere"),
+			      app_of(intent), "is not this node's in cluster");
 }
 
 static void say_who_keeps_it(const json_t *intent, const char *keeper, struct intent_plan *plan)
@@ -288,17 +280,19 @@ static void say_who_keeps_it(const json_t *intent, const char *keeper, struct in
 			    intent_json_string(intent, "node", "?"), keeper);
 }
 
-int intent_fact_plan(const json_t *intent, const json_t *observed, struct intent_plan *plan, struct intent_error *err)
+void intent_fact_plan(const json_t *intent, const json_t *observed, struct intent_plan *plan)
 {
 	const char *keeper = intent_json_string(observed, "keeper", NULL);
-	int code = plan_elsewhere(intent, observed, plan);
 
-	if (code || intent_json_boolean(intent, "absent", false))
-		;
-	else if (!keeper)
-		code = json_object_get(observed, "look") ? plan_runs(intent, observed, plan) :
-			plan_runs_not(intent, observed, plan);
-	else if (!intent_json_boolean(observed, "once", false))
-		say_who_keeps_it(intent, keeper, plan);
-	return code ? intent_fail(err, -ENOMEM, "%s: out of memory", app_of(intent)) : 0;
+	plan_elsewhere(intent, observed, plan);
+	if (intent_json_boolean(intent, "absent", false))
+		return;
+	if (keeper) {
+		if (!intent_json_boolean(observed, "once", false))
+			say_who_keeps_it(intent, keeper, plan);
+	} else if (json_object_get(observed, "look")) {
+		plan_runs(intent, observed, plan);
+	} else {
+		plan_runs_not(intent, observed, plan);
+	}
 }

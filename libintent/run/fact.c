@@ -1,5 +1,4 @@
 /* A fact about an application's health is written, and taken away again. */
-#include <errno.h>
 #include "fact.h"
 
 static int session_and_store(struct intent_round *round, const char **ret_session, struct intent_store **ret_store,
@@ -46,8 +45,6 @@ int intent_fact_publish(struct intent_round *round, const json_t *action, struct
 	struct intent_store *store;
 	uint64_t revision;
 
-	if (!key || !value)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (session_and_store(round, &session, &store, err) ||
 	    revision_of(round, store, key, session, &revision, err))
 		return err->code;
@@ -81,8 +78,6 @@ int intent_fact_withdraw(struct intent_round *round, const json_t *action, struc
 	struct intent_store *store;
 	uint64_t revision;
 
-	if (!key)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (session_and_store(round, &session, &store, err))
 		return err->code;
 	int code = revision_of(round, store, key, session, &revision, err);

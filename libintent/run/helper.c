@@ -120,13 +120,12 @@ static void start(struct zygote *zygote, unsigned id, int fds[2])
 	struct child *child = calloc(1, sizeof(*child));
 	struct record failed = {RECORD_EXIT, id, 0x7f00};
 
-	if (child)
-		child->pid = fork();
-	if (child && child->pid == 0) {
+	child->pid = fork();
+	if (child->pid == 0) {
 		free(child);
 		become_round(zygote, fds[0], fds[1]);
 	}
-	if (!child || child->pid < 0) {
+	if (child->pid < 0) {
 		free(child);
 		send(zygote->control, &failed, sizeof(failed), MSG_NOSIGNAL);
 		return;
@@ -274,8 +273,6 @@ int intent__helper_fork(void (*begin)(void *data), int (*run)(const json_t *requ
 	struct intent__helper *helper = calloc(1, sizeof(*helper));
 	int pair[2];
 
-	if (!helper)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
 		free(helper);
 		return intent_fail_errno(err, "cannot make a socket pair");
@@ -460,25 +457,21 @@ static int send_start(struct intent__helper *helper, unsigned id, int request, i
 int intent__helper_start(struct intent__helper *helper, unsigned id, const json_t *request,
 			 struct intent_error *err)
 {
-	struct channel *channel = calloc(1, sizeof(*channel));
 	intent_close_auto int file = request_file(request, err);
+	struct channel *channel;
 	int pair[2], code;
 
-	if (file < 0 || !channel) {
-		free(channel);
-		return file < 0 ? file : intent_fail(err, -ENOMEM, "out of memory");
-	}
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
-		free(channel);
+	if (file < 0)
+		return file;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return intent_fail_errno(err, "cannot make a socket pair");
-	}
 	code = send_start(helper, id, file, pair[1]);
 	close(pair[1]);
 	if (code < 0) {
 		close(pair[0]);
-		free(channel);
 		return intent_fail(err, code, "cannot reach the helper process: %s", strerror(-code));
 	}
+	channel = calloc(1, sizeof(*channel));
 	channel->helper = helper;
 	channel->id = id;
 	channel->fd = pair[0];

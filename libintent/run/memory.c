@@ -5,7 +5,6 @@
  *	removals.json   {"owned": what there was before, "removed": {"slice\tsubject": Unix ms}}
  *	                in the last ten minutes
  */
-#include <errno.h>
 #include <inttypes.h>
 #include <intent/file.h>
 #include "run.h"
@@ -46,8 +45,6 @@ static int save_text(const struct intent__memory *memory, const char *name, cons
 
 	if (memory->read_only)
 		return 0;
-	if (!path)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	return intent_file_write_changed(path, intent_text_str(text), text->length, 0600, err);
 }
 
@@ -56,8 +53,6 @@ static int save(const struct intent__memory *memory, const char *name, const jso
 	intent_free_auto char *canonical = intent_json_canonical(json);
 	intent_text_auto struct intent_text text = INTENT_TEXT_INIT;
 
-	if (!canonical)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	intent_text_printf(&text, "%s\n", canonical);
 	return save_text(memory, name, &text, err);
 }
@@ -93,10 +88,7 @@ int intent__memory_open(const char *state_dir, bool read_only, struct intent__me
 	    (intent_directory_make(state_dir, 0700, err) < 0 || intent_temp_sweep(state_dir, NULL, err) < 0))
 		return intent_wrap(err, "state directory (--state-dir)");
 	memory = calloc(1, sizeof(*memory));
-	if (!memory || !(memory->directory = strdup(state_dir))) {
-		free(memory);
-		return intent_fail(err, -ENOMEM, "out of memory");
-	}
+	memory->directory = strdup(state_dir);
 	memory->read_only = read_only;
 	if (load_records(memory, err) < 0) {
 		intent__memory_free(memory);
@@ -185,8 +177,10 @@ int intent__memory_save(struct intent__memory *memory, const struct intent_snaps
 	intent_text_printf(&text, "{\"store\":%s,\"snapshot\":", quoted ? quoted : "");
 	intent_snapshot_write(snapshot, lasts, &text);
 	intent_text_puts(&text, "}\n");
-	if (!quoted || text.failed)
-		return intent_fail(err, -ENOMEM, "out of memory");
+	if (!quoted)
+		return intent_fail(err, INTENT_EUSAGE, "the store's address is not UTF-8");
+	if (text.failed)
+		return intent_fail(err, INTENT_ETOOBIG, "intent of more than %u MiB", SNAPSHOT_MAX >> 20);
 	if (save_text(memory, "snapshot.json", &text, err) < 0)
 		return err->code;
 	intent_snapshot_unref(memory->saved);
@@ -240,7 +234,7 @@ int intent__memory_permit(struct intent__memory *memory, const char *slice, cons
 	json_array_foreach((json_t *)(uintptr_t)subjects, i, subject) {
 		intent_free_auto char *name = intent_format("%s\t%s", slice, json_string_value(subject));
 
-		if (name && !json_object_get(after, name))
+		if (!json_object_get(after, name))
 			json_object_set_new(after, name, json_integer(now));
 	}
 	if ((int64_t)json_object_size(after) > limit)
@@ -249,9 +243,8 @@ int intent__memory_permit(struct intent__memory *memory, const char *slice, cons
 				   "if they are meant, restart the agent with a higher --max-destroy, or wait",
 				   json_object_size(after), limit);
 	record = json_pack("{sI sO}", "owned", (json_int_t)memory->owned, "removed", after);
-	if (!record || save(memory, "removals.json", record, err) < 0)
-		return record ? intent_wrap(err, "nothing is removed, because it cannot be counted") :
-		       intent_fail(err, -ENOMEM, "out of memory");
+	if (save(memory, "removals.json", record, err) < 0)
+		return intent_wrap(err, "nothing is removed, because it cannot be counted");
 	json_decref(memory->removed);
 	memory->removed = json_incref(after);
 	return 0;

@@ -1,5 +1,4 @@
 /* A program's options from everywhere: command line, environment, configuration file, defaults. */
-#include <errno.h>
 #include "option.h"
 
 /* What the command line says, before anything else is read. */
@@ -60,8 +59,6 @@ static int take_option(struct command_line *line, const char *word, struct inten
 	const struct intent_option *option;
 	char subject[80];
 
-	if (!name)
-		return intent_fail(err, -ENOMEM, "no memory");
 	value = equals ? equals + 1 : NULL;
 	option = intent__option_find(line->program, strcmp(name, "h") == 0 ? "help" : name);
 	if (!option && !value && intent_starts_with(name, "no-")) {
@@ -161,9 +158,9 @@ static int merge(const struct intent_option_program *program, const struct comma
 	pass.rc = intent__configuration_read(program, path, result, err);
 	if (pass.rc < 0)
 		return pass.rc;
-	if (json_object_update(result, environment) < 0 || json_object_update(result, line->set) < 0 ||
-	    json_object_set_new(result, "given", json_copy(line->set)) < 0)
-		return intent_fail(err, -ENOMEM, "no memory");
+	json_object_update(result, environment);
+	json_object_update(result, line->set);
+	json_object_set_new(result, "given", json_copy(line->set));
 	return 0;
 }
 
@@ -184,8 +181,6 @@ static void answer(const struct intent_option_program *program, const json_t *se
 
 static int print(const struct intent_text *out, struct intent_error *err)
 {
-	if (out->failed)
-		return intent_fail(err, -ENOMEM, "no memory");
 	if (fwrite(out->data, 1, out->length, stdout) != out->length || fflush(stdout) != 0)
 		return intent_fail_errno(err, "standard output");
 	return 0;

@@ -3,7 +3,6 @@
  * through its nearest directory that is; each event looks again from the top.
  */
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include "slice.h"
@@ -167,16 +166,10 @@ static void add(struct intent__runner *runner, struct intent__slice *slice, cons
 {
 	struct watched *watched = calloc(1, sizeof(*watched));
 
-	if (!watched)
-		return;
 	watched->runner = runner;
 	watched->slice = slice;
 	watched->wake = wake;
 	watched->path = strdup(path);
-	if (!watched->path) {
-		free(watched);
-		return;
-	}
 	uv_fs_event_init(&runner->loop, &watched->event);
 	watched->event.data = watched;
 	uv_unref((uv_handle_t *)&watched->event);

@@ -1,5 +1,4 @@
 /* Intent comes in: the slices anew from a snapshot. */
-#include <errno.h>
 #include <signal.h>
 #include "slice.h"
 
@@ -110,8 +109,6 @@ void intent__runner_reslice(struct intent__runner *runner)
 
 		if (!slice)
 			slice = intent__slice_add(runner, name);
-		if (!slice)
-			continue;
 		last = slice;
 		take_wake(runner, slice, json_object_get(row, "wake"));
 		if (json_object_get(row, "intent"))

@@ -1,5 +1,4 @@
 /* Holds and shutdown slots, as a round of an application needs them. */
-#include <errno.h>
 #include <sys/random.h>
 #include <time.h>
 #include <intent/documents.h>
@@ -54,8 +53,6 @@ static int fact_is_good(struct intent_round *round, struct intent_store *store, 
 	intent_json_auto json_t *fact = NULL;
 	struct intent_error ignored;
 
-	if (!key)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	*ret = false;
 	if (intent_store_get(store, key, consistency, &snapshot, err))
 		return err->code == INTENT_EABSENT ? 0 : err->code;
@@ -89,12 +86,10 @@ static int look_at(struct intent_round *round, struct intent_store *store, const
 		   json_t *observed, struct intent_error *err)
 {
 	intent_free_auto char *prefix = intent_format("locks/%s/", member(round, "app"));
-	intent_free_auto char *cluster = NULL;
+	intent_free_auto char *cluster = strdup(entry->key + strlen(prefix));
 	intent_json_auto json_t *document = NULL;
 	bool good;
 
-	if (!prefix || !(cluster = strdup(entry->key + strlen(prefix))))
-		return intent_fail(err, -ENOMEM, "out of memory");
 	char *rest = strchr(cluster, '/');
 	if (!rest || strcmp(rest, "/shutdown"))
 		return 0;
@@ -108,11 +103,14 @@ static int look_at(struct intent_round *round, struct intent_store *store, const
 		return 0;
 	if (fact_is_good(round, store, cluster, INTENT_DEFAULT, &good, err))
 		return err->code;
-	if (here)
-		return json_object_set_new(observed, "fact", json_boolean(good));
+	if (here) {
+		json_object_set_new(observed, "fact", json_boolean(good));
+		return 0;
+	}
 	if (!json_object_get(observed, "elsewhere"))
 		json_object_set_new(observed, "elsewhere", json_object());
-	return json_object_set_new(json_object_get(observed, "elsewhere"), cluster, json_boolean(good));
+	json_object_set_new(json_object_get(observed, "elsewhere"), cluster, json_boolean(good));
+	return 0;
 }
 
 void intent_rolling_look(struct intent_round *round, json_t *observed)
@@ -122,7 +120,7 @@ void intent_rolling_look(struct intent_round *round, json_t *observed)
 	struct intent_store *store;
 	struct intent_error err = { 0 };
 
-	if (!prefix || intent_round_store(round, &store, &err) ||
+	if (intent_round_store(round, &store, &err) ||
 	    intent_store_list(store, prefix, INTENT_DEFAULT, &snapshot, &err)) {
 		json_object_set_new(observed, "store_error", json_string(err.msg));
 		return;

@@ -101,8 +101,8 @@ int intent__memory_permit(struct intent__memory *memory, const char *slice, cons
 /* ---- status.c ---- */
 
 struct intent__status;
-int intent__status_new(const struct intent__context *context, struct intent_store *store, uv_loop_t *loop,
-		       struct intent__status **ret_owned, struct intent_error *err);
+struct intent__status *intent__status_new(const struct intent__context *context, struct intent_store *store,
+					  uv_loop_t *loop);
 /* The document of a slice changed (stolen); NULL removes it. Written soon, in batches. */
 void intent__status_set(struct intent__status *status, const char *slice, json_t *document);
 /* The current document, borrowed, or NULL. */

@@ -2,7 +2,6 @@
  * The runner: one loop that turns snapshots into slices, slices into rounds, and
  * what rounds say into status. It never blocks and changes nothing itself.
  */
-#include <errno.h>
 #include <signal.h>
 #include <intent/file.h>
 #include "slice.h"
@@ -297,15 +296,14 @@ static int set_up(struct intent__runner *runner, struct intent_error *err)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	runner->store_identity = intent_format("%s %s", context->store_url, intent_json_string(context->options, "prefix", ""));
-	if (!runner->store_identity)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (intent__memory_open(context->state_dir, context->dry_run, &runner->memory, err) < 0 ||
 	    intent__rounds_attach(runner, err) < 0 ||
 	    intent_store_open(context->store_url, intent_json_string(context->options, "prefix", NULL),
 			&runner->store, err) < 0 ||
-	    intent_store_attach(runner->store, &runner->loop, err) < 0 ||
-	    intent__status_new(context, runner->store, &runner->loop, &runner->status, err) < 0 ||
-	    intent__server_start(&runner->loop, runner->settings->listen, context, runner->status,
+	    intent_store_attach(runner->store, &runner->loop, err) < 0)
+		return err->code;
+	runner->status = intent__status_new(context, runner->store, &runner->loop);
+	if (intent__server_start(&runner->loop, runner->settings->listen, context, runner->status,
 				 &runner->counters, &runner->server, err) < 0)
 		return err->code;
 	intent__status_on_session(runner->status, on_session, runner);

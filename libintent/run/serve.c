@@ -364,8 +364,6 @@ int intent__server_start(uv_loop_t *loop, const char *address, const struct inte
 	if (!strcmp(address, "none"))
 		return 0;
 	server = calloc(1, sizeof(*server));
-	if (!server)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	*server = (struct intent__server){.context = context, .status = status, .counters = counters};
 	if (intent_starts_with(address, "unix:"))
 		code = listen_unix(server, loop, address + strlen("unix:"), err);

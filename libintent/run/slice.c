@@ -37,10 +37,7 @@ struct intent__slice *intent__slice_add(struct intent__runner *runner, const cha
 {
 	struct intent__slice *slice = calloc(1, sizeof(*slice)), **end = &runner->slices;
 
-	if (!slice || !(slice->name = strdup(name))) {
-		free(slice);
-		return NULL;
-	}
+	slice->name = strdup(name);
 	slice->due_ms = INT64_MAX;
 	slice->owned = intent__memory_owned(runner->memory, name);
 	slice->state = INTENT_CONVERGING;

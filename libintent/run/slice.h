@@ -93,7 +93,6 @@ void intent__runner_discover(struct intent__runner *runner);
 /* Names that come in the order of the slices are found at once when `last` is the one found before; NULL: at the beginning. */
 struct intent__slice *intent__slice_find(struct intent__runner *runner, struct intent__slice *last, const char *name);
 struct intent__slice *intent__slice_by_round(struct intent__runner *runner, unsigned id);
-/* NULL: no memory. */
 struct intent__slice *intent__slice_add(struct intent__runner *runner, const char *name);
 /* With its status. */
 void intent__slice_drop(struct intent__runner *runner, struct intent__slice *slice);

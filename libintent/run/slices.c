@@ -129,7 +129,7 @@ static int application(const struct intent_snapshot *snapshot, const struct inte
 			     "hold", holds_of(entry, app, place, marker, config, deploy),
 			     "options", json_object_get(options, "own"));
 	/* Without this a slice would be missing, and what is missing gets removed. */
-	return *ret_new ? 0 : intent_fail(err, -ENOMEM, "%s: out of memory", app);
+	return *ret_new ? 0 : intent_fail(err, INTENT_EMALFORMED, "%.100s: a name that is not UTF-8", app);
 }
 
 /* Two applications in one directory would take turns destroying each other. */

@@ -3,7 +3,6 @@
  * monitors. Written only on change, in batches, bound to one lease that a dead
  * agent stops renewing. --once publishes without a lease.
  */
-#include <errno.h>
 #include <intent/documents.h>
 #include "run.h"
 
@@ -300,13 +299,11 @@ static void on_beat(uv_timer_t *timer)
 		free(question);
 }
 
-int intent__status_new(const struct intent__context *context, struct intent_store *store, uv_loop_t *loop,
-		       struct intent__status **ret_owned, struct intent_error *err)
+struct intent__status *intent__status_new(const struct intent__context *context, struct intent_store *store,
+					  uv_loop_t *loop)
 {
 	struct intent__status *status = calloc(1, sizeof(*status));
 
-	if (!status)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	status->context = context;
 	status->store = store;
 	status->documents = json_object();
@@ -318,8 +315,7 @@ int intent__status_new(const struct intent__context *context, struct intent_stor
 	status->handles = 2;
 	if (!context->once && intent_session_beats(store))
 		uv_timer_start(&status->beat, on_beat, LEASE_BEAT_MS, LEASE_BEAT_MS);
-	*ret_owned = status;
-	return 0;
+	return status;
 }
 
 /* Equal but for when and how often? */

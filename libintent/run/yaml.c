@@ -53,8 +53,6 @@ static int fault_of_parser(const struct reader *reader, struct intent_error *err
 	const yaml_parser_t *parser = &reader->parser;
 	struct intent_text words intent_text_auto = INTENT_TEXT_INIT;
 
-	if (parser->error == YAML_MEMORY_ERROR)
-		return intent_fail(err, -ENOMEM, "%s: no memory", reader->name);
 	if (parser->error == YAML_READER_ERROR)
 		return fault_at_offset(reader, parser->problem_offset, err);
 	intent_text_puts(&words, parser->problem ? parser->problem : "not YAML");
@@ -125,7 +123,7 @@ static int read_scalar(struct reader *reader, const yaml_event_t *event, json_t 
 		return fault(reader, event->start_mark, err, "a NUL character");
 	*ret_new = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE ? intent_yaml_scalar(text, length)
 								      : json_stringn(text, length);
-	return *ret_new ? 0 : intent_fail(err, -ENOMEM, "%s: no memory", reader->name);
+	return *ret_new ? 0 : fault(reader, event->start_mark, err, "not UTF-8");
 }
 
 static int read_sequence(struct reader *reader, unsigned depth, json_t **ret_new, struct intent_error *err)
@@ -145,8 +143,7 @@ static int read_sequence(struct reader *reader, unsigned depth, json_t **ret_new
 		rc = read_node(reader, &event, depth, &item, err);
 		if (rc < 0)
 			return rc;
-		if (json_array_append_new(array, item) < 0)
-			return intent_fail(err, -ENOMEM, "%s: no memory", reader->name);
+		json_array_append_new(array, item);
 	}
 	*ret_new = array;
 	array = NULL;
@@ -201,9 +198,7 @@ static int read_member(struct reader *reader, const yaml_event_t *key, unsigned 
 	rc = read_node(reader, &event, depth, &value, err);
 	if (rc < 0)
 		return rc;
-	if (json_object_set_new(object, (const char *)key->data.scalar.value, value) < 0 ||
-	    reader->path.failed)
-		return intent_fail(err, -ENOMEM, "%s: no memory", reader->name);
+	json_object_set_new(object, (const char *)key->data.scalar.value, value);
 	reader->path.length = parent;
 	reader->path.data[parent] = '\0';
 	return 0;
@@ -300,8 +295,7 @@ int intent__yaml_parse_lines(const char *bytes, size_t count, const char *name, 
 
 	if (count > MAX_BYTES)
 		return intent_fail(err, INTENT_ETOOBIG, "%s: more than %u bytes of YAML", name, MAX_BYTES);
-	if (!yaml_parser_initialize(&reader.parser))
-		return intent_fail(err, -ENOMEM, "%s: no memory", name);
+	(void)yaml_parser_initialize(&reader.parser); /* wants memory only */
 	reader.lines = ret_new_lines ? lines : NULL;
 	yaml_parser_set_encoding(&reader.parser, YAML_UTF8_ENCODING);
 	yaml_parser_set_input_string(&reader.parser, (const unsigned char *)bytes, count);
@@ -337,13 +331,11 @@ static int slurp(const char *path, struct intent_text *out, struct intent_error 
 		got = read(fd, buffer, sizeof(buffer));
 		if (got > 0)
 			intent_text_add(out, buffer, (size_t)got);
-	} while ((got > 0 && out->length <= MAX_BYTES && !out->failed) || (got < 0 && errno == EINTR));
+	} while ((got > 0 && out->length <= MAX_BYTES) || (got < 0 && errno == EINTR));
 	if (got < 0)
 		intent_fail_errno(err, "%s: cannot read", path);
-	else if (out->failed)
-		intent_fail(err, -ENOMEM, "%s: no memory", path);
 	close(fd);
-	return got < 0 || out->failed ? err->code : 0;
+	return got < 0 ? err->code : 0;
 }
 
 int intent__yaml_read_lines(const char *path, json_t **ret_new, json_t **ret_new_lines,

@@ -1,6 +1,5 @@
 /* What Consul's answers say; see consul-wire.h. */
 #include <ctype.h>
-#include <errno.h>
 #include <inttypes.h>
 #include "consul-wire.h"
 #include "etcd-wire.h" /* intent__key_is_ours() */
@@ -101,8 +100,6 @@ static int parse(const struct intent_http_response *response, json_t **ret_new, 
 	size_t length = response->body.length;
 	intent_free_auto char *copy = malloc(length + 1);
 
-	if (!copy)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	memcpy(copy, intent_text_str(&response->body), length + 1);
 	intent__consul_tame_numbers(copy, length);
 	return intent_json_parse(copy, length, INTENT__REPLY_MAX, ret_new, err);
@@ -144,9 +141,8 @@ static int add_entry(const json_t *item, struct intent_snapshot *into, struct in
 		return intent_fail(err, INTENT_EMALFORMED, "Consul: key %.100s has no ModifyIndex", key);
 	if (intent_base64_decode(&value, text, strlen(text), err))
 		return intent_wrap(err, "Consul: key %.100s", key);
-	if (value.failed || intent_snapshot_add(into, key, intent_text_str(&value), value.length,
-			(uint64_t)revision, intent_json_string(item, "Session", NULL), false))
-		return intent_fail(err, -ENOMEM, "out of memory");
+	intent_snapshot_add(into, key, intent_text_str(&value), value.length, (uint64_t)revision,
+			    intent_json_string(item, "Session", NULL), false);
 	return 0;
 }
 
@@ -165,8 +161,6 @@ int intent__consul_read_kv(const struct intent_http_response *response, const ch
 				   "is another program behind this address?");
 	struct intent_snapshot *snapshot = intent_snapshot_new();
 
-	if (!snapshot)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	snapshot->revision = index;
 	for (size_t i = 0; i < json_array_size(root); i++) {
 		const json_t *item = json_array_get(root, i);
@@ -284,10 +278,6 @@ int intent__consul_read_session(const struct intent_http_response *response, cha
 
 	if (!intent__consul_is_session(id))
 		return intent_fail(err, INTENT_EUNAVAILABLE, "Consul opens a session without an ID");
-	char *copy = strdup(id);
-
-	if (!copy)
-		return intent_fail(err, -ENOMEM, "out of memory");
-	*ret_id_owned = copy;
+	*ret_id_owned = strdup(id);
 	return 0;
 }

@@ -9,7 +9,6 @@
  * While one query fails all that have failed wait: one of them tries, at most once a second, and when it
  * succeeds the others follow at once.
  */
-#include <errno.h>
 #include "consul.h"
 
 #define GATHER_MS 2        /* a burst is one snapshot */
@@ -76,15 +75,9 @@ static bool put_part(struct watch *watch, size_t index, const struct intent_snap
 	const struct intent_entry *entry = intent_snapshot_range(whole, intent__parts_prefix(watch->parts, index),
 								 &count);
 
-	if (!part)
-		return false;
 	part->revision = whole->revision;
-	for (size_t i = 0; i < count; i++) {
-		if (intent__snapshot_share(part, &entry[i])) {
-			intent_snapshot_unref(part);
-			return false;
-		}
-	}
+	for (size_t i = 0; i < count; i++)
+		intent__snapshot_share(part, &entry[i]);
 	bool changed = !old || !intent_snapshot_same(old, part);
 
 	intent__parts_put(watch->parts, index, part);
@@ -175,17 +168,15 @@ static void ask(struct query *query)
 	query->blocking = query->index;
 	if (query->down)
 		watch->last_attempt = query->armed;
-	if (task) {
-		task->index = query->index;
-		task->finished = on_read;
-		task->data = query;
-		task->task.once = true;
-		if (!intent__task_start(&task->task, &err)) {
-			query->task = &task->task;
-			return;
-		}
-		intent__task_cancel(&task->task);
+	task->index = query->index;
+	task->finished = on_read;
+	task->data = query;
+	task->task.once = true;
+	if (!intent__task_start(&task->task, &err)) {
+		query->task = &task->task;
+		return;
 	}
+	intent__task_cancel(&task->task);
 	query->down = true;
 	watch->retry = query->armed + 1000;
 }
@@ -269,14 +260,13 @@ static char **wanted(const struct watch *watch)
 	size_t count = intent__parts_count(watch->parts);
 	char (*safe)[INTENT_KEY_MAX + 1] = calloc(count + 1, sizeof *safe);
 	const char **prefixes = calloc(count + 1, sizeof *prefixes);
-	char **merged = NULL;
+	char **merged;
 
-	for (size_t i = 0; safe && prefixes && i < count; i++) {
+	for (size_t i = 0; i < count; i++) {
 		intent__consul_safe(intent__parts_prefix(watch->parts, i), safe[i]);
 		prefixes[i] = safe[i];
 	}
-	if (safe && prefixes)
-		merged = intent__prefixes_merge(prefixes, count, budget(watch));
+	merged = intent__prefixes_merge(prefixes, count, budget(watch));
 	free(safe);
 	free(prefixes);
 	return merged;
@@ -296,20 +286,15 @@ static void take_over(struct query *query, struct query *old)
 		((struct intent__consul_task *)query->task)->data = query;
 }
 
-static int make_queries(struct watch *watch, struct intent_error *err)
+static void make_queries(struct watch *watch)
 {
 	char **prefixes = wanted(watch);
 	size_t count = 0;
 
-	while (prefixes && prefixes[count])
+	while (prefixes[count])
 		count++;
 	struct query *queries = calloc(count + 1, sizeof *queries);
 
-	if (!prefixes || !queries) {
-		free(prefixes);
-		free(queries);
-		return intent_fail(err, -ENOMEM, "out of memory");
-	}
 	for (size_t i = 0; i < count; i++) {
 		struct query *old = find(watch->queries, watch->count, prefixes[i]);
 
@@ -323,22 +308,16 @@ static int make_queries(struct watch *watch, struct intent_error *err)
 	watch->queries = queries;
 	watch->count = count;
 	watch->consul->queries += count;
-	return 0;
 }
 
-int intent__consul_watch_set(void *data, const char *const *prefixes, struct intent_error *err)
+void intent__consul_watch_set(void *data, const char *const *prefixes)
 {
 	struct watch *watch = data;
 
-	if (intent__parts_set(watch->parts, prefixes))
-		return intent_fail(err, -ENOMEM, "out of memory");
-	int code = make_queries(watch, err);
-
-	if (code)
-		return code;
+	intent__parts_set(watch->parts, prefixes);
+	make_queries(watch);
 	deliver(watch, GATHER_MS); /* there may be less now */
 	schedule(watch);
-	return 0;
 }
 
 void intent__consul_watch_refresh(void *data)
@@ -387,15 +366,12 @@ void intent__consul_watch_stop(void *data)
 	uv_close((uv_handle_t *)&watch->gather, on_closed);
 }
 
-int intent__consul_watch_start(struct intent_store *store, const char *const *prefixes,
-			       const struct intent__watch_sink *sink, void **ret_watch, struct intent_error *err)
+void *intent__consul_watch_start(struct intent_store *store, const char *const *prefixes,
+				 const struct intent__watch_sink *sink)
 {
 	struct watch *watch = calloc(1, sizeof *watch);
 
-	if (!watch || !(watch->parts = intent__parts_new())) {
-		free(watch);
-		return intent_fail(err, -ENOMEM, "out of memory");
-	}
+	watch->parts = intent__parts_new();
 	watch->consul = store->state;
 	watch->sink = *sink;
 	watch->trouble.sink = &watch->sink;
@@ -403,16 +379,10 @@ int intent__consul_watch_start(struct intent_store *store, const char *const *pr
 	uv_timer_init(watch->consul->remote.loop, &watch->gather);
 	watch->timer.data = watch->gather.data = watch;
 	watch->handles = 2;
-	int code = intent__parts_set(watch->parts, prefixes) ?
-		intent_fail(err, -ENOMEM, "out of memory") : make_queries(watch, err);
-
-	if (code) {
-		intent__consul_watch_stop(watch);
-		return code;
-	}
+	intent__parts_set(watch->parts, prefixes);
+	make_queries(watch);
 	if (!watch->count)
 		deliver(watch, 0);
 	schedule(watch);
-	*ret_watch = watch;
-	return 0;
+	return watch;
 }

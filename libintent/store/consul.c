@@ -1,5 +1,4 @@
 /* The Consul engine: operations of the contract as tasks; the watch is in consul-watch.c. */
-#include <errno.h>
 #include <fcntl.h>
 #include <intent/file.h>
 #include "consul.h"
@@ -35,27 +34,12 @@ static struct intent__consul_task *new_task(struct intent__consul *consul, build
 {
 	struct intent__consul_task *task = calloc(1, sizeof *task);
 
-	if (!task)
-		return NULL;
 	task->consul = consul;
 	task->task = (struct intent__task){
 		.remote = &consul->remote, .build = build, .parse = parse, .free = free_task,
 		.on_done = on_task_done,
 	};
 	return task;
-}
-
-static int perform(struct intent__consul_task *task, struct intent_error *err)
-{
-	if (!task)
-		return intent_fail(err, -ENOMEM, "out of memory");
-	return intent__task_perform(&task->task, err);
-}
-
-static void finish(struct intent__consul_task *task)
-{
-	if (task)
-		intent__task_cancel(&task->task);
 }
 
 /* A fault of this moment is tried again where the shell has tries left. */
@@ -92,10 +76,7 @@ struct intent__consul_task *intent__consul_read_task(struct intent__consul *cons
 {
 	struct intent__consul_task *task = new_task(consul, build_read, parse_read);
 
-	if (!task || !(task->key = strdup(key))) {
-		free(task);
-		return NULL;
-	}
+	task->key = strdup(key);
 	task->exact = exact;
 	task->consistent = consistent;
 	return task;
@@ -107,13 +88,13 @@ static int consul_read(struct intent_store *store, const char *key, bool exact,
 {
 	struct intent__consul_task *task = intent__consul_read_task(store->state, key, exact,
 								    consistency == INTENT_STRONGEST);
-	int code = perform(task, err);
+	int code = intent__task_perform(&task->task, err);
 
 	if (!code) {
 		*ret_owned = task->snapshot;
 		task->snapshot = NULL;
 	}
-	finish(task);
+	intent__task_cancel(&task->task);
 	return code;
 }
 
@@ -228,10 +209,7 @@ static struct intent__consul_task *txn_task(struct intent__consul *consul, const
 {
 	struct intent__consul_task *task = new_task(consul, build_txn, parse_txn);
 
-	if (!task || !(task->ops = intent__ops_copy(ops, count))) {
-		free(task);
-		return NULL;
-	}
+	task->ops = intent__ops_copy(ops, count);
 	task->count = count;
 	return task;
 }
@@ -240,11 +218,11 @@ static int consul_txn(struct intent_store *store, const struct intent_op *ops, s
 		      uint64_t *ret_revision, struct intent_error *err)
 {
 	struct intent__consul_task *task = txn_task(store->state, ops, count);
-	int code = perform(task, err);
+	int code = intent__task_perform(&task->task, err);
 
 	if (!code && ret_revision)
 		*ret_revision = task->revision;
-	finish(task);
+	intent__task_cancel(&task->task);
 	return code;
 }
 
@@ -313,10 +291,7 @@ static struct intent__consul_task *session_task(struct intent__consul *consul, b
 {
 	struct intent__consul_task *task = new_task(consul, build, parse);
 
-	if (!task || (id && !(task->id = strdup(id)))) {
-		free(task);
-		return NULL;
-	}
+	task->id = id ? strdup(id) : NULL;
 	task->ttl_ms = ttl_ms;
 	return task;
 }
@@ -325,54 +300,52 @@ static int consul_session_open(struct intent_store *store, int64_t ttl_ms, char 
 			       struct intent_error *err)
 {
 	struct intent__consul_task *task = session_task(store->state, build_create, parse_create, NULL, ttl_ms);
-	int code = perform(task, err);
+	int code = intent__task_perform(&task->task, err);
 
 	if (!code) {
 		*ret_id_owned = task->id;
 		task->id = NULL;
 	}
-	finish(task);
+	intent__task_cancel(&task->task);
 	return code;
 }
 
 static int consul_session_renew(struct intent_store *store, const char *id, struct intent_error *err)
 {
 	struct intent__consul_task *task = session_task(store->state, build_renew, parse_renew, id, 0);
-	int code = perform(task, err);
+	int code = intent__task_perform(&task->task, err);
 
-	finish(task);
+	intent__task_cancel(&task->task);
 	return code;
 }
 
 static int consul_session_close(struct intent_store *store, const char *id, struct intent_error *err)
 {
 	struct intent__consul_task *task = session_task(store->state, build_destroy, parse_destroy, id, 0);
-	int code = perform(task, err);
+	int code = intent__task_perform(&task->task, err);
 
-	finish(task);
+	intent__task_cancel(&task->task);
 	return code;
 }
 
 /* ---- on a loop ---- */
 
-static int consul_attach(struct intent_store *store, uv_loop_t *loop, struct intent_error *err)
+static void consul_attach(struct intent_store *store, uv_loop_t *loop)
 {
 	struct intent__consul *consul = store->state;
 
-	return intent__remote_attach(&consul->remote, loop, err);
+	intent__remote_attach(&consul->remote, loop);
 }
 
 static int begin(struct intent__consul_task *task, intent_store_done on_done, void *data,
 		 struct intent_error *err)
 {
-	if (!task)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	task->on_done = on_done;
 	task->data = data;
 	int code = intent__task_start(&task->task, err);
 
 	if (code)
-		finish(task);
+		intent__task_cancel(&task->task);
 	return code;
 }
 
@@ -456,7 +429,10 @@ static bool copy_env(char **ret, const char *name)
 {
 	const char *value = intent__env(name);
 
-	return !value || (!strpbrk(value, "\r\n") && (*ret = strdup(value)));
+	if (value && strpbrk(value, "\r\n"))
+		return false;
+	*ret = value ? strdup(value) : NULL;
+	return true;
 }
 
 static bool read_environment(struct intent__consul *consul)
@@ -468,9 +444,9 @@ static bool read_environment(struct intent__consul *consul)
 		intent_base64_encode(&encoded, basic, strlen(basic));
 		consul->basic = intent_text_steal(&encoded);
 	}
-	return (!basic || consul->basic) && copy_env(&consul->token, "CONSUL_HTTP_TOKEN") &&
+	return copy_env(&consul->token, "CONSUL_HTTP_TOKEN") &&
 		copy_env(&consul->token_file, "CONSUL_HTTP_TOKEN_FILE") &&
-		(copy_env(&consul->name_space, "CONSUL_NAMESPACE"));
+		copy_env(&consul->name_space, "CONSUL_NAMESPACE");
 }
 
 static int open_as(struct intent_store *store, bool tls, const char *url, const char *rest,
@@ -489,8 +465,6 @@ static int open_as(struct intent_store *store, bool tls, const char *url, const 
 	};
 	struct intent__consul *consul = calloc(1, sizeof *consul);
 
-	if (!consul)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	consul->store = store;
 	consul->remote.engine = consul;
 	consul->remote.scheme = tls || intent__env_true("CONSUL_HTTP_SSL") ? "https" : "http";
@@ -501,7 +475,7 @@ static int open_as(struct intent_store *store, bool tls, const char *url, const 
 		return intent_wrap(err, "%.200s", strchr(url, '@') ? "consul" : url);
 	}
 	store->name = strdup(url);
-	if (!read_environment(consul) || !store->name) {
+	if (!read_environment(consul)) {
 		consul_close(store);
 		return intent_fail(err, INTENT_EUSAGE, "CONSUL_HTTP_TOKEN, CONSUL_HTTP_TOKEN_FILE or "
 				   "CONSUL_NAMESPACE holds a line's end");

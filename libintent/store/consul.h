@@ -48,9 +48,9 @@ struct intent__consul_task {
 struct intent__consul_task *intent__consul_read_task(struct intent__consul *consul, const char *key,
 						     bool exact, bool consistent);
 
-int intent__consul_watch_start(struct intent_store *store, const char *const *prefixes,
-			       const struct intent__watch_sink *sink, void **ret_watch, struct intent_error *err);
-int intent__consul_watch_set(void *watch, const char *const *prefixes, struct intent_error *err);
+void *intent__consul_watch_start(struct intent_store *store, const char *const *prefixes,
+				 const struct intent__watch_sink *sink);
+void intent__consul_watch_set(void *watch, const char *const *prefixes);
 void intent__consul_watch_refresh(void *watch);
 void intent__consul_watch_stop(void *watch);
 

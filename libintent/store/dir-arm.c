@@ -1,5 +1,4 @@
 /* What a watch of a directory store listens to: inotify watches, and for which prefixes. */
-#include <errno.h>
 #include <sys/inotify.h>
 
 #include "dir.h"
@@ -26,13 +25,8 @@ static struct intent__dir_arm *new_arm(struct intent__dir_arms *arms, int wd)
 	size_t at = arms->count;
 
 	if (arms->count == arms->room) {
-		size_t room = arms->room ? arms->room * 2 : 16;
-		struct intent__dir_arm *list = reallocarray(arms->list, room, sizeof(*list));
-
-		if (!list)
-			return NULL;
-		arms->list = list;
-		arms->room = room;
+		arms->room = arms->room ? arms->room * 2 : 16;
+		arms->list = reallocarray(arms->list, arms->room, sizeof(*arms->list));
 	}
 	/* The kernel's numbers grow, until they wrap after two thousand million. */
 	while (at && arms->list[at - 1].wd > wd)
@@ -52,22 +46,16 @@ void intent__dir_arms_forget(struct intent__dir_arms *arms, struct intent__dir_a
 	memmove(arm, arm + 1, (arms->count - at) * sizeof(*arm));
 }
 
-static bool add_ref(struct intent__dir_arm *arm, size_t part, uint32_t mask)
+static void add_ref(struct intent__dir_arm *arm, size_t part, uint32_t mask)
 {
-	struct intent__dir_ref *refs;
-
 	for (size_t i = 0; i < arm->count; i++) {
 		if (arm->refs[i].part == part) {
 			arm->refs[i].mask |= mask;
-			return true;
+			return;
 		}
 	}
-	refs = reallocarray(arm->refs, arm->count + 1, sizeof(*refs));
-	if (!refs)
-		return false;
-	arm->refs = refs;
+	arm->refs = reallocarray(arm->refs, arm->count + 1, sizeof(*arm->refs));
 	arm->refs[arm->count++] = (struct intent__dir_ref){.part = part, .mask = mask};
-	return true;
 }
 
 bool intent__dir_arms_add(struct intent__dir_arms *arms, const char *path, size_t part,
@@ -75,13 +63,15 @@ bool intent__dir_arms_add(struct intent__dir_arms *arms, const char *path, size_
 {
 	int wd = arms->inotify < 0 ? -1 :
 		inotify_add_watch(arms->inotify, path, mask | IN_MASK_ADD);
-	struct intent__dir_arm *arm = wd < 0 ? NULL : intent__dir_arms_find(arms, wd);
+	struct intent__dir_arm *arm;
 	uint32_t wanted = 0;
 
-	if (wd >= 0 && !arm)
-		arm = new_arm(arms, wd);
-	if (!arm || !add_ref(arm, part, mask))
+	if (wd < 0)
 		return false;
+	arm = intent__dir_arms_find(arms, wd);
+	if (!arm)
+		arm = new_arm(arms, wd);
+	add_ref(arm, part, mask);
 	for (size_t i = 0; i < arm->count; i++)
 		wanted |= arm->refs[i].mask;
 	arm->mask |= mask;

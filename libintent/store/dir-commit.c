@@ -230,7 +230,7 @@ static int place(int root, int meta, const struct intent__dir_change *change,
 static int apply(int root, int meta, const struct intent__dir_changes *changes)
 {
 	struct touched *touched = calloc(1, sizeof(*touched));
-	int rc = touched ? 0 : -ENOMEM, synced;
+	int rc = 0, synced;
 
 	for (size_t i = 0; rc == 0 && i < changes->count; i++) {
 		if (!changes->list[i].stage[0])
@@ -240,7 +240,7 @@ static int apply(int root, int meta, const struct intent__dir_changes *changes)
 		if (changes->list[i].stage[0])
 			rc = place(root, meta, &changes->list[i], touched);
 	}
-	synced = touched ? sync_touched(touched) : 0;
+	synced = sync_touched(touched);
 	free(touched);
 	return rc < 0 ? rc : synced;
 }
@@ -259,8 +259,6 @@ static int write_journal(int meta, const struct intent__dir_changes *changes,
 				   changes->list[i].stage[0] ? changes->list[i].stage : "-",
 				   changes->list[i].key);
 	intent_text_puts(&text, "end\n");
-	if (text.failed)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	snprintf(stage, sizeof(stage), "stage-%d-journal", getpid());
 	if (write_stage(meta, stage, text.data, text.length, err) < 0)
 		return err->code;
@@ -348,8 +346,6 @@ int intent__dir_replay(int root, struct intent_error *err)
 	ssize_t count;
 	int rc;
 
-	if (!text || !changes)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	meta = openat(root, INTENT__DIR_META, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (meta >= 0)
 		fd = openat(meta, "journal", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);

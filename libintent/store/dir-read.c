@@ -78,11 +78,8 @@ static int session_lives(struct reader *reader, const char *id)
 	}
 	if (reader->session_count >= SESSIONS_MAX)
 		return intent__dir_session_lives(reader->root, id);
-	session = reallocarray(reader->sessions, reader->session_count + 1, sizeof(*session));
-	if (!session)
-		return intent__dir_session_lives(reader->root, id);
-	reader->sessions = session;
-	session += reader->session_count++;
+	reader->sessions = reallocarray(reader->sessions, reader->session_count + 1, sizeof(*session));
+	session = &reader->sessions[reader->session_count++];
 	snprintf(session->id, sizeof(session->id), "%s", id);
 	/* Told first: a watch must listen before the question is asked. */
 	if (reader->observer && reader->observer->on_session)
@@ -98,10 +95,8 @@ static int add(struct reader *reader, const char *key, const struct intent__dir_
 	if (reader->total > TOTAL_MAX)
 		return intent_fail(reader->err, INTENT_ETOOBIG,
 				   "%s: the store holds more than 1 GiB there", key);
-	if (intent_snapshot_add(reader->snapshot, key, document->value, document->length,
-				document->revision,
-				document->session[0] ? document->session : NULL, untrusted) < 0)
-		return intent_fail(reader->err, -ENOMEM, "out of memory");
+	intent_snapshot_add(reader->snapshot, key, document->value, document->length, document->revision,
+			    document->session[0] ? document->session : NULL, untrusted);
 	return 0;
 }
 
@@ -373,10 +368,7 @@ int intent__dir_collect(int root, const char *key, bool exact, size_t skip,
 	int rc;
 
 	err->code = 0;
-	if (!reader.buffer || !reader.snapshot)
-		rc = intent_fail(err, -ENOMEM, "out of memory");
-	else
-		rc = exact ? collect_one(&reader, key) : collect_all(&reader, key);
+	rc = exact ? collect_one(&reader, key) : collect_all(&reader, key);
 	free(reader.buffer);
 	free(reader.sessions);
 	if (rc < 0) {

@@ -327,17 +327,12 @@ static void listen_on(struct watch *watch, uv_loop_t *loop)
 	uv_poll_start(&watch->poll, UV_READABLE, on_readable);
 }
 
-int intent__dir_watch_start(struct intent_store *store, const char *const *prefixes,
-			    const struct intent__watch_sink *sink, void **ret_watch,
-			    struct intent_error *err)
+void *intent__dir_watch_start(struct intent_store *store, const char *const *prefixes,
+			      const struct intent__watch_sink *sink)
 {
 	struct watch *watch = calloc(1, sizeof(*watch));
-	int rc = watch ? uv_timer_init(store->loop, &watch->timer) : -ENOMEM;
 
-	if (rc < 0) {
-		free(watch);
-		return intent_fail(err, rc, "watch: %s", uv_strerror(rc));
-	}
+	uv_timer_init(store->loop, &watch->timer);
 	watch->handles = 1;
 	watch->timer.data = watch;
 	watch->arms.inotify = -1;
@@ -345,15 +340,10 @@ int intent__dir_watch_start(struct intent_store *store, const char *const *prefi
 	watch->skip = strlen(store->prefix);
 	watch->path = strdup(intent__dir_store_path(store));
 	watch->parts = intent__parts_new();
-	if (!watch->path || !watch->parts ||
-	    intent__dir_watch_set(watch, prefixes, err) < 0) {
-		intent__dir_watch_stop(watch);
-		return intent_fail(err, -ENOMEM, "out of memory");
-	}
+	intent__dir_watch_set(watch, prefixes);
 	listen_on(watch, store->loop);
 	mark(watch, EVERY, DIRTY);
-	*ret_watch = watch;
-	return 0;
+	return watch;
 }
 
 static size_t index_of(const struct intent__parts *parts, const char *prefix)
@@ -383,38 +373,30 @@ static void renumber(struct watch *watch, char *const *names, size_t count, unsi
 
 static void free_names(char **names, size_t count)
 {
-	for (size_t i = 0; names && i < count; i++)
+	for (size_t i = 0; i < count; i++)
 		free(names[i]);
 	free(names);
 }
 
-int intent__dir_watch_set(void *data, const char *const *prefixes, struct intent_error *err)
+void intent__dir_watch_set(void *data, const char *const *prefixes)
 {
 	struct watch *watch = data;
 	size_t count = intent__parts_count(watch->parts), most = 0;
 	char **names = calloc(count + 1, sizeof(*names));
 	intent_free_auto size_t *to = calloc(count + 1, sizeof(*to));
 	unsigned char *flags;
-	bool whole = names && to;
 
 	while (prefixes[most])
 		most++;
 	flags = calloc(most + 1, 1);
-	for (size_t i = 0; names && i < count; i++) {
+	for (size_t i = 0; i < count; i++)
 		names[i] = strdup(intent__parts_prefix(watch->parts, i));
-		whole &= names[i] != NULL;
-	}
-	if (!whole || !flags || intent__parts_set(watch->parts, prefixes) < 0) {
-		free_names(names, count);
-		free(flags);
-		return intent_fail(err, -ENOMEM, "out of memory");
-	}
+	intent__parts_set(watch->parts, prefixes);
 	renumber(watch, names, count, flags, to);
 	free_names(names, count);
 	free(watch->flags);
 	watch->flags = flags;
 	schedule(watch, 0);
-	return 0;
 }
 
 void intent__dir_watch_refresh(void *data)

@@ -215,8 +215,6 @@ static int stage_all(int root, int meta, const struct intent_op *ops, const bool
 		if (put)
 			intent__dir_compose(&file, revision, ops[i].session, ops[i].value,
 					    ops[i].length);
-		if (file.failed)
-			return intent_fail(err, -ENOMEM, "out of memory");
 		if (intent__dir_stage(meta, changes, ops[i].key, put ? &file : NULL, err) < 0)
 			return err->code;
 	}
@@ -231,8 +229,6 @@ int intent__dir_transact(int root, const struct intent_op *ops, size_t count,
 	bool needed[INTENT_TXN_MAX], any = false;
 	uint64_t floor = 0, revision = 0;
 
-	if (!changes)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (judge(root, ops, count, needed, &floor, err) < 0)
 		return err->code;
 	for (size_t i = 0; i < count; i++)

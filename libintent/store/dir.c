@@ -76,15 +76,12 @@ static int dir_open(struct intent_store *store, const char *url, const char *res
 		return intent_fail(err, INTENT_EUSAGE, "%s: needs a path, as in dir:/var/lib/"
 				   "platypus/store", url);
 	state = calloc(1, sizeof(*state));
-	if (!state)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	state->path = absolute(rest);
-	store->name = state->path ? intent_format("dir:%s", state->path) : NULL;
-	if (!store->name) {
-		free(state->path);
+	if (!state->path) {
 		free(state);
-		return intent_fail(err, -ENOMEM, "%s: no memory, or no current directory", url);
+		return intent_fail_errno(err, "%s: there is no current directory; give an absolute path", url);
 	}
+	store->name = intent_format("dir:%s", state->path);
 	state->store = store;
 	state->skip = strlen(store->prefix);
 	state->tail = &state->requests;
@@ -239,8 +236,6 @@ static int open_session(struct state *state, int64_t patience_ms, const char **r
 	if (enter(state, LOCK_EX, patience_ms, &root, err) < 0)
 		return err->code;
 	session = calloc(1, sizeof(*session));
-	if (!session)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (make_session(root, session, err) < 0) {
 		free(session);
 		return err->code;
@@ -301,15 +296,11 @@ static int dir_session_open(struct intent_store *store, int64_t ttl_ms, char **r
 			    struct intent_error *err)
 {
 	const char *id;
-	char *copy;
 
 	(void)ttl_ms;
 	if (open_session(store->state, INTENT__DIR_PATIENCE_MS, &id, err) < 0)
 		return err->code;
-	copy = strdup(id);
-	if (!copy)
-		return intent_fail(err, -ENOMEM, "out of memory");
-	*ret_id_owned = copy;
+	*ret_id_owned = strdup(id);
 	return 0;
 }
 
@@ -387,29 +378,21 @@ static void on_timer(uv_timer_t *timer)
 	}
 }
 
-static int dir_attach(struct intent_store *store, uv_loop_t *loop, struct intent_error *err)
+static void dir_attach(struct intent_store *store, uv_loop_t *loop)
 {
 	struct state *state = store->state;
-	int rc = uv_timer_init(loop, &state->timer);
 
-	if (rc < 0)
-		return intent_fail(err, rc, "timer: %s", uv_strerror(rc));
+	uv_timer_init(loop, &state->timer);
 	state->timer.data = state;
-	return 0;
 }
 
-/* Takes ops over, also on failure. */
-static int enqueue(struct intent_store *store, enum request_kind kind, struct intent_op *ops,
-		   size_t count, const char *session, intent_store_done on_done, void *data,
-		   struct intent_error *err)
+/* Takes ops over. */
+static void enqueue(struct intent_store *store, enum request_kind kind, struct intent_op *ops,
+		    size_t count, const char *session, intent_store_done on_done, void *data)
 {
 	struct state *state = store->state;
 	struct request *request = calloc(1, sizeof(*request));
 
-	if (!request) {
-		free(ops);
-		return intent_fail(err, -ENOMEM, "out of memory");
-	}
 	request->kind = kind;
 	request->ops = ops;
 	request->count = count;
@@ -421,7 +404,6 @@ static int enqueue(struct intent_store *store, enum request_kind kind, struct in
 	state->tail = &request->next;
 	if (!uv_is_active((uv_handle_t *)&state->timer))
 		uv_timer_start(&state->timer, on_timer, 0, 0);
-	return 0;
 }
 
 static const char *copy_bytes(char **at, const void *bytes, size_t count)
@@ -444,8 +426,6 @@ static struct intent_op *copy_ops(const struct intent_op *ops, size_t count)
 		size += strlen(ops[i].key) + 1 + ops[i].length +
 			(ops[i].session ? strlen(ops[i].session) + 1 : 0);
 	copy = malloc(size);
-	if (!copy)
-		return NULL;
 	at = (char *)(copy + count);
 	for (size_t i = 0; i < count; i++) {
 		copy[i] = ops[i];
@@ -462,30 +442,34 @@ static struct intent_op *copy_ops(const struct intent_op *ops, size_t count)
 static int dir_txn_start(struct intent_store *store, const struct intent_op *ops, size_t count,
 			 intent_store_done on_done, void *data, struct intent_error *err)
 {
-	struct intent_op *copy = copy_ops(ops, count);
-
-	if (!copy)
-		return intent_fail(err, -ENOMEM, "out of memory");
-	return enqueue(store, REQUEST_TXN, copy, count, NULL, on_done, data, err);
+	(void)err;
+	enqueue(store, REQUEST_TXN, copy_ops(ops, count), count, NULL, on_done, data);
+	return 0;
 }
 
 static int dir_session_open_start(struct intent_store *store, int64_t ttl_ms,
 				  intent_store_done on_done, void *data, struct intent_error *err)
 {
 	(void)ttl_ms;
-	return enqueue(store, REQUEST_OPEN, NULL, 0, NULL, on_done, data, err);
+	(void)err;
+	enqueue(store, REQUEST_OPEN, NULL, 0, NULL, on_done, data);
+	return 0;
 }
 
 static int dir_session_renew_start(struct intent_store *store, const char *id,
 				   intent_store_done on_done, void *data, struct intent_error *err)
 {
-	return enqueue(store, REQUEST_RENEW, NULL, 0, id, on_done, data, err);
+	(void)err;
+	enqueue(store, REQUEST_RENEW, NULL, 0, id, on_done, data);
+	return 0;
 }
 
 static int dir_session_close_start(struct intent_store *store, const char *id,
 				   intent_store_done on_done, void *data, struct intent_error *err)
 {
-	return enqueue(store, REQUEST_CLOSE, NULL, 0, id, on_done, data, err);
+	(void)err;
+	enqueue(store, REQUEST_CLOSE, NULL, 0, id, on_done, data);
+	return 0;
 }
 
 const struct intent__engine intent__engine_dir = {

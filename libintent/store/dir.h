@@ -200,10 +200,9 @@ void intent__dir_arms_forget(struct intent__dir_arms *arms, struct intent__dir_a
 
 /* ---- dir-watch.c ---- */
 
-int intent__dir_watch_start(struct intent_store *store, const char *const *prefixes,
-			    const struct intent__watch_sink *sink, void **ret_watch,
-			    struct intent_error *err);
-int intent__dir_watch_set(void *watch, const char *const *prefixes, struct intent_error *err);
+void *intent__dir_watch_start(struct intent_store *store, const char *const *prefixes,
+			      const struct intent__watch_sink *sink);
+void intent__dir_watch_set(void *watch, const char *const *prefixes);
 void intent__dir_watch_refresh(void *watch);
 void intent__dir_watch_stop(void *watch);
 /* The store's path (of its state). */

@@ -88,6 +88,9 @@ static int likeness(const char *pattern, const char *key)
 static int refuse_key(const char *key, struct intent_error *err)
 {
 	int best = 0;
+
+	if (*key == '/')
+		return intent_fail(err, INTENT_EMALFORMED, "%s: a key does not begin with a slash", key);
 	for (const struct intent_document *row = intent_documents; row->pattern; row++) {
 		int same = likeness(row->pattern, key);
 		best = same > best ? same : best;

@@ -40,7 +40,7 @@ struct intent__engine {
 	int (*session_close)(struct intent_store *store, const char *id, struct intent_error *err);
 	bool session_beats;
 
-	int (*attach)(struct intent_store *store, uv_loop_t *loop, struct intent_error *err);
+	void (*attach)(struct intent_store *store, uv_loop_t *loop);
 	int (*txn_start)(struct intent_store *store, const struct intent_op *ops, size_t count,
 			 intent_store_done on_done, void *data, struct intent_error *err);
 	int (*session_open_start)(struct intent_store *store, int64_t ttl_ms, intent_store_done on_done,
@@ -51,9 +51,9 @@ struct intent__engine {
 				   void *data, struct intent_error *err);
 
 	/* The engine's half of a watch; `prefixes` are whole keys, NULL-terminated. */
-	int (*watch_start)(struct intent_store *store, const char *const *prefixes,
-			   const struct intent__watch_sink *sink, void **ret_watch, struct intent_error *err);
-	int (*watch_set)(void *watch, const char *const *prefixes, struct intent_error *err);
+	void *(*watch_start)(struct intent_store *store, const char *const *prefixes,
+			     const struct intent__watch_sink *sink);
+	void (*watch_set)(void *watch, const char *const *prefixes);
 	void (*watch_refresh)(void *watch);
 	void (*watch_stop)(void *watch);
 };
@@ -80,7 +80,7 @@ struct intent__parts;
 struct intent__parts *intent__parts_new(void);
 struct intent__parts *intent__parts_free(struct intent__parts *parts);
 /* Set the prefixes; content of those that stay is kept. */
-int intent__parts_set(struct intent__parts *parts, const char *const *prefixes);
+void intent__parts_set(struct intent__parts *parts, const char *const *prefixes);
 size_t intent__parts_count(const struct intent__parts *parts);
 const char *intent__parts_prefix(const struct intent__parts *parts, size_t index);
 /* The content of one prefix (stolen reference); NULL forgets it (it must be read again). */
@@ -97,9 +97,9 @@ struct intent_snapshot *intent__parts_take(struct intent__parts *parts);
 /*
  * More of snapshots (snapshot.c). share: an entry of another snapshot, its bytes shared.
  * strip: without the first `count` bytes of every key (a key of no more bytes is left out);
- * a new reference, NULL without memory. truncate: drops the entries from index `count` on.
+ * a new reference. truncate: drops the entries from index `count` on.
  */
-int intent__snapshot_share(struct intent_snapshot *snapshot, const struct intent_entry *from);
+void intent__snapshot_share(struct intent_snapshot *snapshot, const struct intent_entry *from);
 /* What stands in both, byte for byte and of one revision, shares the older one's bytes. Nobody else may hold the newer. */
 void intent__snapshot_adopt(struct intent_snapshot *snapshot, const struct intent_snapshot *old);
 /* What documents.c has read from an entry's bytes; theirs, and empty at first. */

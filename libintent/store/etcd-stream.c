@@ -1,5 +1,4 @@
 /* The stream of an etcd watch: bytes to lines, lines to messages, messages to content. */
-#include <errno.h>
 #include "etcd-wire.h"
 
 void intent__lines_release(struct intent__lines *lines)
@@ -17,8 +16,6 @@ int intent__lines_feed(struct intent__lines *lines, const char *bytes, size_t co
 		if (lines->rest.length + taken > lines->limit)
 			return INTENT_ETOOBIG;
 		intent_text_add(&lines->rest, bytes, taken);
-		if (lines->rest.failed)
-			return -ENOMEM;
 		bytes += taken;
 		count -= taken;
 		if (!end)
@@ -92,8 +89,7 @@ static int last_events(const json_t *events, json_t **ret_new, struct intent_err
 			return intent_wrap(err, "etcd's watch: a key");
 		if (!intent__key_is_ours(intent_text_str(&key), key.length))
 			continue;
-		if (json_object_set(last, key.data, event))
-			return intent_fail(err, -ENOMEM, "out of memory");
+		json_object_set(last, key.data, event);
 	}
 	*ret_new = json_incref(last);
 	return 0;
@@ -110,14 +106,11 @@ int intent__etcd_apply(const struct intent_snapshot *old, const json_t *events,
 
 	if (last_events(events, &last, err))
 		return err->code;
-	if (!puts || !page || !(fresh = intent_snapshot_new()))
-		return intent_fail(err, -ENOMEM, "out of memory");
+	fresh = intent_snapshot_new();
 	fresh->revision = old->revision;
 	for (size_t i = 0; i < old->count; i++) {
-		if (json_object_get(last, old->entries[i].key))
-			continue;
-		if (intent__snapshot_share(fresh, &old->entries[i]))
-			goto failed;
+		if (!json_object_get(last, old->entries[i].key))
+			intent__snapshot_share(fresh, &old->entries[i]);
 	}
 	json_object_foreach(last, key, event) {
 		json_t *kv = json_object_get(event, "kv");
@@ -125,11 +118,10 @@ int intent__etcd_apply(const struct intent_snapshot *old, const json_t *events,
 
 		if (revision > fresh->revision)
 			fresh->revision = revision;
-		if (strcmp(intent_json_string(event, "type", "PUT"), "DELETE") && json_array_append(puts, kv))
-			goto failed;
+		if (strcmp(intent_json_string(event, "type", "PUT"), "DELETE"))
+			json_array_append(puts, kv);
 	}
-	if (json_object_set(page, "kvs", puts))
-		goto failed;
+	json_object_set(page, "kvs", puts);
 	if (intent__etcd_read_range(page, fresh, &more, err)) {
 		intent_snapshot_unref(fresh);
 		return err->code;
@@ -137,7 +129,4 @@ int intent__etcd_apply(const struct intent_snapshot *old, const json_t *events,
 	intent_snapshot_sort(fresh);
 	*ret_owned = fresh;
 	return 0;
-failed:
-	intent_snapshot_unref(fresh);
-	return intent_fail(err, -ENOMEM, "out of memory");
 }

@@ -11,7 +11,6 @@
  * list is a request. So beyond RANGES_MAX prefixes the parts are what several have in
  * common, and what nobody asked for is left out at delivery.
  */
-#include <errno.h>
 #include "etcd.h"
 
 #define RANGES_MAX 64
@@ -82,18 +81,15 @@ static struct intent_snapshot *leave_out(struct watch *watch, struct intent_snap
 {
 	struct intent_snapshot *asked = intent_snapshot_new();
 
-	for (size_t i = 0; asked && i < all->count; i++) {
+	for (size_t i = 0; i < all->count; i++) {
 		const struct intent_entry *e = &all->entries[i];
 
-		if (is_asked(watch, e->key) &&
-		    intent_snapshot_add(asked, e->key, e->value, e->length, e->revision, e->session,
-					e->untrusted) < 0)
-			asked = intent_snapshot_unref(asked);
+		if (is_asked(watch, e->key))
+			intent_snapshot_add(asked, e->key, e->value, e->length, e->revision, e->session, e->untrusted);
 	}
-	if (asked)
-		asked->revision = all->revision;
+	asked->revision = all->revision;
 	intent_snapshot_unref(all);
-	if (!asked || (watch->delivered && intent_snapshot_same(watch->delivered, asked)))
+	if (watch->delivered && intent_snapshot_same(watch->delivered, asked))
 		return intent_snapshot_unref(asked);
 	intent_snapshot_unref(watch->delivered);
 	watch->delivered = intent_snapshot_ref(asked);
@@ -320,11 +316,6 @@ static void run(struct watch *watch, struct intent__etcd_task *task,
 {
 	struct intent_error err;
 
-	if (!task) {
-		(void)intent_fail(&err, -ENOMEM, "out of memory");
-		fail(watch, &err);
-		return;
-	}
 	task->finished = finished;
 	task->data = watch;
 	task->task.once = true;
@@ -395,49 +386,35 @@ static void free_slots(struct slot *slots, size_t count)
 }
 
 /* Slots follow the parts' order; what was known of a prefix stays known. */
-static int make_slots(struct watch *watch, struct intent_error *err)
+static void make_slots(struct watch *watch)
 {
 	size_t count = intent__parts_count(watch->parts);
 	struct slot *slots = calloc(count + 1, sizeof *slots);
 
-	for (size_t i = 0; slots && i < count; i++) {
+	for (size_t i = 0; i < count; i++) {
 		slots[i].prefix = strdup(intent__parts_prefix(watch->parts, i));
-		if (!slots[i].prefix) {
-			free_slots(slots, count);
-			slots = NULL;
-			break;
-		}
 		for (size_t j = 0; j < watch->count; j++)
 			if (!strcmp(watch->slots[j].prefix, slots[i].prefix))
 				slots[i].next = watch->slots[j].next;
 	}
-	if (!slots)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	free_slots(watch->slots, watch->count);
 	watch->slots = slots;
 	watch->count = count;
-	return 0;
 }
 
 /* The parts for these prefixes: themselves, or where there are too many what they have in common. */
-static int make_parts(struct watch *watch, const char *const *prefixes, struct intent_error *err)
+static void make_parts(struct watch *watch, const char *const *prefixes)
 {
 	size_t count = 0;
 	char **ranges = NULL, **asked = NULL;
-	int code;
 
 	while (prefixes[count])
 		count++;
 	if (count > RANGES_MAX) {
 		ranges = intent__prefixes_merge(prefixes, count, RANGES_MAX);
 		asked = intent__prefixes_merge(prefixes, count, count); /* a copy */
-		if (!ranges || !asked) {
-			free(ranges);
-			free(asked);
-			return intent_fail(err, -ENOMEM, "out of memory");
-		}
 	}
-	code = intent__parts_set(watch->parts, ranges ? (const char *const *)ranges : prefixes);
+	intent__parts_set(watch->parts, ranges ? (const char *const *)ranges : prefixes);
 	free(ranges);
 	free(watch->asked);
 	watch->asked = asked;
@@ -446,24 +423,21 @@ static int make_parts(struct watch *watch, const char *const *prefixes, struct i
 	if (asked)
 		intent__parts_renew(watch->parts);
 	watch->delivered = intent_snapshot_unref(watch->delivered);
-	return code ? intent_fail(err, -ENOMEM, "out of memory") : make_slots(watch, err);
+	make_slots(watch);
 }
 
-int intent__etcd_watch_set(void *data, const char *const *prefixes, struct intent_error *err)
+void intent__etcd_watch_set(void *data, const char *const *prefixes)
 {
 	struct watch *watch = data;
-	int code = make_parts(watch, prefixes, err);
 
-	if (code)
-		return code;
+	make_parts(watch, prefixes);
 	/* In trouble, the pause goes on; the next attempt is for the new set. */
 	bool pausing = !watch->task && !watch->stream && uv_is_active((uv_handle_t *)&watch->pause);
 
 	if (pausing)
-		return 0;
+		return;
 	abandon(watch);
 	begin(watch);
-	return 0;
 }
 
 void intent__etcd_watch_refresh(void *data)
@@ -505,15 +479,12 @@ void intent__etcd_watch_stop(void *data)
 	uv_close((uv_handle_t *)&watch->gather, on_closed);
 }
 
-int intent__etcd_watch_start(struct intent_store *store, const char *const *prefixes,
-			     const struct intent__watch_sink *sink, void **ret_watch, struct intent_error *err)
+void *intent__etcd_watch_start(struct intent_store *store, const char *const *prefixes,
+			       const struct intent__watch_sink *sink)
 {
 	struct watch *watch = calloc(1, sizeof *watch);
 
-	if (!watch || !(watch->parts = intent__parts_new())) {
-		free(watch);
-		return intent_fail(err, -ENOMEM, "out of memory");
-	}
+	watch->parts = intent__parts_new();
 	watch->etcd = store->state;
 	watch->sink = *sink;
 	watch->trouble.sink = &watch->sink;
@@ -521,13 +492,7 @@ int intent__etcd_watch_start(struct intent_store *store, const char *const *pref
 	uv_timer_init(watch->etcd->remote.loop, &watch->gather);
 	watch->pause.data = watch->gather.data = watch;
 	watch->handles = 2;
-	int code = make_parts(watch, prefixes, err);
-
-	if (code) {
-		intent__etcd_watch_stop(watch);
-		return code;
-	}
+	make_parts(watch, prefixes);
 	begin(watch);
-	*ret_watch = watch;
-	return 0;
+	return watch;
 }

@@ -352,7 +352,7 @@ static int decode(const json_t *kv, const char *name, struct intent_text *out, s
 	intent_text_clear(out);
 	if (intent_base64_decode(out, text, strlen(text), err))
 		return intent_wrap(err, "etcd: \"%s\" of a key", name);
-	return out->failed ? intent_fail(err, -ENOMEM, "etcd: out of memory") : 0;
+	return 0;
 }
 
 static int add_kv(const json_t *kv, struct intent_snapshot *into, struct intent_error *err)
@@ -367,9 +367,8 @@ static int add_kv(const json_t *kv, struct intent_snapshot *into, struct intent_
 		return 0;
 	if (!revision)
 		return intent_fail(err, INTENT_EMALFORMED, "etcd: key %s has no mod_revision", key.data);
-	if (intent_snapshot_add(into, key.data, intent_text_str(&value), value.length, revision,
-				strcmp(lease, "0") ? lease : NULL, false))
-		return intent_fail(err, -ENOMEM, "etcd: out of memory");
+	intent_snapshot_add(into, key.data, intent_text_str(&value), value.length, revision,
+			    strcmp(lease, "0") ? lease : NULL, false);
 	return 0;
 }
 
@@ -414,11 +413,7 @@ int intent__etcd_read_grant(const json_t *root, char **ret_id_owned, struct inte
 
 	if (!intent__etcd_is_lease(id))
 		return intent_fail(err, INTENT_EUNAVAILABLE, "etcd grants a lease without a number");
-	char *copy = strdup(id);
-
-	if (!copy)
-		return intent_fail(err, -ENOMEM, "out of memory");
-	*ret_id_owned = copy;
+	*ret_id_owned = strdup(id);
 	return 0;
 }
 

@@ -1,5 +1,4 @@
 /* The etcd engine: operations of the contract as tasks; the watch is in etcd-watch.c. */
-#include <errno.h>
 #include <inttypes.h>
 #include "etcd.h"
 
@@ -199,8 +198,6 @@ static struct intent__etcd_task *new_task(struct intent__etcd *etcd)
 {
 	struct intent__etcd_task *task = calloc(1, sizeof *task);
 
-	if (!task)
-		return NULL;
 	task->etcd = etcd;
 	task->task = (struct intent__task){
 		.remote = &etcd->remote, .build = build, .parse = parse, .free = free_task,
@@ -230,13 +227,8 @@ static enum intent__verdict read_range(struct intent__etcd_task *task, const jso
 		/* Further pages are of this very revision, which this member has. */
 		if (!task->range.revision)
 			task->range.revision = header->revision;
-		if (task->snapshot)
-			task->snapshot->revision = task->range.revision;
+		task->snapshot->revision = task->range.revision;
 		task->range.serializable = true;
-	}
-	if (!task->snapshot) {
-		(void)intent_fail(err, -ENOMEM, "out of memory");
-		return INTENT__FAILED;
 	}
 	if (intent__etcd_read_range(root, task->snapshot, &more, err))
 		return INTENT__FAILED;
@@ -264,10 +256,7 @@ struct intent__etcd_task *intent__etcd_list_task(struct intent__etcd *etcd, cons
 {
 	struct intent__etcd_task *task = new_task(etcd);
 
-	if (!task || !(task->key = strdup(key))) {
-		free(task);
-		return NULL;
-	}
+	task->key = strdup(key);
 	task->range = (struct intent__etcd_range){
 		.key = task->key, .exact = exact, .limit = exact ? 0 : INTENT__ETCD_PAGE,
 	};
@@ -292,25 +281,9 @@ struct intent__etcd_task *intent__etcd_look_task(struct intent__etcd *etcd, cons
 {
 	struct intent__etcd_task *task = intent__etcd_list_task(etcd, key, false);
 
-	if (!task)
-		return NULL;
 	task->range.only_look = true;
 	task->read = read_look;
 	return task;
-}
-
-static int perform(struct intent__etcd_task *task, struct intent_error *err)
-{
-	if (!task)
-		return intent_fail(err, -ENOMEM, "out of memory");
-	return intent__task_perform(&task->task, err);
-}
-
-/* The task itself goes with intent__call_release() and its url. */
-static void finish(struct intent__etcd_task *task)
-{
-	if (task)
-		intent__task_cancel(&task->task);
 }
 
 static int etcd_read(struct intent_store *store, const char *key, bool exact,
@@ -319,15 +292,14 @@ static int etcd_read(struct intent_store *store, const char *key, bool exact,
 {
 	struct intent__etcd_task *task = intent__etcd_list_task(store->state, key, exact);
 
-	if (task)
-		task->fresh = consistency == INTENT_STRONGEST;
-	int code = perform(task, err);
+	task->fresh = consistency == INTENT_STRONGEST;
+	int code = intent__task_perform(&task->task, err);
 
 	if (!code) {
 		*ret_owned = task->snapshot;
 		task->snapshot = NULL;
 	}
-	finish(task);
+	intent__task_cancel(&task->task);
 	return code;
 }
 
@@ -350,10 +322,7 @@ static struct intent__etcd_task *txn_task(struct intent__etcd *etcd, const struc
 {
 	struct intent__etcd_task *task = new_task(etcd);
 
-	if (!task || !(task->ops = intent__ops_copy(ops, count))) {
-		free(task);
-		return NULL;
-	}
+	task->ops = intent__ops_copy(ops, count);
 	task->count = count;
 	task->write = write_txn;
 	task->read = read_txn;
@@ -364,11 +333,11 @@ static int etcd_txn(struct intent_store *store, const struct intent_op *ops, siz
 		    uint64_t *ret_revision, struct intent_error *err)
 {
 	struct intent__etcd_task *task = txn_task(store->state, ops, count);
-	int code = perform(task, err);
+	int code = intent__task_perform(&task->task, err);
 
 	if (!code && ret_revision)
 		*ret_revision = task->revision;
-	finish(task);
+	intent__task_cancel(&task->task);
 	return code;
 }
 
@@ -427,10 +396,7 @@ static struct intent__etcd_task *session_task(struct intent__etcd *etcd, enum se
 {
 	struct intent__etcd_task *task = new_task(etcd);
 
-	if (!task || (id && !(task->id = strdup(id)))) {
-		free(task);
-		return NULL;
-	}
+	task->id = id ? strdup(id) : NULL;
 	task->ttl_ms = ttl_ms;
 	task->write = kind == OPEN ? write_grant : kind == RENEW ? write_keepalive : write_revoke;
 	task->read = kind == OPEN ? read_grant : kind == RENEW ? read_keepalive : read_nothing;
@@ -442,54 +408,52 @@ static int etcd_session_open(struct intent_store *store, int64_t ttl_ms, char **
 			     struct intent_error *err)
 {
 	struct intent__etcd_task *task = session_task(store->state, OPEN, NULL, ttl_ms);
-	int code = perform(task, err);
+	int code = intent__task_perform(&task->task, err);
 
 	if (!code) {
 		*ret_id_owned = task->id;
 		task->id = NULL;
 	}
-	finish(task);
+	intent__task_cancel(&task->task);
 	return code;
 }
 
 static int etcd_session_renew(struct intent_store *store, const char *id, struct intent_error *err)
 {
 	struct intent__etcd_task *task = session_task(store->state, RENEW, id, 0);
-	int code = perform(task, err);
+	int code = intent__task_perform(&task->task, err);
 
-	finish(task);
+	intent__task_cancel(&task->task);
 	return code;
 }
 
 static int etcd_session_close(struct intent_store *store, const char *id, struct intent_error *err)
 {
 	struct intent__etcd_task *task = session_task(store->state, CLOSE, id, 0);
-	int code = perform(task, err);
+	int code = intent__task_perform(&task->task, err);
 
-	finish(task);
+	intent__task_cancel(&task->task);
 	return code;
 }
 
 /* ---- on a loop ---- */
 
-static int etcd_attach(struct intent_store *store, uv_loop_t *loop, struct intent_error *err)
+static void etcd_attach(struct intent_store *store, uv_loop_t *loop)
 {
 	struct intent__etcd *etcd = store->state;
 
-	return intent__remote_attach(&etcd->remote, loop, err);
+	intent__remote_attach(&etcd->remote, loop);
 }
 
 static int begin(struct intent__etcd_task *task, intent_store_done on_done, void *data,
 		 struct intent_error *err)
 {
-	if (!task)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	task->on_done = on_done;
 	task->data = data;
 	int code = intent__task_start(&task->task, err);
 
 	if (code)
-		finish(task);
+		intent__task_cancel(&task->task);
 	return code;
 }
 
@@ -549,17 +513,16 @@ static void etcd_close(struct intent_store *store)
 }
 
 /* ETCDCTL_USER is "user:password", or "user" and ETCDCTL_PASSWORD. */
-static bool read_user(struct intent__etcd *etcd)
+static void read_user(struct intent__etcd *etcd)
 {
 	const char *user = intent__env("ETCDCTL_USER"), *password = intent__env("ETCDCTL_PASSWORD");
 
 	if (!user)
-		return true;
+		return;
 	const char *colon = password ? NULL : strchr(user, ':');
 
 	etcd->user = strndup(user, colon ? (size_t)(colon - user) : strlen(user));
 	etcd->password = strdup(colon ? colon + 1 : password ? password : "");
-	return etcd->user && etcd->password;
 }
 
 static int open_as(struct intent_store *store, const char *scheme, const char *url, const char *rest,
@@ -576,8 +539,6 @@ static int open_as(struct intent_store *store, const char *scheme, const char *u
 	struct intent__etcd *etcd = calloc(1, sizeof *etcd);
 	const char *dial = intent__env("ETCDCTL_DIAL_TIMEOUT");
 
-	if (!etcd)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	etcd->store = store;
 	etcd->remote.engine = etcd;
 	etcd->remote.scheme = scheme;
@@ -594,10 +555,7 @@ static int open_as(struct intent_store *store, const char *scheme, const char *u
 		return intent_wrap(err, "%.200s", strchr(url, '@') ? "etcd" : url);
 	}
 	store->name = strdup(url);
-	if (!read_user(etcd) || !store->name) {
-		etcd_close(store);
-		return intent_fail(err, -ENOMEM, "out of memory");
-	}
+	read_user(etcd);
 	return 0;
 }
 

@@ -62,9 +62,9 @@ struct intent__etcd_task *intent__etcd_look_task(struct intent__etcd *etcd, cons
 bool intent__etcd_trust(struct intent__etcd *etcd, const struct intent__etcd_header *header,
 			uint64_t floor, struct intent_error *err);
 
-int intent__etcd_watch_start(struct intent_store *store, const char *const *prefixes,
-			     const struct intent__watch_sink *sink, void **ret_watch, struct intent_error *err);
-int intent__etcd_watch_set(void *watch, const char *const *prefixes, struct intent_error *err);
+void *intent__etcd_watch_start(struct intent_store *store, const char *const *prefixes,
+			       const struct intent__watch_sink *sink);
+void intent__etcd_watch_set(void *watch, const char *const *prefixes);
 void intent__etcd_watch_refresh(void *watch);
 void intent__etcd_watch_stop(void *watch);
 

@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <intent/held.h>
 
 /*
@@ -21,11 +20,13 @@ struct intent_held {
 int intent_held_take(struct intent_store *store, const char *const *keys, size_t count, const json_t *holder,
 		     struct intent_held **ret_owned, struct intent_error *err)
 {
-	struct intent_held *held = count <= INTENT_HELD_MAX ? calloc(1, sizeof(*held)) : NULL;
+	struct intent_held *held;
 	int code;
 
-	if (!held)
-		return intent_fail(err, -ENOMEM, "out of memory");
+	if (count > INTENT_HELD_MAX)
+		return intent_fail(err, INTENT_ETOOBIG, "%zu locks: at most %d are held together", count,
+				   INTENT_HELD_MAX);
+	held = calloc(1, sizeof(*held));
 	held->store = store;
 	held->renewed = held->tried = intent_time_monotonic();
 	code = intent_session_open(store, TTL_MS, &held->session, err);

@@ -1,6 +1,4 @@
 /* Locks: a key bound to a session, taken and given up by compare. */
-#include <errno.h>
-
 #include "engine.h"
 
 /* A contender that lost a race looks again, so that the error can name the winner. */
@@ -25,18 +23,9 @@ static bool is_ours(const struct intent_entry *entry, const char *session)
 	return entry->session && strcmp(entry->session, session) == 0;
 }
 
-static int fill(struct intent_lock *lock, const char *key, const char *session, uint64_t fence,
-		struct intent_error *err)
+static struct intent_lock lock_of(const char *key, const char *session, uint64_t fence)
 {
-	char *own_key = strdup(key), *own_session = strdup(session);
-
-	if (!own_key || !own_session) {
-		free(own_key);
-		free(own_session);
-		return intent_fail(err, -ENOMEM, "out of memory");
-	}
-	*lock = (struct intent_lock){.key = own_key, .session = own_session, .fence = fence};
-	return 0;
+	return (struct intent_lock){.key = strdup(key), .session = strdup(session), .fence = fence};
 }
 
 /* The lock's document: the holder's, with "since" if it says none. Owned. */
@@ -45,8 +34,6 @@ static char *document(const json_t *holder)
 	intent_json_auto json_t *copy = holder ? json_deep_copy(holder) : json_object();
 	char now[32];
 
-	if (!copy)
-		return NULL;
 	intent_time_format(intent_time_now(), now);
 	if (json_is_object(copy) && !json_object_get(copy, "since"))
 		json_object_set_new(copy, "since", json_string(now));
@@ -67,9 +54,12 @@ static int attempt(struct intent_store *store, const char *key, const char *sess
 
 	if (intent_store_get(store, key, INTENT_STRONGEST, &snapshot, err) == 0) {
 		const struct intent_entry *entry = &snapshot->entries[0];
-		int rc = is_ours(entry, session) ? fill(ret, key, session, entry->revision, err) :
-						   busy(key, entry, err);
+		int rc = 0;
 
+		if (is_ours(entry, session))
+			*ret = lock_of(key, session, entry->revision);
+		else
+			rc = busy(key, entry, err);
 		intent_snapshot_unref(snapshot);
 		return rc;
 	}
@@ -77,7 +67,8 @@ static int attempt(struct intent_store *store, const char *key, const char *sess
 		return err->code;
 	if (intent_store_txn(store, ops, 2, &fence, err) < 0)
 		return err->code;
-	return fill(ret, key, session, fence, err);
+	*ret = lock_of(key, session, fence);
+	return 0;
 }
 
 int intent_lock_acquire(struct intent_store *store, const char *key, const char *session,
@@ -88,8 +79,6 @@ int intent_lock_acquire(struct intent_store *store, const char *key, const char 
 
 	if (!session || !*session)
 		return intent_fail(err, INTENT_EUSAGE, "lock %s: needs a session", key);
-	if (!value)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	for (int i = 0; i < TRIES; i++) {
 		rc = attempt(store, key, session, value, ret, err);
 		/* After an unknown outcome the next read says whether the key is ours. */

@@ -1,6 +1,4 @@
 /* The parts of a watch: one snapshot a prefix, merged for delivery. */
-#include <errno.h>
-
 #include "engine.h"
 
 struct part {
@@ -48,7 +46,7 @@ static struct part *find(struct part *parts, size_t count, const char *prefix)
 	return NULL;
 }
 
-int intent__parts_set(struct intent__parts *parts, const char *const *prefixes)
+void intent__parts_set(struct intent__parts *parts, const char *const *prefixes)
 {
 	size_t room = 0, count = 0, kept = 0;
 	struct part *fresh;
@@ -56,18 +54,12 @@ int intent__parts_set(struct intent__parts *parts, const char *const *prefixes)
 	while (prefixes[room])
 		room++;
 	fresh = calloc(room + 1, sizeof(*fresh));
-	if (!fresh)
-		return -ENOMEM;
 	for (size_t i = 0; i < room; i++) {
 		struct part *old = find(parts->parts, parts->count, prefixes[i]);
 
 		if (find(fresh, count, prefixes[i]))
 			continue;
 		fresh[count].prefix = strdup(prefixes[i]);
-		if (!fresh[count].prefix) {
-			free_parts(fresh, count);
-			return -ENOMEM;
-		}
 		if (old) {
 			fresh[count].snapshot = intent_snapshot_ref(old->snapshot);
 			kept++;
@@ -79,7 +71,6 @@ int intent__parts_set(struct intent__parts *parts, const char *const *prefixes)
 	free_parts(parts->parts, parts->count);
 	parts->parts = fresh;
 	parts->count = count;
-	return 0;
 }
 
 size_t intent__parts_count(const struct intent__parts *parts)
@@ -133,20 +124,16 @@ static struct intent_snapshot *merge(const struct intent__parts *parts)
 {
 	struct intent_snapshot *merged = intent_snapshot_new();
 
-	for (size_t i = 0; merged && i < parts->count; i++) {
+	for (size_t i = 0; i < parts->count; i++) {
 		const struct intent_snapshot *part = parts->parts[i].snapshot;
 
 		if (part->revision > merged->revision)
 			merged->revision = part->revision;
-		for (size_t j = 0; j < part->count; j++) {
-			if (intent__snapshot_share(merged, &part->entries[j]) < 0)
-				return intent_snapshot_unref(merged);
-		}
+		for (size_t j = 0; j < part->count; j++)
+			intent__snapshot_share(merged, &part->entries[j]);
 	}
-	if (merged) {
-		intent_snapshot_sort(merged);
-		drop_doubles(merged);
-	}
+	intent_snapshot_sort(merged);
+	drop_doubles(merged);
 	return merged;
 }
 
@@ -164,8 +151,6 @@ struct intent_snapshot *intent__parts_take(struct intent__parts *parts)
 			return NULL;
 	}
 	merged = merge(parts);
-	if (!merged)
-		return NULL;
 	if (parts->taken && !parts->renewed && intent_snapshot_same(parts->taken, merged))
 		return intent_snapshot_unref(merged);
 	intent_snapshot_unref(parts->taken);
@@ -197,9 +182,6 @@ char **intent__prefixes_merge(const char *const *prefixes, size_t count, size_t 
 	for (size_t i = 0; i < count; i++)
 		room += strlen(prefixes[i]) + 1;
 	char **merged = malloc(room);
-
-	if (!merged)
-		return NULL;
 	char *at = (char *)(merged + count + 1);
 
 	for (size_t i = 0; i < count; i++) {

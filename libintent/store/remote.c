@@ -1,5 +1,4 @@
 /* Carrying the requests of a remote engine; see remote.h. */
-#include <errno.h>
 #include <stdarg.h>
 #include <strings.h>
 #include "remote.h"
@@ -59,10 +58,7 @@ struct intent_op *intent__ops_copy(const struct intent_op *ops, size_t count)
 	for (size_t i = 0; i < count; i++)
 		room += strlen(ops[i].key) + 1 + ops[i].length +
 			(ops[i].session ? strlen(ops[i].session) + 1 : 0);
-	struct intent_op *copies = malloc(room ? room : 1);
-
-	if (!copies)
-		return NULL;
+	struct intent_op *copies = malloc(room);
 	char *at = (char *)(copies + count);
 
 	for (size_t i = 0; i < count; i++) {
@@ -112,8 +108,6 @@ static int add_endpoint(struct intent__remote *remote, const char *text, size_t 
 {
 	intent_free_auto char *one = strndup(text, length);
 
-	if (!one)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (strchr(one, '@'))
 		return intent_fail(err, INTENT_EUSAGE, "the URL holds credentials, and URLs are logged: "
 				   "use the engine's own variables (CONSUL_HTTP_TOKEN, ETCDCTL_USER)");
@@ -126,11 +120,7 @@ static int add_endpoint(struct intent__remote *remote, const char *text, size_t 
 				   "([ADDRESS]:PORT for IPv6)", one);
 	if (remote->count == INTENT__REMOTE_ENDPOINTS)
 		return intent_fail(err, INTENT_EUSAGE, "more than %d addresses", INTENT__REMOTE_ENDPOINTS);
-	char *endpoint = colon ? strdup(one) : intent_format("%s:%d", one, port);
-
-	if (!endpoint)
-		return intent_fail(err, -ENOMEM, "out of memory");
-	remote->endpoints[remote->count++] = endpoint;
+	remote->endpoints[remote->count++] = colon ? strdup(one) : intent_format("%s:%d", one, port);
 	return 0;
 }
 
@@ -139,7 +129,7 @@ static int parse_endpoints(struct intent__remote *remote, const char *rest, int 
 {
 	if (rest[0] == '/') {
 		remote->endpoints[remote->count++] = strdup("localhost");
-		return remote->endpoints[0] ? 0 : intent_fail(err, -ENOMEM, "out of memory");
+		return 0;
 	}
 	for (size_t length;; rest += length + 1) {
 		length = strcspn(rest, ",");
@@ -166,12 +156,11 @@ int intent__remote_open(struct intent__remote *remote, const char *rest, int por
 
 	if (!code && !strcmp(remote->scheme, "https"))
 		code = intent_http_settings_check(&own, err);
-	if (!code)
-		code = intent_http_new(&own, &remote->http, err);
 	if (code) {
 		intent__remote_close(remote);
 		return code;
 	}
+	remote->http = intent_http_new(&own);
 	/* Agents that start together do not all ask the first one. */
 	if (remote->count > 1)
 		remote->at = (size_t)getpid() % remote->count;
@@ -180,10 +169,10 @@ int intent__remote_open(struct intent__remote *remote, const char *rest, int por
 	return 0;
 }
 
-int intent__remote_attach(struct intent__remote *remote, uv_loop_t *loop, struct intent_error *err)
+void intent__remote_attach(struct intent__remote *remote, uv_loop_t *loop)
 {
 	remote->loop = loop;
-	return intent_http_attach(remote->http, loop, err);
+	intent_http_attach(remote->http, loop);
 }
 
 void intent__remote_close(struct intent__remote *remote)
@@ -228,8 +217,6 @@ static int fill(struct intent__task *task, struct intent__headers *headers,
 	free(task->url);
 	task->url = intent_format("%s://%s%s", remote->scheme, remote->endpoints[remote->at],
 				  intent_text_str(&task->call.path));
-	if (!task->url)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	remote->headers(remote, headers);
 	*request = (struct intent_http_request){
 		.method = task->call.method,
@@ -382,8 +369,8 @@ int intent__remote_stream(struct intent__remote *remote, const struct intent__ca
 	intent_free_auto char *url = intent_format("%s://%s%s", remote->scheme,
 		remote->endpoints[remote->at], intent_text_str(&call->path));
 
-	if (!url || call->body.failed)
-		return intent_fail(err, -ENOMEM, "out of memory");
+	if (call->body.failed)
+		return intent_fail(err, INTENT_ETOOBIG, "the request is larger than 64 MiB");
 	remote->headers(remote, &headers);
 	struct intent_http_request request = {
 		.method = call->method,

@@ -58,7 +58,7 @@ struct intent__remote {
  */
 int intent__remote_open(struct intent__remote *remote, const char *rest, int port,
 			const struct intent_http_settings *settings, struct intent_error *err);
-int intent__remote_attach(struct intent__remote *remote, uv_loop_t *loop, struct intent_error *err);
+void intent__remote_attach(struct intent__remote *remote, uv_loop_t *loop);
 /* Ends all tasks without calling back. */
 void intent__remote_close(struct intent__remote *remote);
 void intent__remote_next(struct intent__remote *remote);

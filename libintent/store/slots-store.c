@@ -1,5 +1,4 @@
 /* Shutdown slots: the document and the facts, read in this order, and written by compare. */
-#include <errno.h>
 #include <intent/documents.h>
 #include <intent/slots.h>
 
@@ -33,18 +32,17 @@ static json_t *fact_of(const struct intent_entry *entry)
 static int read_facts(struct intent_store *store, const char *prefix, json_t *facts, struct intent_error *err)
 {
 	struct intent_snapshot *snapshot;
-	int bad = 0;
 
 	if (intent_store_list(store, prefix, INTENT_STRONGEST, &snapshot, err))
 		return err->code;
-	for (size_t i = 0; i < snapshot->count && !bad; i++) {
+	for (size_t i = 0; i < snapshot->count; i++) {
 		const char *node = snapshot->entries[i].key + strlen(prefix);
 
 		if (intent_name_is_valid(node))
-			bad = json_object_set_new(facts, node, fact_of(&snapshot->entries[i]));
+			json_object_set_new(facts, node, fact_of(&snapshot->entries[i]));
 	}
 	intent_snapshot_unref(snapshot);
-	return bad ? intent_fail(err, -ENOMEM, "out of memory") : 0;
+	return 0;
 }
 
 int intent_slots_read(struct intent_store *store, const char *app, const char *cluster, struct intent_slots *ret,
@@ -56,9 +54,7 @@ int intent_slots_read(struct intent_store *store, const char *app, const char *c
 		.facts = json_object(),
 	};
 
-	if (!prefix || !slots.key || !slots.facts)
-		intent_fail(err, -ENOMEM, "out of memory");
-	else if (!read_document(store, &slots, err) && !read_facts(store, prefix, slots.facts, err)) {
+	if (!read_document(store, &slots, err) && !read_facts(store, prefix, slots.facts, err)) {
 		*ret = slots;
 		return 0;
 	}
@@ -83,11 +79,9 @@ int intent_slots_write(struct intent_store *store, const struct intent_slots *sl
 		{.kind = INTENT_OP_CHECK, .key = slots->key, .revision = slots->revision},
 		empty ? (struct intent_op){.kind = INTENT_OP_DELETE, .key = slots->key} :
 			(struct intent_op){.kind = INTENT_OP_PUT, .key = slots->key, .value = value,
-					   .length = value ? strlen(value) : 0},
+					   .length = strlen(value)},
 	};
 
-	if (!empty && !value)
-		return intent_fail(err, -ENOMEM, "%s: out of memory", slots->key);
 	if (empty && !slots->revision)
 		return 0;
 	return intent_store_txn(store, ops, 2, NULL, err);

@@ -6,7 +6,6 @@
  * without such a slot in the very document that it is then written into. Nothing else is assumed: facts may be old,
  * agents may die or sleep at any point.
  */
-#include <errno.h>
 #include <intent/digest.h>
 #include <intent/slots.h>
 
@@ -101,21 +100,14 @@ static int check(const json_t *document, struct intent_error *err)
 	return 0;
 }
 
-/* A copy to be changed, with "slots" in it. NULL without memory. */
+/* A copy to be changed, with "slots" in it. */
 static json_t *copy_of(const json_t *document)
 {
 	json_t *copy = document ? json_deep_copy(document) : json_object();
 
-	if (copy && !slots_of(copy) && json_object_set_new(copy, "slots", json_object())) {
-		json_decref(copy);
-		return NULL;
-	}
+	if (!slots_of(copy))
+		json_object_set_new(copy, "slots", json_object());
 	return copy;
-}
-
-static int no_memory(struct intent_error *err)
-{
-	return intent_fail(err, -ENOMEM, "the shutdown slots: out of memory");
 }
 
 /* The claim's slot for its target, in a copy of the document: *ret_slot is borrowed from it. */
@@ -130,18 +122,15 @@ static int make_slot(const json_t *document, const struct intent_slots_claim *cl
 				 intent_json_string(old, "since", now), "version", claim->version, "target",
 				 claim->target, "fence",
 				 (json_int_t)intent_json_integer(old, "fence", 0) + 1);
-	int bad = !copy || !slot;
 
-	if (!bad && waived)
-		bad = json_object_set_new(slot, "waived", json_true());
-	if (!bad && attempt)
-		bad = json_object_set_new(slot, "attempt", json_integer(attempt));
-	if (bad || json_object_set(slots_of(copy), claim->node, slot)) {
-		json_decref(slot);
+	if (waived)
+		json_object_set_new(slot, "waived", json_true());
+	if (attempt)
+		json_object_set_new(slot, "attempt", json_integer(attempt));
+	if (json_object_set_new(slots_of(copy), claim->node, slot)) {
 		json_decref(copy);
-		return no_memory(err);
+		return intent_fail(err, INTENT_EMALFORMED, "the shutdown slot of %.64s: its names are not UTF-8", claim->node);
 	}
-	json_decref(slot); /* the copy has its own reference */
 	*ret_new = copy;
 	*ret_slot = slot;
 	return 0;
@@ -310,8 +299,6 @@ int intent_slots_drop(const json_t *document, const char *node, json_t **ret_new
 		return 0;
 	}
 	copy = copy_of(document);
-	if (!copy)
-		return no_memory(err);
 	json_object_del(slots_of(copy), node);
 	if (!json_object_size(slots_of(copy)))
 		json_object_clear(copy);
@@ -338,7 +325,7 @@ int intent_slots_mark(const json_t *document, const struct intent_slots_claim *c
 	    json_object_set_new(slot, "failed_at", json_string(now)) ||
 	    (instead && json_object_set_new(slot, "instead", json_string(instead)))) {
 		json_decref(copy);
-		return no_memory(err);
+		return intent_fail(err, INTENT_EMALFORMED, "the shutdown slot of %.64s: why it failed is not UTF-8", claim->node);
 	}
 	*ret_new = copy;
 	return 0;
@@ -353,8 +340,6 @@ int intent_slots_retry(const json_t *document, json_t **ret_new, struct intent_e
 	if (check(document, err))
 		return err->code;
 	copy = copy_of(document);
-	if (!copy)
-		return no_memory(err);
 	json_object_foreach(slots_of(copy), node, slot) {
 		if (!is_marked(slot))
 			continue;
@@ -362,10 +347,7 @@ int intent_slots_retry(const json_t *document, json_t **ret_new, struct intent_e
 		json_object_del(slot, "failed");
 		json_object_del(slot, "failed_at");
 		json_object_del(slot, "instead");
-		if (json_object_set_new(slot, "attempt", json_integer(intent_json_integer(slot, "attempt", 0) + 1))) {
-			json_decref(copy);
-			return no_memory(err);
-		}
+		json_object_set_new(slot, "attempt", json_integer(intent_json_integer(slot, "attempt", 0) + 1));
 	}
 	if (!changed) {
 		json_decref(copy);

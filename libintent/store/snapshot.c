@@ -3,7 +3,6 @@
  * session) live in one counted block, so that merged, stripped and later snapshots share them, and what was read
  * from them.
  */
-#include <errno.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -43,8 +42,6 @@ struct intent_snapshot *intent_snapshot_new(void)
 {
 	struct box *box = calloc(1, sizeof(*box));
 
-	if (!box)
-		return NULL;
 	box->snapshot.references = 1;
 	return &box->snapshot;
 }
@@ -77,29 +74,18 @@ static struct intent_entry *grow(struct intent_snapshot *snapshot)
 	struct box *box = (struct box *)snapshot;
 
 	if (snapshot->count == box->room) {
-		size_t room = box->room ? box->room * 2 : 8;
-		struct intent_entry *entries =
-			reallocarray(snapshot->entries, room, sizeof(*entries));
-
-		if (!entries)
-			return NULL;
-		snapshot->entries = entries;
-		box->room = room;
+		box->room = box->room ? box->room * 2 : 8;
+		snapshot->entries = reallocarray(snapshot->entries, box->room, sizeof(*snapshot->entries));
 	}
 	return &snapshot->entries[snapshot->count++];
 }
 
-int intent_snapshot_add(struct intent_snapshot *snapshot, const char *key, const void *value,
-			size_t length, uint64_t revision, const char *session, bool untrusted)
+void intent_snapshot_add(struct intent_snapshot *snapshot, const char *key, const void *value,
+			 size_t length, uint64_t revision, const char *session, bool untrusted)
 {
 	size_t key_size = strlen(key) + 1, session_size = session ? strlen(session) + 1 : 0;
 	struct blob *blob = malloc(sizeof(*blob) + length + 1 + key_size + session_size);
-	struct intent_entry *entry = blob ? grow(snapshot) : NULL;
 
-	if (!entry) {
-		free(blob);
-		return -ENOMEM;
-	}
 	blob->references = 1;
 	blob->reading = (struct intent__reading){0};
 	if (length)
@@ -108,7 +94,7 @@ int intent_snapshot_add(struct intent_snapshot *snapshot, const char *key, const
 	memcpy(blob->bytes + length + 1, key, key_size);
 	if (session)
 		memcpy(blob->bytes + length + 1 + key_size, session, session_size);
-	*entry = (struct intent_entry){
+	*grow(snapshot) = (struct intent_entry){
 		.key = blob->bytes + length + 1,
 		.value = blob->bytes,
 		.length = length,
@@ -116,18 +102,12 @@ int intent_snapshot_add(struct intent_snapshot *snapshot, const char *key, const
 		.session = session ? blob->bytes + length + 1 + key_size : NULL,
 		.untrusted = untrusted,
 	};
-	return 0;
 }
 
-int intent__snapshot_share(struct intent_snapshot *snapshot, const struct intent_entry *from)
+void intent__snapshot_share(struct intent_snapshot *snapshot, const struct intent_entry *from)
 {
-	struct intent_entry *entry = grow(snapshot);
-
-	if (!entry)
-		return -ENOMEM;
-	*entry = *from;
+	*grow(snapshot) = *from;
 	blob_of(from)->references++;
-	return 0;
 }
 
 static bool same_entry(const struct intent_entry *a, const struct intent_entry *b)
@@ -161,15 +141,12 @@ struct intent_snapshot *intent__snapshot_strip(struct intent_snapshot *snapshot,
 	if (!count)
 		return intent_snapshot_ref(snapshot);
 	stripped = intent_snapshot_new();
-	if (!stripped)
-		return NULL;
 	stripped->revision = snapshot->revision;
 	for (size_t i = 0; i < snapshot->count; i++) {
 		/* The key that equals the prefix itself has no name without it. */
 		if (strlen(snapshot->entries[i].key) <= count)
 			continue;
-		if (intent__snapshot_share(stripped, &snapshot->entries[i]) < 0)
-			return intent_snapshot_unref(stripped);
+		intent__snapshot_share(stripped, &snapshot->entries[i]);
 		stripped->entries[stripped->count - 1].key += count;
 	}
 	return stripped;
@@ -314,10 +291,8 @@ static int entry_from_json(struct intent_snapshot *snapshot, const json_t *json,
 	if (value.failed || value.length > INTENT_VALUE_MAX)
 		return intent_fail(err, INTENT_ETOOBIG, "value of %s: more than %u bytes", key,
 				   INTENT_VALUE_MAX);
-	if (intent_snapshot_add(snapshot, key, intent_text_str(&value), value.length,
-				(uint64_t)revision, intent_json_string(json, "session", NULL),
-				intent_json_boolean(json, "untrusted", false)) < 0)
-		return intent_fail(err, -ENOMEM, "out of memory");
+	intent_snapshot_add(snapshot, key, intent_text_str(&value), value.length, (uint64_t)revision,
+			    intent_json_string(json, "session", NULL), intent_json_boolean(json, "untrusted", false));
 	return 0;
 }
 
@@ -332,8 +307,6 @@ int intent_snapshot_from_json(const json_t *json, struct intent_snapshot **ret_o
 		return intent_fail(err, INTENT_EMALFORMED,
 				   "a snapshot needs a revision and an array of entries");
 	snapshot = intent_snapshot_new();
-	if (!snapshot)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	snapshot->revision = (uint64_t)revision;
 	for (size_t i = 0; i < json_array_size(entries); i++) {
 		if (entry_from_json(snapshot, json_array_get(entries, i), err) < 0) {

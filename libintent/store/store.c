@@ -2,7 +2,6 @@
  * The store's front: arguments are checked and the store's key prefix is added and
  * stripped here, once for every engine. Which store is meant: url.c.
  */
-#include <errno.h>
 #include <sys/random.h>
 
 #include "engine.h"
@@ -167,16 +166,14 @@ int intent_store_open(const char *url, const char *prefix, struct intent_store *
 	if (!engine)
 		return intent_fail(err, INTENT_EUSAGE, "store %.100s: not a known kind; use "
 				   "dir:PATH, consul://HOST:PORT or etcd://HOST:PORT,... "
-				   "(consul+https://, etcd+https:// with TLS)", url ? url : "(none)");
+				   "(consul+https://, etcd+https:// with TLS)%s", url ? url : "(none)",
+				   url && (*url == '/' || *url == '.') ? "; a directory's has dir: before it" : "");
 	store = calloc(1, sizeof(*store));
-	if (!store)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	store->engine = engine;
-	err->code = 0;
 	store->prefix = normal_prefix(prefix, err);
 	if (!store->prefix) {
 		free(store);
-		return err->code ? err->code : intent_fail(err, -ENOMEM, "out of memory");
+		return err->code;
 	}
 	if (engine->open(store, url, url + strlen(engine->scheme), err) < 0) {
 		free(store->name);
@@ -219,8 +216,6 @@ static int read_snapshot(struct intent_store *store, const char *whole, bool exa
 				   whole[0] ? whole : "(everything)");
 	stripped = intent__snapshot_strip(snapshot, strlen(store->prefix));
 	intent_snapshot_unref(snapshot);
-	if (!stripped)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	*ret_owned = stripped;
 	return 0;
 }
@@ -271,10 +266,6 @@ static struct whole_ops *make_whole(const struct intent_store *store, const stru
 	if (check_ops(ops, count, err) < 0)
 		return NULL;
 	whole = malloc(sizeof(*whole));
-	if (!whole) {
-		intent_fail(err, -ENOMEM, "out of memory");
-		return NULL;
-	}
 	for (size_t i = 0; i < count; i++) {
 		whole->ops[i] = ops[i];
 		whole->ops[i].key = whole->keys[i];
@@ -394,8 +385,7 @@ int intent_store_attach(struct intent_store *store, uv_loop_t *loop, struct inte
 	if (store->loop)
 		return intent_fail(err, INTENT_EUSAGE, "%s: already attached to a loop",
 				   store->name);
-	if (store->engine->attach(store, loop, err) < 0)
-		return intent_wrap(err, "%s", store->name);
+	store->engine->attach(store, loop);
 	store->loop = loop;
 	return 0;
 }

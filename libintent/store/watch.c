@@ -1,6 +1,4 @@
 /* The public half of a watch: prefixes made whole, snapshots stripped, delivery. */
-#include <errno.h>
-
 #include "engine.h"
 
 struct intent_watch {
@@ -25,15 +23,8 @@ static void on_snapshot(struct intent_snapshot *snapshot, void *data)
 	stripped = intent__snapshot_strip(snapshot, strlen(watch->store->prefix));
 	intent_snapshot_unref(snapshot);
 	watch->calls++;
-	if (!stripped) {
-		struct intent_error err;
-
-		intent_fail(&err, -ENOMEM, "%s: out of memory", watch->store->name);
-		if (watch->events.on_trouble)
-			watch->events.on_trouble(watch, &err, watch->events.data);
-	} else if (watch->events.on_snapshot) {
+	if (watch->events.on_snapshot)
 		watch->events.on_snapshot(watch, stripped, watch->events.data);
-	}
 	intent_snapshot_unref(stripped);
 	watch->calls--;
 	settle(watch);
@@ -52,7 +43,7 @@ static void on_trouble(const struct intent_error *err, void *data)
 
 static void free_prefixes(char **prefixes)
 {
-	for (size_t i = 0; prefixes && prefixes[i]; i++)
+	for (size_t i = 0; prefixes[i]; i++)
 		free(prefixes[i]);
 	free(prefixes);
 }
@@ -66,7 +57,7 @@ static char **whole_prefixes(const struct intent_store *store, const char *const
 	while (prefixes[count])
 		count++;
 	whole = calloc(count + 1, sizeof(*whole));
-	for (size_t i = 0; whole && i < count; i++) {
+	for (size_t i = 0; i < count; i++) {
 		char buffer[INTENT_KEY_MAX + 1];
 
 		if (intent__prefix_whole(store, prefixes[i], buffer, err) < 0) {
@@ -74,13 +65,7 @@ static char **whole_prefixes(const struct intent_store *store, const char *const
 			return NULL;
 		}
 		whole[i] = strdup(buffer);
-		if (!whole[i]) {
-			free_prefixes(whole);
-			whole = NULL;
-		}
 	}
-	if (!whole)
-		intent_fail(err, -ENOMEM, "out of memory");
 	return whole;
 }
 
@@ -91,7 +76,6 @@ int intent_watch_start(struct intent_store *store, const char *const *prefixes,
 	struct intent__watch_sink sink = {.on_snapshot = on_snapshot, .on_trouble = on_trouble};
 	struct intent_watch *watch;
 	char **whole;
-	int rc;
 
 	if (!store->loop)
 		return intent_fail(err, INTENT_EUSAGE, "%s: not attached to a loop", store->name);
@@ -99,20 +83,11 @@ int intent_watch_start(struct intent_store *store, const char *const *prefixes,
 	if (!whole)
 		return err->code;
 	watch = calloc(1, sizeof(*watch));
-	if (!watch) {
-		free_prefixes(whole);
-		return intent_fail(err, -ENOMEM, "out of memory");
-	}
 	watch->store = store;
 	watch->events = *events;
 	sink.data = watch;
-	rc = store->engine->watch_start(store, (const char *const *)whole, &sink, &watch->engine,
-					err);
+	watch->engine = store->engine->watch_start(store, (const char *const *)whole, &sink);
 	free_prefixes(whole);
-	if (rc < 0) {
-		free(watch);
-		return intent_wrap(err, "%s: watch", store->name);
-	}
 	*ret_owned = watch;
 	return 0;
 }
@@ -121,13 +96,12 @@ int intent_watch_set(struct intent_watch *watch, const char *const *prefixes,
 		     struct intent_error *err)
 {
 	char **whole = whole_prefixes(watch->store, prefixes, err);
-	int rc;
 
 	if (!whole)
 		return err->code;
-	rc = watch->store->engine->watch_set(watch->engine, (const char *const *)whole, err);
+	watch->store->engine->watch_set(watch->engine, (const char *const *)whole);
 	free_prefixes(whole);
-	return rc;
+	return 0;
 }
 
 void intent_watch_refresh(struct intent_watch *watch)

@@ -102,8 +102,6 @@ int intent_archive_read(int in_fd, int orders_fd, const struct intent_archive_li
 	uint64_t packed;
 	int code;
 
-	if (!sender)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	sender->fd = orders_fd;
 	code = intent__archive_read(in_fd, limits, &sink, &packed, err);
 	free(sender);
@@ -227,14 +225,10 @@ int intent_archive_write(int orders_fd, int root_fd, const struct intent_archive
 	struct intent_archive_totals totals = {0};
 	int code;
 
-	if (!receiver)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	receiver->fd = orders_fd;
-	code = intent__archive_tree_open(root_fd, limits, &sink, err);
-	if (!code) {
-		code = take_all(receiver, &sink, err);
-		intent__archive_tree_close(&sink, &totals);
-	}
+	intent__archive_tree_open(root_fd, limits, &sink);
+	code = take_all(receiver, &sink, err);
+	intent__archive_tree_close(&sink, &totals);
 	free(receiver);
 	if (!code && ret)
 		*ret = totals;

@@ -164,11 +164,9 @@ static int pack_directory(struct packing *packing, int dirfd, int depth, struct 
 	for (int i = 0; i < count; i++) {
 		if (!code) {
 			intent_text_puts(&packing->path, names[i]->d_name);
-			code = packing->path.failed ? intent_fail(err, -ENOMEM, "out of memory") :
-						      pack_one(packing, dirfd, names[i]->d_name, depth, err);
+			code = pack_one(packing, dirfd, names[i]->d_name, depth, err);
 			packing->path.length = length;
-			if (packing->path.data)
-				packing->path.data[length] = '\0';
+			packing->path.data[length] = '\0';
 		}
 		free(names[i]);
 	}
@@ -184,8 +182,8 @@ static int open_archive(struct packing *packing, struct intent_error *err)
 
 	packing->entry = archive_entry_new();
 	packing->digest = intent_digest_new(INTENT_SHA256);
-	if (!archive || !packing->entry || !packing->digest)
-		return intent_fail(err, -ENOMEM, "out of memory");
+	if (!packing->digest)
+		return intent_fail(err, -ENOTSUP, "this OpenSSL has no SHA-256");
 	/* Plain ustar wherever it suffices: what libarchive adds beyond that is the same for the same input. */
 	if (archive_write_set_format_pax_restricted(archive) != ARCHIVE_OK ||
 	    archive_write_add_filter_gzip(archive) != ARCHIVE_OK ||

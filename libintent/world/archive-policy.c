@@ -1,5 +1,4 @@
 /* Which entries of an archive may be written. Pure: no file is touched here. */
-#include <errno.h>
 #include <search.h>
 #include <strings.h>
 #include "unpack.h"
@@ -65,14 +64,9 @@ static int add(struct intent__archive_names *names, const char *path,
 		return intent_fail(err, INTENT_ETOOBIG, "the names of all entries exceed %d MiB",
 				   TEXT_MAX >> 20);
 	name = malloc(sizeof(*name) + length + 1);
-	if (!name)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	name->kind = kind;
 	memcpy(name->path, path, length + 1);
-	if (!tsearch(name, &names->tree, compare)) {
-		free(name);
-		return intent_fail(err, -ENOMEM, "out of memory");
-	}
+	tsearch(name, &names->tree, compare);
 	names->count++;
 	names->text += length;
 	return 0;

@@ -71,8 +71,8 @@ static int plain_next(struct intent__archive_stream *stream, const void **ret_by
 static int gzip_open(struct intent__archive_stream *stream, struct intent_error *err)
 {
 	stream->out = malloc(OUT_SIZE);
-	if (!stream->out || inflateInit2(&stream->z, 15 + 16) != Z_OK)
-		return intent_fail(err, -ENOMEM, "out of memory for gzip");
+	if (inflateInit2(&stream->z, 15 + 16) != Z_OK)
+		return intent_fail(err, -ENOTSUP, "this zlib is not the one that gzip was built for");
 	stream->z_open = true;
 	return 0;
 }
@@ -105,8 +105,7 @@ static int gzip_step(struct intent__archive_stream *stream, bool *ret_done, stru
 	if (z == Z_STREAM_END)
 		stream->z_between = true;
 	else if (z != Z_OK && z != Z_BUF_ERROR)
-		return intent_fail(err, z == Z_MEM_ERROR ? -ENOMEM : INTENT_EMALFORMED,
-				   "the gzip file is damaged: %s",
+		return intent_fail(err, INTENT_EMALFORMED, "the gzip file is damaged: %s",
 				   stream->z.msg ? stream->z.msg : "no gzip data");
 	return 0;
 }
@@ -162,8 +161,6 @@ static int filter_open(struct intent__archive_stream *stream, int code, struct i
 	struct archive_entry *entry;
 
 	stream->filter = archive_read_new();
-	if (!stream->filter)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	/* A warning: the filter would be an external program. */
 	if (archive_read_append_filter(stream->filter, code) != ARCHIVE_OK)
 		return intent_fail(err, INTENT_EREFUSED, "libarchive was built without %s; "
@@ -248,12 +245,7 @@ int intent__archive_stream_open(int in_fd, const struct intent_archive_limits *l
 	struct intent__archive_stream *stream = calloc(1, sizeof(*stream));
 	int code;
 
-	if (stream)
-		stream->in = malloc(IN_SIZE);
-	if (!stream || !stream->in) {
-		free(stream);
-		return intent_fail(err, -ENOMEM, "out of memory");
-	}
+	stream->in = malloc(IN_SIZE);
 	stream->fd = in_fd;
 	stream->limits = *limits;
 	code = fill_first(stream, err);

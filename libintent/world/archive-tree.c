@@ -228,20 +228,17 @@ static int take_end(void *data, struct intent_error *err)
 	return finish_file(tree, err);
 }
 
-int intent__archive_tree_open(int root_fd, const struct intent_archive_limits *limits,
-			      struct intent__archive_sink *ret, struct intent_error *err)
+void intent__archive_tree_open(int root_fd, const struct intent_archive_limits *limits,
+			       struct intent__archive_sink *ret)
 {
 	struct tree *tree = calloc(1, sizeof(*tree));
 
-	if (!tree)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	tree->root_fd = root_fd;
 	tree->parent_fd = tree->file_fd = -1;
 	tree->limits = intent__archive_limits(limits);
 	tree->names.count_max = tree->limits.entries;
 	tree->mask = umask(022);
 	*ret = (struct intent__archive_sink){take_entry, take_bytes, take_end, tree};
-	return 0;
 }
 
 void intent__archive_tree_close(struct intent__archive_sink *sink, struct intent_archive_totals *ret)

@@ -169,8 +169,6 @@ static int read_entries(struct reader *reader, struct intent_error *err)
 static int open_tar(struct reader *reader, struct intent_error *err)
 {
 	reader->tar = archive_read_new();
-	if (!reader->tar)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (archive_read_support_format_tar(reader->tar) != ARCHIVE_OK ||
 	    archive_read_open(reader->tar, reader, NULL, tar_read, NULL) != ARCHIVE_OK)
 		return tar_fail(reader, err);
@@ -213,10 +211,9 @@ int intent_archive_unpack(int in_fd, int root_fd, const struct intent_archive_li
 {
 	struct intent__archive_sink sink;
 	struct intent_archive_totals totals = {0};
-	int code = intent__archive_tree_open(root_fd, limits, &sink, err);
+	int code;
 
-	if (code)
-		return code;
+	intent__archive_tree_open(root_fd, limits, &sink);
 	code = intent__archive_read(in_fd, limits, &sink, &totals.packed, err);
 	intent__archive_tree_close(&sink, &totals);
 	if (!code && ret)

@@ -3,7 +3,6 @@
  * configured decides: should it fail, the next one might be a role that was never meant.
  */
 #include <ctype.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <intent/file.h>
 #include "aws.h"
@@ -35,19 +34,11 @@ static const char *variable(const char *name)
 	return value && *value ? value : NULL;
 }
 
-static int fill(struct intent_aws_credentials *ret, const char *key_id, const char *secret, const char *token,
-		struct intent_error *err)
+static struct intent_aws_credentials credentials_of(const char *key_id, const char *secret, const char *token)
 {
-	struct intent_aws_credentials made = {
+	return (struct intent_aws_credentials){
 		.key_id = strdup(key_id), .secret = strdup(secret), .token = token && *token ? strdup(token) : NULL,
 	};
-
-	if (!made.key_id || !made.secret || (token && *token && !made.token)) {
-		intent_aws_credentials_release(&made);
-		return intent_fail(err, -ENOMEM, "AWS credentials: out of memory");
-	}
-	*ret = made;
-	return 0;
 }
 
 /* A token in a file: read each time, since it is renewed there. Owned. */
@@ -92,8 +83,7 @@ static int take_json(const struct intent_http_response *answer, const char *sour
 	if (!key_id || !secret)
 		return intent_fail(err, INTENT_EMALFORMED, "AWS credentials from %s: the answer holds none", source);
 	intent_time_parse(intent_json_string(json, "Expiration", ""), &expires, &ignored);
-	if (fill(ret, key_id, secret, intent_json_string(json, "Token", NULL), err))
-		return err->code;
+	*ret = credentials_of(key_id, secret, intent_json_string(json, "Token", NULL));
 	ret->expires_ms = expires;
 	return 0;
 }
@@ -114,7 +104,8 @@ static int from_environment(struct intent_http *http, const char *region, struct
 	if (!key_id || !secret)
 		return intent_fail(err, INTENT_EUSAGE,
 				   "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY belong together; only one is set");
-	return fill(ret, key_id, secret, variable("AWS_SESSION_TOKEN"), err);
+	*ret = credentials_of(key_id, secret, variable("AWS_SESSION_TOKEN"));
+	return 0;
 }
 
 bool intent__aws_xml_value(const char *xml, const char *name, char *out, size_t room)
@@ -140,18 +131,17 @@ static int take_sts(const struct intent_http_response *answer, struct intent_aws
 	const char *xml = intent_text_str(&answer->body);
 	char key_id[256], secret[512], token[8192], until[64];
 	struct intent_error ignored;
-	int code;
 
 	if (!intent__aws_xml_value(xml, "AccessKeyId", key_id, sizeof(key_id)) ||
 	    !intent__aws_xml_value(xml, "SecretAccessKey", secret, sizeof(secret)) ||
 	    !intent__aws_xml_value(xml, "SessionToken", token, sizeof(token)))
 		return intent_fail(err, INTENT_EMALFORMED, "AWS credentials from STS: the answer holds none");
-	code = fill(ret, key_id, secret, token, err);
+	*ret = credentials_of(key_id, secret, token);
 	explicit_bzero(secret, sizeof(secret));
 	explicit_bzero(token, sizeof(token));
-	if (!code && intent__aws_xml_value(xml, "Expiration", until, sizeof(until)))
+	if (intent__aws_xml_value(xml, "Expiration", until, sizeof(until)))
 		intent_time_parse(until, &ret->expires_ms, &ignored);
-	return code;
+	return 0;
 }
 
 /* AssumeRoleWithWebIdentity: unsigned, the token is the proof. */
@@ -180,8 +170,6 @@ static int from_web_identity(struct intent_http *http, const char *region, struc
 	if (!endpoint)
 		endpoint = variable("AWS_ENDPOINT_URL");
 	url = endpoint ? strdup(endpoint) : intent_format("https://sts.%s.amazonaws.com/", region);
-	if (form.failed || !url)
-		return intent_fail(err, -ENOMEM, "AWS credentials: out of memory");
 	struct intent_http_request request = {
 		.method = "POST", .url = url, .headers = headers, .body = intent_text_str(&form),
 		.body_length = form.length, .timeout_ms = TIMEOUT_MS, .body_max = ANSWER_MAX,
@@ -236,7 +224,8 @@ static int take_profile(char *text, const char *path, const char *profile, struc
 		return intent_fail(err, INTENT_EREFUSED,
 				   "%s: profile %s %s; roles and processes of a profile are not followed", path, profile,
 				   found ? "has no aws_access_key_id and aws_secret_access_key" : "is not there");
-	return fill(ret, values[0], values[1], values[2], err);
+	*ret = credentials_of(values[0], values[1], values[2]);
+	return 0;
 }
 
 static int from_file(struct intent_http *http, const char *region, struct intent_aws_credentials *ret,
@@ -251,8 +240,6 @@ static int from_file(struct intent_http *http, const char *region, struct intent
 
 	(void)http;
 	(void)region;
-	if (!path)
-		return intent_fail(err, -ENOMEM, "AWS credentials: out of memory");
 	if (intent_file_read(AT_FDCWD, path, FILE_MAX, &text, &count, err)) {
 		if (err->code == INTENT_EABSENT && !given && !profile)
 			return NOT_CONFIGURED;
@@ -285,8 +272,6 @@ static int from_container(struct intent_http *http, const char *region, struct i
 	if (token || given)
 		headers[0] = header = intent_format("Authorization: %s", token ? token : given);
 	url = relative ? intent_format("%s%s", CONTAINERS, relative) : strdup(full);
-	if (!url || ((token || given) && !header))
-		return intent_fail(err, -ENOMEM, "AWS credentials: out of memory");
 	struct intent_http_request request = {.url = url, .headers = headers, .timeout_ms = TIMEOUT_MS,
 					      .body_max = ANSWER_MAX};
 	if (ask(http, source, &request, &answer, err))
@@ -304,18 +289,14 @@ static char *metadata(struct intent_http *http, const char *path, struct intent_
 	const char *given = variable("AWS_EC2_METADATA_SERVICE_ENDPOINT");
 	int base_length = given ? (int)strlen(given) - intent_ends_with(given, "/") : 0;
 	intent_free_auto char *base = given ? strndup(given, (size_t)base_length) : strdup(METADATA);
-	intent_free_auto char *token_url = intent_format("%s/latest/api/token", base ? base : "");
-	intent_free_auto char *url = intent_format("%s%s", base ? base : "", path), *header = NULL;
+	intent_free_auto char *token_url = intent_format("%s/latest/api/token", base);
+	intent_free_auto char *url = intent_format("%s%s", base, path), *header = NULL;
 	struct intent_http_response answer = {0};
 	struct intent_http_request request = {
 		.method = "PUT", .url = token_url, .headers = lifetime, .connect_timeout_ms = METADATA_CONNECT_MS,
 		.timeout_ms = METADATA_CONNECT_MS, .body_max = ANSWER_MAX,
 	};
 
-	if (!base || !token_url || !url) {
-		intent_fail(err, -ENOMEM, "AWS credentials: out of memory");
-		return NULL;
-	}
 	if (ask(http, source, &request, &answer, err)) {
 		/* The answer to the PUT may travel one hop only: it never reaches a container. */
 		if (err->code == INTENT_ETIMEOUT)
@@ -329,7 +310,7 @@ static char *metadata(struct intent_http *http, const char *path, struct intent_
 	const char *headers[2] = {header};
 	request = (struct intent_http_request){.url = url, .headers = headers, .timeout_ms = TIMEOUT_MS,
 					       .connect_timeout_ms = METADATA_CONNECT_MS, .body_max = ANSWER_MAX};
-	if (!header || ask(http, source, &request, &answer, err))
+	if (ask(http, source, &request, &answer, err))
 		return NULL;
 	char *text = intent_text_steal(&answer.body);
 	intent_http_response_release(&answer);
@@ -352,9 +333,9 @@ static int from_instance(struct intent_http *http, const char *region, struct in
 			NOT_CONFIGURED : err->code;
 	role[strcspn(role, "\r\n")] = '\0';
 	path = intent_format("%s%s", roles, role);
-	char *text = path ? metadata(http, path, err) : NULL;
+	char *text = metadata(http, path, err);
 	if (!text)
-		return path ? err->code : intent_fail(err, -ENOMEM, "AWS credentials: out of memory");
+		return err->code;
 	answer.body.data = text;
 	answer.body.length = strlen(text);
 	int code = take_json(&answer, "the instance's metadata (IMDSv2)", ret, err);

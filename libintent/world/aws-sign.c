@@ -3,7 +3,6 @@
  * path, and each version since has signed a little differently.
  */
 #include <ctype.h>
-#include <errno.h>
 #include <strings.h>
 #include <intent/aws.h>
 #include <intent/digest.h>
@@ -71,25 +70,20 @@ static int digest_request(const struct intent_aws_request *request, char ret_dig
 		put_name(ret_names, sorted[i]);
 	}
 	intent_text_printf(&text, "\n%s\n%s", intent_text_str(ret_names), request->payload);
-	if (text.failed || ret_names->failed)
-		return intent_fail(err, -ENOMEM, "signing a request: out of memory");
 	intent_sha256_hex(intent_text_str(&text), text.length, ret_digest);
 	return 0;
 }
 
 /* The key for one day, region and service: a chain of HMACs that begins with the secret. */
-static int derive_key(const struct intent_aws_request *request, const char *secret, unsigned char key[32])
+static void derive_key(const struct intent_aws_request *request, const char *secret, unsigned char key[32])
 {
 	const char *const steps[] = {request->region, request->service, "aws4_request"};
 	intent_free_auto char *first = intent_format("AWS4%s", secret);
 
-	if (!first)
-		return -ENOMEM;
 	intent_hmac_sha256(first, strlen(first), request->time, 8, key);
 	explicit_bzero(first, strlen(first));
 	for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++)
 		intent_hmac_sha256(key, 32, steps[i], strlen(steps[i]), key);
-	return 0;
 }
 
 int intent_aws_sign(const struct intent_aws_request *request, const struct intent_aws_credentials *credentials,
@@ -103,12 +97,11 @@ int intent_aws_sign(const struct intent_aws_request *request, const struct inten
 		return err->code;
 	snprintf(scope, sizeof(scope), "%.8s/%s/%s/aws4_request", request->time, request->region, request->service);
 	intent_text_printf(&string, "AWS4-HMAC-SHA256\n%s\n%s\n%s", request->time, scope, digest);
-	if (string.failed || derive_key(request, credentials->secret, key))
-		return intent_fail(err, -ENOMEM, "signing a request: out of memory");
+	derive_key(request, credentials->secret, key);
 	intent_hmac_sha256(key, sizeof(key), intent_text_str(&string), string.length, mac);
 	explicit_bzero(key, sizeof(key));
 	intent_hex(signature, mac, sizeof(mac));
 	intent_text_printf(ret, "Authorization: AWS4-HMAC-SHA256 Credential=%s/%s, SignedHeaders=%s, Signature=%s",
 			   credentials->key_id, scope, intent_text_str(&names), signature);
-	return ret->failed ? intent_fail(err, -ENOMEM, "signing a request: out of memory") : 0;
+	return 0;
 }

@@ -30,15 +30,11 @@ char **intent_child_environment(const char *patterns, const char *const *more)
 	while (more && more[added])
 		added++;
 	env = calloc(had + added + 1, sizeof(*env));
-	for (size_t i = 0; env && i < had; i++)
-		if (is_passed(environ[i], always) || is_passed(environ[i], patterns)) {
-			env[count] = strdup(environ[i]);
-			count += env[count] != NULL;
-		}
-	for (size_t i = 0; env && i < added; i++) {
-		env[count] = strdup(more[i]);
-		count += env[count] != NULL;
-	}
+	for (size_t i = 0; i < had; i++)
+		if (is_passed(environ[i], always) || is_passed(environ[i], patterns))
+			env[count++] = strdup(environ[i]);
+	for (size_t i = 0; i < added; i++)
+		env[count++] = strdup(more[i]);
 	return env;
 }
 

@@ -1,5 +1,4 @@
 /* A secret key, kept in a file. */
-#include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/random.h>
@@ -41,8 +40,8 @@ int intent_digest_key(const char *path, bool create, unsigned char ret[KEY_BYTES
 	if (!create)
 		return 0;
 	/* Two that begin at once must not each have their own. */
-	if (!lock_path || intent_file_lock(lock_path, LOCK_EX, true, &lock, err) < 0)
-		return lock_path ? err->code : intent_fail(err, -ENOMEM, "out of memory");
+	if (intent_file_lock(lock_path, LOCK_EX, true, &lock, err) < 0)
+		return err->code;
 	code = read_key(path, ret, err);
 	if (code != INTENT_EABSENT)
 		return code;

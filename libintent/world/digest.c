@@ -11,10 +11,8 @@ struct intent_digest *intent_digest_new(enum intent_digest_kind kind)
 	const EVP_MD *md = kind == INTENT_SHA256 ? EVP_sha256() : kind == INTENT_MD5 ? EVP_md5() : EVP_blake2b512();
 	struct intent_digest *digest = calloc(1, sizeof(*digest));
 
-	if (!digest)
-		return NULL;
 	digest->context = EVP_MD_CTX_new();
-	if (!digest->context || !EVP_DigestInit_ex(digest->context, md, NULL))
+	if (!EVP_DigestInit_ex(digest->context, md, NULL))
 		return intent_digest_free(digest);
 	return digest;
 }

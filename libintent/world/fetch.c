@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <intent/fetch.h>
 
 enum { REDIRECTS = 5, FRUITLESS_MAX = 4, PAUSE_MS = 100, PROGRESS_PAUSE_MS = 20 };
@@ -174,9 +173,7 @@ static int attempt(struct intent_http *http, struct fetching *f, struct intent_e
 	int code;
 
 	f->status = 0;
-	code = condition ? intent_http_perform(http, &request, &response, NULL, err) :
-		intent_fail(err, -ENOMEM, "out of memory");
-
+	code = intent_http_perform(http, &request, &response, NULL, err);
 	intent_http_response_release(&response);
 	if (f->err.code) {
 		*err = f->err;
@@ -208,14 +205,13 @@ int intent_fetch_run(const struct intent_fetch *fetch, struct intent_error *err)
 {
 	struct fetching f = {.fetch = fetch};
 	struct intent_http_settings settings = {.ca_file = fetch->ca_file, .ca_option = fetch->ca_option};
-	struct intent_http *http = NULL;
+	struct intent_http *http;
 	int fruitless = 0, code = 0;
 
 	intent_fetch_show(fetch->url, f.shown);
 	if (intent_starts_with(fetch->url, "https:"))
 		code = intent_http_settings_check(&settings, err);
-	if (!code)
-		code = intent_http_new(&settings, &http, err);
+	http = intent_http_new(&settings);
 	while (!code) {
 		uint64_t before = f.got;
 		bool again = false;

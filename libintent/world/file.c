@@ -111,8 +111,6 @@ int intent__open_parent(const char *path, const char **ret_name, struct intent_e
 	*ret_name = slash ? slash + 1 : path;
 	parent = !slash ? strdup(".") : slash == path ? strdup("/") :
 		 strndup(path, (size_t)(slash - path));
-	if (!parent)
-		return intent_fail(err, -ENOMEM, "%s: out of memory", path);
 	fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT)
 		return intent_fail(err, INTENT_EABSENT, "%s: its directory does not exist", path);
@@ -198,10 +196,7 @@ int intent_file_write_json(const char *path, const json_t *json, mode_t mode, st
 	intent_text_auto struct intent_text text = INTENT_TEXT_INIT;
 	intent_free_auto char *canonical = intent_json_canonical(json);
 
-	if (!canonical)
-		return intent_fail(err, -ENOMEM, "%s: out of memory", path);
-	intent_text_puts(&text, canonical);
-	intent_text_puts(&text, "\n");
+	intent_text_printf(&text, "%s\n", canonical);
 	return intent_file_write_changed(path, intent_text_str(&text), text.length, mode, err);
 }
 
@@ -222,7 +217,7 @@ static int read_all(int fd, size_t max, char **ret_owned, size_t *ret_count)
 	}
 	*ret_count = text.length;
 	*ret_owned = intent_text_steal(&text);
-	return *ret_owned ? 0 : -ENOMEM;
+	return 0;
 }
 
 int intent_file_read(int dirfd, const char *path, size_t max, char **ret_owned,
@@ -350,8 +345,6 @@ int intent_directory_make(const char *path, mode_t mode, struct intent_error *er
 	while (end > 1 && path[end - 1] == '/')
 		end--;
 	parent = end ? strndup(path, end) : strdup(".");
-	if (!parent)
-		return intent_fail(err, -ENOMEM, "%s: out of memory", path);
 	if (intent_directory_make(parent, mode, err) < 0)
 		return err->code;
 	if (make_one(path, mode) < 0)
@@ -371,7 +364,7 @@ int intent_link_read(const char *path, char **ret_owned, struct intent_error *er
 	if (length < 0)
 		return intent_fail_errno(err, "%s: cannot read link", path);
 	*ret_owned = strndup(target, (size_t)length);
-	return *ret_owned ? 0 : intent_fail(err, -ENOMEM, "%s: out of memory", path);
+	return 0;
 }
 
 int intent_link_set(const char *target, const char *path, bool *ret_changed, struct intent_error *err)

@@ -201,8 +201,6 @@ static int exchange(int fd, const struct url *to, const char *url, int64_t deadl
 			   "Accept: */*\r\nConnection: close\r\n\r\n",
 			   *to->path == '/' ? "" : "/", (int)strcspn(to->path, "#"), to->path,
 			   v6 ? "[" : "", to->host, v6 ? "]" : "", to->port, INTENT_VERSION);
-	if (request.failed)
-		return intent_fail(err, -ENOMEM, "%.300s: out of memory", url);
 	while (sent < request.length) {
 		ssize_t put = send(fd, request.data + sent, request.length - sent, MSG_NOSIGNAL);
 
@@ -244,10 +242,7 @@ static int check_remote(const char *url, int64_t timeout_ms, struct intent_error
 		.url = url, .connect_timeout_ms = timeout_ms, .timeout_ms = timeout_ms,
 	};
 	struct intent_http_response response = { 0 };
-	struct intent_http *http = NULL;
-
-	if (intent_http_new(&settings, &http, err))
-		return err->code;
+	struct intent_http *http = intent_http_new(&settings);
 	int code = intent_http_perform(http, &request, &response, NULL, err);
 	int status = response.status;
 
@@ -274,8 +269,6 @@ static int check_http(const char *host, const json_t *http, int64_t timeout_ms, 
 		local = intent_format("http://%s%s%s:%lld%s", v6 ? "[" : "", host, v6 ? "]" : "",
 				      (long long)intent_json_integer(http, "port", 0),
 				      intent_json_string(http, "path", "/"));
-		if (!local)
-			return intent_fail(err, -ENOMEM, "http check: out of memory");
 		url = local;
 	}
 	if (!url_parse(url, &to) || !address_parse(to.host, to.port, &address))
@@ -298,8 +291,6 @@ static int check_program(const json_t *wanted, const struct intent_health_subjec
 	if (json_is_false(wanted) || !subject->install)
 		return 0;
 	program = intent_format("%s/bin/check", subject->install);
-	if (!program)
-		return intent_fail(err, -ENOMEM, "bin/check: out of memory");
 	if (stat(program, &seen)) {
 		if (errno == ENOENT && !json_is_true(wanted))
 			return 0;

@@ -103,9 +103,7 @@ static size_t on_bytes(char *bytes, size_t size, size_t count, void *data)
 		return 0;
 	}
 	intent_text_add(&response->body, bytes, count);
-	if (response->body.failed)
-		exchange->code = -ENOMEM;
-	return response->body.failed ? 0 : count;
+	return count;
 }
 
 int64_t intent__http_exchange_stall(struct intent_http_exchange *exchange)
@@ -164,24 +162,20 @@ static int on_send(void *data, char *peer, char *own, int peer_port, int own_por
 	return CURL_PREREQFUNC_OK;
 }
 
-static bool add_line(struct curl_slist **list, const char *line)
+static void add_line(struct curl_slist **list, const char *line)
 {
-	struct curl_slist *longer = curl_slist_append(*list, line);
-
-	if (longer)
-		*list = longer;
-	return longer;
+	*list = curl_slist_append(*list, line);
 }
 
-static bool set_method(struct intent_http_exchange *exchange, const struct intent_http_request *request)
+static void set_method(struct intent_http_exchange *exchange, const struct intent_http_request *request)
 {
 	CURL *easy = exchange->easy;
 	const char *method = request->method ? request->method : request->body ? "POST" : "GET";
-	bool typed = false, good = true;
+	bool typed = false;
 
 	exchange->repeatable = !request->once && (!strcmp(method, "GET") || !strcmp(method, "HEAD"));
 	for (size_t i = 0; request->headers && request->headers[i]; i++) {
-		good = good && add_line(&exchange->headers, request->headers[i]);
+		add_line(&exchange->headers, request->headers[i]);
 		typed = typed || !strncasecmp(request->headers[i], "content-type:", 13);
 	}
 	if (!strcmp(method, "HEAD")) {
@@ -190,33 +184,33 @@ static bool set_method(struct intent_http_exchange *exchange, const struct inten
 		curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_length);
 		curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body ? request->body : "");
 		curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
-		good = good && add_line(&exchange->headers, "Expect:");
+		add_line(&exchange->headers, "Expect:");
 		if (!typed) /* else libcurl calls it a form */
-			good = good && add_line(&exchange->headers, "Content-Type:");
+			add_line(&exchange->headers, "Content-Type:");
 	} else if (strcmp(method, "GET")) {
 		curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
 	}
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, exchange->headers);
-	return good;
 }
 
 /* Ask for `server_name` (so that it is what TLS verifies), but connect to the URL's host. */
-static bool set_server_name(struct intent_http_exchange *exchange, CURLU *url, const char *server_name)
+static CURLUcode set_server_name(struct intent_http_exchange *exchange, CURLU *url, const char *server_name)
 {
 	char *host = NULL, *port = NULL;
-	bool good = !curl_url_get(url, CURLUPART_HOST, &host, 0) &&
-		!curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT);
+	CURLUcode code = curl_url_get(url, CURLUPART_HOST, &host, 0);
 
-	if (good) {
+	if (!code)
+		code = curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT);
+	if (!code) {
 		intent_free_auto char *line = intent_format("::%s:%s", host, port);
 
-		good = line && add_line(&exchange->connect_to, line) &&
-			!curl_url_set(url, CURLUPART_HOST, server_name, 0);
+		add_line(&exchange->connect_to, line);
+		code = curl_url_set(url, CURLUPART_HOST, server_name, 0);
 		curl_easy_setopt(exchange->easy, CURLOPT_CONNECT_TO, exchange->connect_to);
 	}
 	curl_free(host);
 	curl_free(port);
-	return good;
+	return code;
 }
 
 static int set_url(struct intent_http_exchange *exchange, const struct intent_http_request *request,
@@ -226,7 +220,7 @@ static int set_url(struct intent_http_exchange *exchange, const struct intent_ht
 	CURL *easy = exchange->easy;
 	CURLU *url = curl_url();
 	char *scheme = NULL, *host = NULL, *port = NULL, *path = NULL, *whole = NULL;
-	CURLUcode code = url ? curl_url_set(url, CURLUPART_URL, request->url, 0) : CURLUE_OUT_OF_MEMORY;
+	CURLUcode code = curl_url_set(url, CURLUPART_URL, request->url, 0);
 
 	if (!code)
 		code = curl_url_get(url, CURLUPART_SCHEME, &scheme, 0);
@@ -239,9 +233,8 @@ static int set_url(struct intent_http_exchange *exchange, const struct intent_ht
 			request->method ? request->method : request->body ? "POST" : "GET", scheme,
 			host ? host : "", port ? ":" : "", port ? port : "", path);
 		exchange->file = !strcmp(scheme, "file");
-		if (settings->server_name && !strcmp(scheme, "https") &&
-		    !set_server_name(exchange, url, settings->server_name))
-			code = CURLUE_OUT_OF_MEMORY;
+		if (settings->server_name && !strcmp(scheme, "https"))
+			code = set_server_name(exchange, url, settings->server_name);
 	}
 	if (!code)
 		code = curl_url_get(url, CURLUPART_URL, &whole, 0);
@@ -259,7 +252,7 @@ static int set_url(struct intent_http_exchange *exchange, const struct intent_ht
 	if (code)
 		return intent_fail(err, INTENT_EUSAGE, "URL of %zu characters: %s: write http://HOST[:PORT]/PATH",
 				   strlen(request->url), curl_url_strerror(code));
-	return exchange->subject ? 0 : intent_fail(err, -ENOMEM, "HTTP request: out of memory");
+	return 0;
 }
 
 static void set_options(struct intent_http_exchange *exchange, const struct intent_http_request *request)
@@ -307,12 +300,13 @@ static void set_options(struct intent_http_exchange *exchange, const struct inte
 int intent__http_exchange_new(struct intent_http *http, const struct intent_http_request *request,
 			      struct intent_http_exchange **ret_owned, struct intent_error *err)
 {
-	struct intent_http_exchange *exchange = calloc(1, sizeof *exchange);
+	CURL *easy = curl_easy_init();
+	struct intent_http_exchange *exchange;
 
-	if (!exchange || !(exchange->easy = curl_easy_init())) {
-		free(exchange);
-		return intent_fail(err, -ENOMEM, "HTTP request: out of memory");
-	}
+	if (!easy)
+		return intent_fail(err, INTENT_EUNAVAILABLE, "HTTP request: libcurl does not initialise");
+	exchange = calloc(1, sizeof *exchange);
+	exchange->easy = easy;
 	exchange->http = http;
 	exchange->redirects = request->redirects;
 	exchange->offset = request->offset;
@@ -326,8 +320,8 @@ int intent__http_exchange_new(struct intent_http *http, const struct intent_http
 	set_options(exchange, request);
 	int code = set_url(exchange, request, err);
 
-	if (!code && !set_method(exchange, request))
-		code = intent_fail(err, -ENOMEM, "%s: out of memory", exchange->subject);
+	if (!code)
+		set_method(exchange, request);
 	if (!code && request->offset) {
 		char range[24];
 

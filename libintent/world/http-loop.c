@@ -5,7 +5,6 @@
  * libcurl refuses to be changed from within its own callbacks, but the callers' on_body may
  * start, cancel or free. Such wishes are noted (`inside`) and carried out afterwards.
  */
-#include <errno.h>
 #include "http-exchange.h"
 
 struct intent__http_loop {
@@ -192,23 +191,16 @@ static int want_socket(CURL *easy, curl_socket_t fd, int what, void *data, void 
 			     (what & CURL_POLL_OUT ? UV_WRITABLE : 0), on_ready) ? -1 : 0;
 }
 
-int intent_http_attach(struct intent_http *http, uv_loop_t *uv, struct intent_error *err)
+void intent_http_attach(struct intent_http *http, uv_loop_t *uv)
 {
 	struct intent__http_loop *loop = calloc(1, sizeof *loop);
 	uv_timer_t *timer = calloc(1, sizeof *timer), *wake = calloc(1, sizeof *wake);
 
-	if (!loop || !timer || !wake) {
-		free(loop);
-		free(timer);
-		free(wake);
-		return intent_fail(err, -ENOMEM, "HTTP client: out of memory");
-	}
 	uv_timer_init(uv, timer);
 	uv_timer_init(uv, wake);
 	timer->data = wake->data = loop;
 	*loop = (struct intent__http_loop){.http = http, .uv = uv, .timer = timer, .wake = wake};
 	http->loop = loop;
-	return 0;
 }
 
 static int need_multi(struct intent__http_loop *loop, struct intent_error *err)
@@ -257,10 +249,6 @@ int intent_http_start(struct intent_http *http, const struct intent_http_request
 		return code;
 	if (exchange->stall_ms) {
 		exchange->stall_timer = calloc(1, sizeof *exchange->stall_timer);
-		if (!exchange->stall_timer) {
-			intent__http_exchange_free(exchange);
-			return intent_fail(err, -ENOMEM, "HTTP request: out of memory");
-		}
 		uv_timer_init(loop->uv, exchange->stall_timer);
 		exchange->stall_timer->data = exchange;
 		uv_timer_start(exchange->stall_timer, on_stall, (uint64_t)exchange->stall_ms, 0);

@@ -1,5 +1,4 @@
 /* The client, and blocking exchanges. */
-#include <errno.h>
 #include "http-exchange.h"
 
 void intent_http_response_release(struct intent_http_response *response)
@@ -31,9 +30,10 @@ bool intent_http_header(const struct intent_http_response *response, const char 
 	return false;
 }
 
-static bool copy(const char **field)
+static void copy(const char **field)
 {
-	return !*field || (*field = strdup(*field));
+	if (*field)
+		*field = strdup(*field);
 }
 
 static void forget(const char *field)
@@ -61,14 +61,11 @@ void intent__http_destroy(struct intent_http *http)
 	free(http);
 }
 
-int intent_http_new(const struct intent_http_settings *settings, struct intent_http **ret_owned,
-		    struct intent_error *err)
+struct intent_http *intent_http_new(const struct intent_http_settings *settings)
 {
 	struct intent_http *http = calloc(1, sizeof *http);
 	const char *no_proxy = getenv("no_proxy");
 
-	if (!http)
-		return intent_fail(err, -ENOMEM, "HTTP client: out of memory");
 	if (!no_proxy)
 		no_proxy = getenv("NO_PROXY");
 	/* A proxy cannot reach our loopback; libcurl alone would ask it to. */
@@ -78,23 +75,17 @@ int intent_http_new(const struct intent_http_settings *settings, struct intent_h
 
 	if (settings)
 		*own = *settings;
-	bool copied = copy(&own->ca_file);
-	/* All are tried, so that what is freed is never the caller's. */
-	copied &= copy(&own->ca_directory);
-	copied &= copy(&own->cert_file);
-	copied &= copy(&own->key_file);
-	copied &= copy(&own->ca_option);
-	copied &= copy(&own->cert_option);
-	copied &= copy(&own->server_name);
-	copied &= copy(&own->unix_socket);
-	if (!copied || !http->no_proxy) {
-		intent__http_destroy(http);
-		return intent_fail(err, -ENOMEM, "HTTP client: out of memory");
-	}
+	copy(&own->ca_file);
+	copy(&own->ca_directory);
+	copy(&own->cert_file);
+	copy(&own->key_file);
+	copy(&own->ca_option);
+	copy(&own->cert_option);
+	copy(&own->server_name);
+	copy(&own->unix_socket);
 	if (own->max_connections <= 0)
 		own->max_connections = 8;
-	*ret_owned = http;
-	return 0;
+	return http;
 }
 
 struct intent_http *intent_http_free(struct intent_http *http)
@@ -111,12 +102,12 @@ struct intent_http *intent_http_free(struct intent_http *http)
 int intent__http_multi(struct intent_http *http, CURLM **ret, struct intent_error *err)
 {
 	if (!http->global && curl_global_init(CURL_GLOBAL_DEFAULT))
-		return intent_fail(err, -ENOMEM, "HTTP client: libcurl does not initialise");
+		return intent_fail(err, INTENT_EUNAVAILABLE, "HTTP client: libcurl does not initialise");
 	http->global = true;
 	CURLM *multi = curl_multi_init();
 
 	if (!multi)
-		return intent_fail(err, -ENOMEM, "HTTP client: out of memory");
+		return intent_fail(err, INTENT_EUNAVAILABLE, "HTTP client: libcurl gives no handle");
 	curl_multi_setopt(multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)http->settings.max_connections);
 	curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)http->settings.max_connections);
 	*ret = multi;
@@ -166,9 +157,11 @@ int intent_http_perform(struct intent_http *http, const struct intent_http_reque
 		*ret_sent = false;
 	if (code || (code = intent__http_exchange_new(http, request, &exchange, err)))
 		return code;
-	if (curl_multi_add_handle(http->multi, exchange->easy)) {
+	CURLMcode added = curl_multi_add_handle(http->multi, exchange->easy);
+	if (added) {
+		intent_fail(err, INTENT_EUNAVAILABLE, "%s: %s", exchange->subject, curl_multi_strerror(added));
 		intent__http_exchange_free(exchange);
-		return intent_fail(err, -ENOMEM, "%s: out of memory", request->url);
+		return err->code;
 	}
 	code = drive(http->multi, exchange, &result, err);
 	if (!code)

@@ -1,6 +1,5 @@
 /* Where the API server is and who we are to it. */
 #include <ctype.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <intent/child.h>
@@ -82,8 +81,8 @@ static int keep_inline(struct intent_kube *kube, size_t which, const void *bytes
 	kube->files[which] = fd;
 	free(kube->paths[which]);
 	kube->paths[which] = intent_format("/proc/self/fd/%d", fd);
-	if (fd < 0 || !kube->paths[which] || intent_write_all(fd, bytes, count))
-		return intent_fail(err, -ENOMEM, "kubeconfig: out of memory");
+	if (fd < 0 || intent_write_all(fd, bytes, count))
+		return intent_fail_errno(err, "kubeconfig: no file in memory for what is inline");
 	return 0;
 }
 
@@ -92,7 +91,7 @@ static int take_file(struct intent_kube *kube, const json_t *from, const char *n
 		     struct intent_error *err)
 {
 	intent_free_auto char *data_name = intent_format("%s-data", name);
-	const char *data = data_name ? intent_json_string(from, data_name, NULL) : NULL;
+	const char *data = intent_json_string(from, data_name, NULL);
 	const char *path = intent_json_string(from, name, NULL);
 	intent_text_auto struct intent_text bytes = INTENT_TEXT_INIT;
 
@@ -104,13 +103,12 @@ static int take_file(struct intent_kube *kube, const json_t *from, const char *n
 			explicit_bzero(bytes.data, bytes.length);
 		return code;
 	}
-	if (!path)
-		return 0;
-	kube->paths[which] = strdup(path);
-	return kube->paths[which] ? 0 : intent_fail(err, -ENOMEM, "kubeconfig: out of memory");
+	if (path)
+		kube->paths[which] = strdup(path);
+	return 0;
 }
 
-static int connect_with(struct intent_kube *kube, bool insecure, struct intent_error *err)
+static void connect_with(struct intent_kube *kube, bool insecure)
 {
 	kube->http = intent_http_free(kube->http);
 	kube->settings = (struct intent_http_settings){
@@ -118,7 +116,7 @@ static int connect_with(struct intent_kube *kube, bool insecure, struct intent_e
 		.server_name = kube->server_name, .insecure = insecure, .ca_option = "certificate-authority",
 		.cert_option = "client-certificate", .max_connections = 2,
 	};
-	return intent_http_new(&kube->settings, &kube->http, err);
+	kube->http = intent_http_new(&kube->settings);
 }
 
 /* ---- in a cluster ---- */
@@ -140,9 +138,8 @@ static int open_in_cluster(struct intent_kube *kube, struct intent_error *err)
 	kube->token_file = strdup(ACCOUNT "token");
 	kube->paths[0] = strdup(ACCOUNT "ca.crt");
 	kube->namespace = read_word(ACCOUNT "namespace", &ignored);
-	if (!kube->server || !kube->token_file || !kube->paths[0])
-		return intent_fail(err, -ENOMEM, "Kubernetes: out of memory");
-	return connect_with(kube, false, err);
+	connect_with(kube, false);
+	return 0;
 }
 
 /* ---- kubeconfig ---- */
@@ -223,8 +220,6 @@ static int take_cluster(struct intent_kube *kube, const json_t *cluster, bool *r
 				   server);
 	kube->server = strndup(server, strlen(server) - intent_ends_with(server, "/"));
 	kube->server_name = name ? strdup(name) : NULL;
-	if (!kube->server || (name && !kube->server_name))
-		return intent_fail(err, -ENOMEM, "kubeconfig: out of memory");
 	return take_file(kube, cluster, "certificate-authority", 0, err);
 }
 
@@ -246,8 +241,6 @@ static int take_user(struct intent_kube *kube, const json_t *user, struct intent
 	else if (name)
 		kube->basic = intent_format("%s:%s", name, intent_json_string(user, "password", ""));
 	kube->exec = json_incref(json_object_get(user, "exec"));
-	if ((file && !kube->token_file) || (!file && token && !kube->token))
-		return intent_fail(err, -ENOMEM, "kubeconfig: out of memory");
 	return 0;
 }
 
@@ -273,7 +266,8 @@ static int open_config(struct intent_kube *kube, const json_t *config, const cha
 	kube->namespace = space ? strdup(space) : NULL;
 	if (take_cluster(kube, cluster, &insecure, err) || take_user(kube, user, err))
 		return err->code;
-	return connect_with(kube, insecure, err);
+	connect_with(kube, insecure);
+	return 0;
 }
 
 int intent_kube_open(const json_t *config, const char *context, struct intent_kube **ret_owned,
@@ -282,8 +276,6 @@ int intent_kube_open(const json_t *config, const char *context, struct intent_ku
 	struct intent_kube *kube = calloc(1, sizeof(*kube));
 	int code;
 
-	if (!kube)
-		return intent_fail(err, -ENOMEM, "Kubernetes: out of memory");
 	for (size_t i = 0; i < KUBE_FILES; i++)
 		kube->files[i] = -1;
 	kube->timeout_ms = TIMEOUT_MS;
@@ -314,8 +306,7 @@ static const char **own_variables(const struct intent_kube *kube, json_t *made)
 								    "client.authentication.k8s.io/v1")));
 	own = calloc(json_array_size(made) + 1, sizeof(*own));
 	json_array_foreach(made, i, item)
-		if (own)
-			own[i] = json_string_value(item);
+		own[i] = json_string_value(item);
 	return own;
 }
 
@@ -324,14 +315,12 @@ static int run_plugin(struct intent_kube *kube, struct intent_text *ret, struct 
 	const char *argv[66] = {intent_json_string(kube->exec, "command", "")};
 	intent_json_auto json_t *made = json_array();
 	const char **own = own_variables(kube, made);
-	char **env = own ? intent_child_environment(EXEC_ENVIRONMENT, own) : NULL;
+	char **env = intent_child_environment(EXEC_ENVIRONMENT, own);
 	struct intent_child_result result = {0};
 	size_t count = 1, i;
 	json_t *item;
 
 	free(own);
-	if (!env)
-		return intent_fail(err, -ENOMEM, "kubeconfig: out of memory");
 	json_array_foreach(json_object_get(kube->exec, "args"), i, item)
 		if (json_is_string(item) && count < 65)
 			argv[count++] = json_string_value(item);
@@ -370,10 +359,12 @@ static int ask_plugin(struct intent_kube *kube, struct intent_error *err)
 				   intent_json_string(kube->exec, "command", ""));
 	wipe(&kube->token);
 	kube->token = token ? strdup(token) : NULL;
-	if (certificate && key &&
-	    (keep_inline(kube, 1, certificate, strlen(certificate), err) ||
-	     keep_inline(kube, 2, key, strlen(key), err) || connect_with(kube, kube->settings.insecure, err)))
+	if (!certificate || !key)
+		return 0;
+	if (keep_inline(kube, 1, certificate, strlen(certificate), err) ||
+	    keep_inline(kube, 2, key, strlen(key), err))
 		return err->code;
+	connect_with(kube, kube->settings.insecure);
 	return 0;
 }
 
@@ -395,8 +386,6 @@ char *intent__kube_authorization(struct intent_kube *kube, bool again, struct in
 		intent_base64_encode(&encoded, kube->basic, strlen(kube->basic));
 		header = intent_format("Authorization: Basic %s", intent_text_str(&encoded));
 	}
-	if (!header && (token || kube->token || kube->basic))
-		intent_fail(err, -ENOMEM, "Kubernetes: out of memory");
 	wipe(&token);
 	return header;
 }

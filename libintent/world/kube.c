@@ -1,5 +1,4 @@
 /* Requests to the API server, and what its answers mean. */
-#include <errno.h>
 #include "kube.h"
 
 #define ANSWER_MAX (4u << 20) /* an object has 1 MiB at most, and its managedFields beside it */
@@ -160,11 +159,9 @@ int intent_kube_apply(struct intent_kube *kube, const json_t *object, const char
 		.name = intent_json_string(metadata, "name", ""), .query = query,
 		.type = "application/apply-patch+yaml", .body = body,
 	};
-	int code = query && body ? perform(kube, &call, ret_new, ret_again_ms, err) :
-				   intent_fail(err, -ENOMEM, "Kubernetes: out of memory");
+	int code = perform(kube, &call, ret_new, ret_again_ms, err);
 
-	if (body)
-		explicit_bzero(body, strlen(body));
+	explicit_bzero(body, strlen(body));
 	free(body);
 	return code;
 }
@@ -175,11 +172,10 @@ int intent_kube_delete(struct intent_kube *kube, const char *kind, const char *n
 	intent_json_auto json_t *options =
 		json_pack("{ss ss ss s{ss}}", "kind", "DeleteOptions", "apiVersion", "v1", "propagationPolicy", "Background",
 			  "preconditions", "uid", uid);
-	intent_free_auto char *body = options ? json_dumps(options, JSON_COMPACT) : NULL;
+	intent_free_auto char *body = json_dumps(options, JSON_COMPACT);
 	struct call call = {.method = "DELETE", .kind = kind, .namespace = namespace, .name = name, .query = "",
 			    .body = body};
-	int code = body ? perform(kube, &call, NULL, ret_again_ms, err) :
-			  intent_fail(err, -ENOMEM, "Kubernetes: out of memory");
+	int code = perform(kube, &call, NULL, ret_again_ms, err);
 
 	return code == INTENT_EABSENT ? 0 : code;
 }

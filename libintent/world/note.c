@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <intent/file.h>
 #include <intent/note.h>
 
@@ -10,7 +9,7 @@ json_t *intent_note_read(const char *path, bool *ret_this_boot)
 	json_t *note = NULL;
 
 	*ret_this_boot = true;
-	if (!path || intent_file_read_json(path, NOTE_MAX, &note, &ignored) || !json_is_object(note)) {
+	if (intent_file_read_json(path, NOTE_MAX, &note, &ignored) || !json_is_object(note)) {
 		json_decref(note);
 		return json_object();
 	}
@@ -22,7 +21,6 @@ int intent_note_write(const char *path, const json_t *note, struct intent_error 
 {
 	intent_json_auto json_t *whole = json_copy((json_t *)(uintptr_t)note);
 
-	if (!path || !whole || json_object_set_new(whole, "boot", json_string(intent_boot_id())))
-		return intent_fail(err, -ENOMEM, "out of memory");
+	json_object_set_new(whole, "boot", json_string(intent_boot_id()));
 	return intent_file_write_json(path, whole, 0600, err);
 }

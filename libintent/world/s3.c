@@ -1,6 +1,5 @@
 /* One object of S3: where it is, a signed request, what the answer means. */
 #include <ctype.h>
-#include <errno.h>
 #include <intent/digest.h>
 #include "aws.h"
 
@@ -50,13 +49,13 @@ static int find_place(const struct intent_s3_object *object, const char *region,
 		base = intent_format("https://%s.s3.%s.amazonaws.com", object->bucket, region);
 	else
 		base = intent_format("https://s3.%s.amazonaws.com", region);
-	if (base && !strstr(base, "://"))
+	if (!strstr(base, "://"))
 		return intent_fail(err, INTENT_EUSAGE, "%s: an endpoint begins with http:// or https://", base);
 	ret->path = by_host ? intent_format("/%s", intent_text_str(&key)) :
 			      intent_format("/%s/%s", object->bucket, intent_text_str(&key));
-	ret->host = base ? strdup(strstr(base, "://") + 3) : NULL;
-	ret->url = base && ret->path ? intent_format("%s%s", base, ret->path) : NULL;
-	return ret->url && ret->host && !key.failed ? 0 : intent_fail(err, -ENOMEM, "out of memory");
+	ret->host = strdup(strstr(base, "://") + 3);
+	ret->url = intent_format("%s%s", base, ret->path);
+	return 0;
 }
 
 struct call {
@@ -101,8 +100,6 @@ static int send_call(struct intent_http *http, const struct call *call, const ch
 	snprintf(digest, sizeof(digest), "X-Amz-Content-Sha256: %s", payload);
 	host = intent_format("Host: %s", place.host);
 	token = call->credentials->token ? intent_format("X-Amz-Security-Token: %s", call->credentials->token) : NULL;
-	if (!host || (call->credentials->token && !token))
-		return intent_fail(err, -ENOMEM, "out of memory");
 	headers[count++] = host;
 	headers[count++] = stamp;
 	headers[count++] = digest;
@@ -203,8 +200,6 @@ int intent_s3_put(struct intent_http *http, const struct intent_s3_object *objec
 	size_t count = 0;
 	int code;
 
-	if (!type || (content->encryption && !sealed) || (etag && !condition))
-		return intent_fail(err, -ENOMEM, "out of memory");
 	call.headers[count++] = type;
 	if (sealed)
 		call.headers[count++] = sealed;

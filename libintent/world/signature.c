@@ -125,8 +125,7 @@ static int load_directory(struct intent_trusted_keys *keys, const char *path, st
 		if (entry->d_name[0] == '.' || !intent_ends_with(entry->d_name, ".pub"))
 			continue;
 		whole = intent_format("%s/%s", path, entry->d_name);
-		code = whole ? load_file(keys, dirfd(directory), entry->d_name, whole, err) :
-			intent_fail(err, -ENOMEM, "out of memory");
+		code = load_file(keys, dirfd(directory), entry->d_name, whole, err);
 	}
 	if (code == 0 && errno)
 		code = intent_fail_errno(err, "trusted keys %s", path);
@@ -146,8 +145,6 @@ int intent_trusted_keys_load(const char *path, struct intent_trusted_keys **ret_
 	if (stat(path, &st) < 0)
 		return intent_fail_errno(err, "trusted keys %s", path);
 	keys = calloc(1, sizeof(*keys));
-	if (!keys)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	code = S_ISDIR(st.st_mode) ? load_directory(keys, path, err) :
 		load_file(keys, AT_FDCWD, path, path, err);
 	if (code)

@@ -132,10 +132,6 @@ int intent_source_parse(const char *string, const char *github, struct intent_so
 	source.path = strndup(parts.path, parts.path_length);
 	source.ref = parts.ref ? strdup(parts.ref) : NULL;
 	source.is_directory = parts.directory;
-	if (!source.url || !source.path || (parts.ref && !source.ref)) {
-		intent_source_release(&source);
-		return intent_fail(err, -ENOMEM, "out of memory");
-	}
 	*ret = source;
 	return 0;
 }
@@ -209,8 +205,8 @@ static int run(const struct intent_git *git, int64_t deadline_ms, char *index, c
 		complaint(&result.err, said);
 		code = intent_fail(err, INTENT_EUNAVAILABLE, "git: %s", *said ? said : "failed without a word");
 	}
-	if (!code && ret_out && !(*ret_out = intent_text_steal(&result.out)) && !(*ret_out = strdup("")))
-		code = intent_fail(err, -ENOMEM, "out of memory");
+	if (!code && ret_out)
+		*ret_out = intent_text_steal(&result.out);
 	intent_child_result_release(&result);
 	return code;
 }
@@ -233,7 +229,7 @@ static int sweep(const char *path, const struct stat *st, int type, struct FTW *
 static int make_repository(const struct intent_git *git, struct intent_error *err)
 {
 	intent_free_auto char *parent = strdup(git->repository), *whole = NULL;
-	char *slash = parent ? strrchr(parent, '/') : NULL;
+	char *slash = strrchr(parent, '/');
 	const char *argv[] = {"git", "init", "-q", "--bare", "--template=", "--", NULL, NULL};
 	struct intent_error ignored;
 	struct stat st;
@@ -248,8 +244,6 @@ static int make_repository(const struct intent_git *git, struct intent_error *er
 	*slash = '\0';
 	intent_temp_name(temp, "git");
 	argv[6] = whole = intent_format("%s/%s", parent, temp);
-	if (!whole)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	code = run(git, RESOLVE_MS, NULL, argv, NULL, err);
 	if (!code && rename(whole, git->repository) < 0)
 		code = intent_fail_errno(err, "%s", git->repository);
@@ -292,8 +286,6 @@ static int resolve_remote(const struct intent_source *source, const struct inten
 	char of_branch[INTENT_COMMIT_MAX];
 	bool is_branch, is_tag;
 
-	if (!branch || !tag || !peeled)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (run(git, RESOLVE_MS, NULL, argv, &listing, err))
 		return intent_wrap(err, "%s", source->url);
 	is_branch = find_line(listing, branch, of_branch);
@@ -323,8 +315,6 @@ static int resolve_directory(const struct intent_source *source, const struct in
 	const char *write[] = {"git", repository, "write-tree", NULL};
 	struct stat st;
 
-	if (!tree || !repository)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (stat(source->url, &st) < 0)
 		return errno == ENOENT ? intent_fail(err, INTENT_EABSENT, "%s does not exist", source->url) :
 					 intent_fail_errno(err, "%s", source->url);
@@ -363,8 +353,6 @@ static int fetch(const struct intent_source *source, const struct intent_git *gi
 	const char *have[] = {"git", repository, "cat-file", "-e", object, NULL};
 	const char *get[] = {"git", repository, "fetch", "-q", "--depth=1", "--no-tags", "--", source->url, commit, NULL};
 
-	if (!repository || !object)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (make_repository(git, err))
 		return err->code;
 	if (run(git, RESOLVE_MS, NULL, have, NULL, err) == 0)
@@ -392,8 +380,6 @@ int intent_source_tree(const struct intent_source *source, const struct intent_g
 	const char *argv[] = {"git", repository, "rev-parse", "-q", "--verify", "--end-of-options", object, NULL};
 	struct intent_error ignored;
 
-	if (!repository || !object)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (fetch(source, git, commit, err))
 		return intent_wrap(err, "%s at %.12s", source->url, commit);
 	/* A file of that name is no directory: its object is no tree. */
@@ -413,8 +399,6 @@ static int fill(const struct intent_git *git, const char *commit, const char *di
 			      "checkout", "-q", "-f", commit, "--", ".", NULL};
 	int fd, code;
 
-	if (!repository || !tree || !index)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	if (intent_directory_make(directory, 0700, err) < 0)
 		return err->code;
 	unlink(index + strlen("GIT_INDEX_FILE="));
@@ -435,7 +419,7 @@ int intent_source_checkout(const struct intent_source *source, const struct inte
 			   const char *directory, struct intent_error *err)
 {
 	intent_free_auto char *parent = strdup(directory), *whole = NULL;
-	char *slash = parent ? strrchr(parent, '/') : NULL;
+	char *slash = strrchr(parent, '/');
 	char temp[256];
 	struct stat st;
 	int code;
@@ -447,8 +431,6 @@ int intent_source_checkout(const struct intent_source *source, const struct inte
 	*slash = '\0';
 	intent_temp_name(temp, "source");
 	whole = intent_format("%s/%s", parent, temp);
-	if (!whole)
-		return intent_fail(err, -ENOMEM, "out of memory");
 	code = fetch(source, git, commit, err);
 	if (!code)
 		code = fill(git, commit, whole, err);

@@ -63,8 +63,8 @@ struct intent_archive_limits intent__archive_limits(const struct intent_archive_
 int intent__archive_read(int in_fd, const struct intent_archive_limits *limits,
 			 const struct intent__archive_sink *sink, uint64_t *ret_packed, struct intent_error *err);
 /* Writes below root_fd, borrowed, what policy admits. The umask is ours until it is closed. */
-int intent__archive_tree_open(int root_fd, const struct intent_archive_limits *limits,
-			      struct intent__archive_sink *ret, struct intent_error *err);
+void intent__archive_tree_open(int root_fd, const struct intent_archive_limits *limits,
+			       struct intent__archive_sink *ret);
 /* *ret: bytes and entries of what was written. */
 void intent__archive_tree_close(struct intent__archive_sink *sink, struct intent_archive_totals *ret);
 

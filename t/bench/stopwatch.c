@@ -162,13 +162,13 @@ static int fetched(const char *url, const char *text, char **files)
 	const struct intent_http_settings plain = {0};
 	struct intent_http_request request = {.url = url};
 	struct intent_http_response response = {0};
-	struct intent_http *http = NULL;
+	struct intent_http *http;
 	struct intent_error err;
 	double since = now();
-	int code = intent_http_new(&plain, &http, &err);
+	int code;
 
-	if (!code)
-		code = intent_http_perform(http, &request, &response, NULL, &err);
+	http = intent_http_new(&plain);
+	code = intent_http_perform(http, &request, &response, NULL, &err);
 	for (; !code && *files; files++)
 		code = intent_file_write(*files, text, strlen(text), 0600, &err);
 	printf("%.3f\n", now() - since);

@@ -134,12 +134,12 @@ logs() { find "$T/state/logs/cmd" -name '*.log' | wc -l; }
 before=$(logs)
 more() { [ "$(logs)" -gt "$before" ]; }
 start again "${builder[@]}" --interval 1s --splay 0 --apps cmd
-check "a builder that is started anew tries what failed once more" wait_for 5 more
+check "a builder that is started anew tries what failed once more" wait_for 10 more
 before=$(logs)
 sleep 2
 is "$(logs)" "$before" "... and not again while its input is the same"
 kill -USR1 "$pid"
-check "... but for SIGUSR1" wait_for 5 more
+check "... but for SIGUSR1" wait_for 10 more
 printf 'mkdir dist; cp in dist\n' >"$T/cmd/make.sh"
 converged() { [ "$(state n1 cmd)" = converged ]; }
 check "... or when it changes, which is seen at once" wait_for 10 converged
@@ -198,10 +198,12 @@ rm -f "$T/cmd.pid"; : >"$T/hang"; echo more >>"$T/cmd/in"
 start one "${builder[@]}" --apps cmd
 check "another edit is built" wait_for 10 building
 child=$(cat "$T/cmd.pid")
-all=$(family "$pid" | cut -d' ' -f1)
+all=$(family "$pid" | grep -v "^$child ")
 # The runner first: it begins another round when it sees one end.
-for each in "$pid" $all; do [ "$each" = "$child" ] || kill -KILL "$each" 2>/dev/null; done
+kill_now "$pid"
+each_of "$all" KILL
 check "kill -9 of all of the builder: its command ends too" wait_for 5 gone "$child"
+wait_for 5 none_left "$all" # and their locks
 rm -f "$T/hang" "$T/cmd.pid"
 once --apps cmd
 is "$status $(runs)" "0 4" "... and the next one builds it"
@@ -286,7 +288,7 @@ is "$(order)" "begin b 2;end b 2;begin b 3;end b 3;begin a 3;end a 3;" "... it i
 many 2
 echo 4 >"$T/many/n"
 check "concurrency 2: one is under way" wait_for 10 began "begin b 4"
-check "... and the other beside it" wait_for 3 began "begin a 4"
+check "... and the other beside it" wait_for 10 began "begin a 4"
 rm "$T/hang"
 check "... to their ends" wait_for 15 began "end a 4"
 stop "$queue"

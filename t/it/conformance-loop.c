@@ -178,7 +178,7 @@ static void loop_session(void)
 	char id[130];
 
 	start_loop();
-	EXPECT_OK(intent_session_open_start(attached, 10000, on_done, &outcome, &err));
+	EXPECT_OK(intent_session_open_start(attached, 120000, on_done, &outcome, &err));
 	EXPECT(outcome.count == 0 && run_until(&outcome.count, 1, SOON));
 	EXPECT(outcome.code == 0 && outcome.session[0]);
 	memcpy(id, outcome.session, sizeof(id));
@@ -779,7 +779,7 @@ static void watch_sees_a_session_end(void)
 	struct intent_op op;
 	char *id = NULL;
 
-	EXPECT_OK(intent_session_open(store, 10000, &id, &err));
+	EXPECT_OK(intent_session_open(store, 120000, &id, &err));
 	start_loop();
 	watch(&seen, "p/");
 	op = op_bound("p/a", "1", id);

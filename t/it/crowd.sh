@@ -61,7 +61,7 @@ start_runsvdir "$T/runit"
 start setlive "$BUILD_DIR/bin/pp-setlive" --store "$store" --node n1 --state-dir "$T/state" --listen none \
 	--runit "$T/runit" --runit-stage "$T/stage" --supervise-timeout 60s
 from=$EPOCHREALTIME
-if ! wait_for 100 are_converged 1 "$count"; then
+if ! wait_for 60 are_converged 1 "$count"; then
 	not_ok "all $count run" "$(running 1) run, $(converged 1) converged" "$(tail -n 20 "$T/setlive.log")"
 	done_testing
 fi

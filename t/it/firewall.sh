@@ -375,8 +375,12 @@ check "it leaves the table when it ends" has_rule "22, 8004"
 
 session() { awk '/^```sh$/ { inside = 1; next } /^```$/ { inside = 0 } inside' "$ROOT/agents/port-firewall/README.md"; }
 session >"$T/session"
-run env -u PP_STORE -u PP_NODE -u FIREWALL_TEST bash -c "cd '$T' && . ./session"
-is "$status" 0 "the README's session ends well"
-like "$output" "tcp dport \{ 22, 80 \} accept" "and shows the rules"
-[ "$status" = 0 ] || diag "$output" "$errors"
+if unshare -rn true 2>/dev/null; then
+	run env -u PP_STORE -u PP_NODE -u FIREWALL_TEST bash -c "cd '$T' && . ./session"
+	is "$status" 0 "the README's session ends well"
+	like "$output" "tcp dport \{ 22, 80 \} accept" "and shows the rules"
+	[ "$status" = 0 ] || diag "$output" "$errors"
+else
+	skip "the README's session" "no user namespaces may be made here"
+fi
 done_testing

@@ -204,6 +204,7 @@ try_flapping() {
 	check "${as}a check that is bad and good again three times" flap 3
 	becomes "$as... is neither" flap unknown
 	check "$as... and says how often" says_why flap 'its health changed [0-9]+ times within'
+	case $STORE in dir:*) wait_for 10 grep -q unknown "$T/watch.log";; esac
 	check "$as... in six writes at most" between 2 6 $(($(writes) - before))
 	before=$(writes)
 	check "$as... five times more" flap 5

@@ -61,6 +61,13 @@ again_once() {
 # A round has ended: a process other than the two that stay.
 rounds() { grep -c 'exit_group' "$T/trace"; }
 more_rounds() { [ "$(rounds)" -gt "$1" ]; }
+# No round is under way, and nobody does anything: the trace stays as it is.
+at_rest() {
+	local size
+	size=$(stat -c %s "$T/trace")
+	sleep 0.5
+	! pgrep -P "$(pgrep -P "$agent_pid" -x pp-helper)" -x pp-round && [ "$(stat -c %s "$T/trace")" = "$size" ]
+}
 # By the running agent, not by what a --once left there.
 is_settled() {
 	local said
@@ -79,13 +86,13 @@ again_running() {
 	wait_for 20 is_settled "$agent" || { not_ok "$what: converges" "$(cat "$T/seen.log")"; stop "$tracer"; return; }
 	read -r agent_pid _ <"/proc/$tracer/task/$tracer/children"
 	# What came of being woken by one's own writes is over.
-	sleep 0.5
+	wait_for 10 at_rest
 	revision=$(revision) ended=$(rounds)
 	files >"$T/before"
 	size=$(stat -c %s "$T/trace")
 	kill -USR1 "$agent_pid"
 	wait_for 20 more_rounds "$ended" || not_ok "$what: SIGUSR1 starts a round"
-	sleep 0.3
+	wait_for 10 at_rest
 	files >"$T/after"
 	tail -c "+$((size + 1))" "$T/trace" >"$T/round"
 	is "$(changes "$T/round"; truncating "$T/round")" "" "$what: a running agent's second round makes no mutating call"

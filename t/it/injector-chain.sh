@@ -69,7 +69,7 @@ way() {
 	is "$(pid_of)" "$old" "... which stops nothing"
 }
 
-ppctl put clusters/web/prod/deploy_config '{"basedir": "'"$T"'/web", "envdir": "'"$T"'/env", "health": {"up": "50ms", "deadline": "5s"}}' >>"$T/ppctl.log" 2>&1
+ppctl put clusters/web/prod/deploy_config '{"basedir": "'"$T"'/web", "envdir": "'"$T"'/env", "health": {"up": "50ms"}}' >>"$T/ppctl.log" 2>&1
 ppctl put clusters/web/prod/config '{"versions": {"1.0": "active"}}' >>"$T/ppctl.log" 2>&1
 ppctl node add web prod >>"$T/ppctl.log" 2>&1
 injector

@@ -131,12 +131,12 @@ inject db '"V": {"from": "file:'"$T"'/v"}' "$configmap"
 once
 drop taken
 turn=0
-# hurts TIMES ANSWER MATCH STATE-AND-WORDS REQUESTS DESC: a change, the fault, and what comes of it; then it heals.
+# hurts TIMES ANSWER MATCH STATE-AND-WORDS REQUESTS DESC [OPTION...]: a change, the fault, and what comes of it; then it heals.
 hurts() {
 	echo "v$((++turn))" >"$T/v"
 	forget
 	fault "$1 $2 $3"
-	once
+	once "${@:7}"
 	like "$(state)" "^$4" "$6"
 	is "$(requests .)" "$5" "$6: so many requests"
 	unlike "$(state)" "v$turn" "$6: the value is not quoted"
@@ -155,8 +155,7 @@ hurts 1 429:1 PATCH 'failing Unavailable .*patience' 3 "429"
 hurts 1 503 GET 'failing Unavailable .*503' 1 "503"
 hurts 1 18-unknown-field PATCH 'failing Unavailable .*500' 3 "500"
 hurts 1 cut PATCH 'failing Unavailable' 3 "a cut connection while writing"
-injector+=(--kube-timeout 500ms)
-hurts 1 hang PATCH 'failing Timeout' 3 "no answer at all"
+hurts 1 hang PATCH 'failing Timeout' 3 "no answer at all" --kube-timeout 2s
 
 echo two >"$T/second/token"
 echo rotated >"$T/v"

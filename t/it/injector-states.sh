@@ -55,11 +55,13 @@ for i in {1..40}; do
 	ppctl put "injections/prod/m$i" "@$T/many.json" >>"$T/ppctl.log" 2>&1
 done
 : >"$T/requests"
-start injector "${injector[@]}" --source-interval 2s
+start injector "${injector[@]}" --source-interval 1h
 all_have() { [ "$(cat "$T"/many/*.json 2>/dev/null | grep -c "$1")" = 40 ]; }
 check "40 injections over one state are written" wait_for 20 all_have many-1
 is "$(asked GET)" 1 "... after one question"
 is "$(find "$T/many" -mindepth 1 ! -name '*.json')" "" "... and nothing else is left"
+stop "$pid"
+start injector "${injector[@]}" --source-interval 2s
 tfstate 2 many-2 >"$T/www/many"
 check "... it changes: all are" wait_for 20 all_have many-2
 refute "... after one answer" test "$(($(asked GET) - $(asked 304)))" -gt 2

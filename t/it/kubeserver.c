@@ -84,6 +84,7 @@ static void replay(int fd, const struct request *request, const char *name)
 {
 	intent_free_auto char *path = intent_format("%s/%s.http", recordings, name), *text = NULL;
 	struct intent_error err;
+	char code[4];
 	size_t count;
 
 	if (intent_file_read(AT_FDCWD, path, 1 << 20, &text, &count, &err)) {
@@ -92,9 +93,10 @@ static void replay(int fd, const struct request *request, const char *name)
 	}
 	char *status = strstr(text, "# response\n") + strlen("# response\n"), *body = strstr(status, "\n\n") + 2;
 	status[strcspn(status, "\n")] = '\0';
+	snprintf(code, sizeof(code), "%.3s", status + strlen("HTTP/1.1 "));
+	/* First: who has the answer may count. */
+	note(request, code);
 	send_answer(fd, status, body);
-	status[strlen("HTTP/1.1 200")] = '\0';
-	note(request, status + strlen("HTTP/1.1 "));
 }
 
 /* Is this request one to be hurt? Then it is answered, or cut; false: not hurt. `*ret_end`: close the connection. */

@@ -8,6 +8,7 @@ set -u
 have git || skip_all "git is not on PATH"
 { have runsv && have chpst; } || skip_all "runit is not on PATH"
 have script || skip_all "script (bsdutils) is not on PATH"
+reachable
 
 # ---- what is on GitHub ----
 
@@ -67,7 +68,7 @@ launch() {
 for name in api analytics admin; do
 	mkdir -p "$T/made/wickedcool-$name/bin" && cd "$T/made/wickedcool-$name" || exit 1
 	launch bin/launch "$name v1"
-	echo 'health: {up: 200ms, deadline: 3s}' >deployd.yaml
+	echo 'health: {up: 200ms, deadline: 8s}' >deployd.yaml
 	publish "wickedcool-$name"
 done
 
@@ -114,8 +115,8 @@ wait_for 15 healthy first; check "three services are healthy" healthy first
 like "$(cat "$T/first.log")" "wickedcool-postgresql: missing: no container engine answers at .*no-engine.sock" \
 	"what needs an engine says so"
 like "$(cat "$T/first.log")" "install docker.io or podman" "and how it is got"
-like "$(cat "$T/first.log")" $'(^|\n)wickedcool-api +\| api v1, db at 127.0.0.1:[0-9]+' \
-	"lines have names before them, and requirements come by the environment"
+check "lines have names before them, and requirements come by the environment" \
+	shows first '^wickedcool-api +\| api v1, db at 127.0.0.1:[0-9]+'
 unlike "$(cat "$T/first.log")" $'\033' "and no colours where there is no terminal"
 run pib run wickedcool; is "$status" 1 "a second run is refused"
 like "$errors" "wickedcool runs here already \(process $first\)" "and says who is first"
@@ -175,8 +176,7 @@ watch() {
 	inner=$(at_terminal)
 	before=$(size)
 	stty -F "$(readlink "/proc/$inner/fd/1")" cols 40
-	wait_for 5 drawn_since "$before" && tail -c "+$((before + 1))" "$T/terminal.log" >"$T/narrow"
-	wait_for 10 calm
+	wait_for 5 drawn_since "$before" && wait_for 10 calm && tail -c "+$((before + 1))" "$T/terminal.log" >"$T/narrow"
 	before=$(size) script=$(ps -o ppid= "$inner")
 	kill -STOP "$inner"
 	wait_for 5 resumed && tail -c "+$((before + 1))" "$T/terminal.log" >"$T/resumed"
@@ -272,7 +272,9 @@ check "again" shows away "^wickedcool-postgresql: healthy"
 stop "$docker_pid"
 check "an engine that goes away: told" shows away "^wickedcool-postgresql: .*no container engine answers"
 unlike "$(cat "$T/away.log")" "(Cannot connect|unexpected EOF|Error response)" "... and nobody's lines have the client's complaints among them"
-kill -INT "$away"; sleep 0.5; kill -INT "$away"
+kill -INT "$away"
+check "... Ctrl-C: it stops" shows away "^stopping; Ctrl-C once more"
+kill -INT "$away"
 wait_for 30 ended "$away"; like "$(cat "$T/away.log")" "left as it is: .*wickedcool-postgresql \(container\)" "what cannot be taken away is named"
 # Services are left, as it says; agents are not.
 at_work() { ps -o comm= -p "$(ours | paste -sd,)" 2>/dev/null | grep '^pp-'; }

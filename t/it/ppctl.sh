@@ -54,6 +54,8 @@ like "$(ppctl --completion=zsh)" "#compdef ppctl" "zsh has one too"
 
 run ppctl ls; is "$status" 111 "a store that is not there may come"
 like "$errors" "store" "and says which"
+run ppctl ls --store "$T/store"; is "$status" 2 "a path is no store's address"
+like "$errors" "a directory's has dir: before it" "and what is missing is said"
 run ppctl init "$T/store"; is "$status" 0 "init with a path"
 like "$errors" "export PP_STORE=dir:$T/store" "says how it is found"
 run ppctl init; is "$status" 0 "init again is fine"
@@ -245,7 +247,10 @@ watcher=$!
 ppctl watch --json nodes >seen.json 2>&1 &
 watcher2=$!
 wait_for 5 grep -q watching seen.err
-sleep 0.3
+# That one does not say when it has begun, and shows only what changes.
+begun() { quiet put nodes/w1/b "{\"cluster\": \"c$RANDOM\"}"; grep -q nodes/w1/b seen.json; }
+wait_for 5 begun
+quiet rm nodes/w1/b
 quiet put nodes/w1/a '{"cluster": "c"}'
 check "watch sees a new document" wait_for 5 grep -q '+ nodes/w1/a {"cluster":"c"}' seen
 quiet put nodes/w1/a '{"cluster": "d"}'
@@ -314,12 +319,12 @@ check "and goes on with what changed" wait_for 5 grep -q "setlive active=0.9 con
 is "$(grep -c preparer seen)" 1 "and nothing else"
 kill $watcher
 wait $watcher; is $? 0 "until it is told to end"
-run timeout 10 ppctl status slug --wait 1h; is "$status" 0 "--wait for what is so already"
+run timeout 60 ppctl status slug --wait 1h; is "$status" 0 "--wait for what is so already"
 say setlive/n1/slug waiting NotInstalled ""
 run ppctl status slug --wait 1s; is "$status" 111 "--wait in vain"
 (sleep 0.5; say setlive/n1/slug converged Converged "") &
 waiter=$!
-run timeout 10 ppctl status slug --wait 1h; is "$status" 0 "--wait until it is so"
+run timeout 60 ppctl status slug --wait 1h; is "$status" 0 "--wait until it is so"
 wait $waiter
 
 # ---- in a terminal ----
@@ -336,7 +341,8 @@ if have script; then
 	wide=$(NO_COLOR=1 tty 'ppctl status slug' 72 | awk '{ if (length > most) most = length } END { print most }')
 	check "nothing is wider than the terminal ($wide)" [ "$wide" -le 72 ]
 	is "$(NO_COLOR=1 tty 'ppctl status slug' 72 | grep -o word | wc -l)" 60 "and nothing is lost of a failure"
-	like "$(tty 'timeout -s INT 1.5 ppctl status slug --watch')" $'\033\\[[0-9]+A' "--watch redraws in place"
+	redraws() { tty 'timeout -s INT 60 ppctl status slug --watch' | grep -qm 1 $'\033\\[[0-9]*A'; }
+	check "--watch redraws in place" redraws
 	export NO_COLOR=1
 else
 	skip "terminals" "there is no script(1)"
@@ -368,6 +374,8 @@ run bin/ppctl plan; is "$status" 2 "plan: work"
 like "$output" "busy: work to do" "who has it"
 like "$output" "  slug: would install slug_1.0" "and what"
 like "$output" "idle: nothing to do" "who has none"
+ln -s pp-busy bin/pp-alias
+unlike "$(bin/ppctl plan)" "alias" "a second name is asked nothing"
 like "$output" "dir:$T/store --once --dry-run .*--node n1" "each is asked about this store and node"
 agent stuck 'echo "db: basedir is taken" >&2; exit 100'
 run bin/ppctl plan; is "$status" 100 "plan: blocked"
@@ -411,7 +419,7 @@ on_server() {
 	wait $watcher; is $? 0 "$2: and ends well"
 	quiet put reality/status/preparer/n1/slug '{"state": "converged"}'
 	(sleep 0.5; quiet put reality/status/setlive/n1/slug '{"state": "converged"}') &
-	run ppctl status --wait 20s; is "$status" 0 "$2: status --wait"
+	run ppctl status --wait 1m; is "$status" 0 "$2: status --wait"
 	quiet put locks/world/prod '{"holder": "x@n1"}'
 	run ppctl lock break world/prod; is "$status" 0 "$2: lock break"
 }

@@ -243,7 +243,7 @@ fetch changed big; is "$status" 111 "an artifact that changes under way is tempo
 like "$errors" "changed while it was fetched" "... and named"; missing big "... not installed"
 fetch lying big; is "$status" 111 "a server that answers another range"; missing big "... not installed"
 fetch bare big; is "$status" 111 "a cut without ETag or Last-Modified"; missing big "... not installed"
-fetch stall big --stall-timeout 500ms; is "$status" 0 "a server that falls silent"; whole "... is asked again"
+fetch stall big --stall-timeout 2s; is "$status" 0 "a server that falls silent"; whole "... is asked again"
 fetch error small; is "$status" 111 "status 503 is temporary"
 like "$errors" "the server answered with status 503" "... and named"
 fetch moved small; serves small "a redirection is followed"
@@ -379,6 +379,7 @@ if can_drop; then
 	prepare
 	is "$status" 0 "... until others may read it"
 
+	reachable
 	export PP_STORE=dir:$T/theirs/store
 	mkdir "$T/theirs"; chown nobody "$T/theirs"
 	theirs() { unprivileged ppctl "$@" >/dev/null 2>&1; }

@@ -7,7 +7,7 @@
 # can paste: it is run as it stands, but for /tmp/try, which is a directory of the test. Every command has to
 # succeed (one that is meant to fail is written `! pp-x --once`), and what stands behind "# =>" must appear
 # in the output, in this order. `<!-- needs: runsvdir root -->` anywhere in the file names what a
-# machine may not have: programs, and the words root and engine (of containers).
+# machine may not have: programs, and the words root, engine (of containers) and userns (namespaces).
 #
 # The agent that the README at the top has for writing one builds, and works.
 set -u
@@ -33,6 +33,7 @@ lacks() {
 	for need in $(sed -n 's/^<!-- needs: \(.*\) -->$/\1/p' "$1"); do
 		case $need in
 		root) [ "$EUID" = 0 ] || { echo "it needs root"; return; };;
+		userns) unshare -rn true 2>/dev/null || { echo "no user namespaces may be made here"; return; };;
 		engine) docker version >/dev/null 2>&1 || { echo "no container engine answers"; return; };;
 		*) have "$need" || { echo "$need is not on PATH"; return; };;
 		esac

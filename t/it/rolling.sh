@@ -16,7 +16,7 @@ ppctl init "$PP_STORE" >/dev/null 2>&1
 put() { ppctl put "$@" >/dev/null; }
 # intend VERSIONS [MIN_NODES [DEPLOY]]
 intend() {
-	put clusters/slug/c/deploy_config "{\"basedir\": \"$T/%n\", \"health\": {\"up\": \"${up:-50ms}\", \"deadline\": \"${deadline:-3s}\"}${3:+, $3}}"
+	put clusters/slug/c/deploy_config "{\"basedir\": \"$T/%n\", \"health\": {\"up\": \"${up:-50ms}\", \"deadline\": \"${deadline:-30s}\"}${3:+, $3}}"
 	put clusters/slug/c/config "{\"versions\": $1, \"min_nodes\": ${2:-0}}"
 }
 mkfifo "$T/facts.in"
@@ -57,7 +57,9 @@ agent() {
 once() { local node=$1; shift; run agent "$node" --once "$@"; }
 current() { basename "$(readlink "$T/$1/current")"; }
 pid_of() { cat "$T/$1/stage/slug/supervise/pid" 2>/dev/null; }
-serves() { [ "$(current "$1")" = "slug_$2" ] && [ "$(readlink "/proc/$(pid_of "$1")/cwd")" = "$T/$1/installs/slug_$2" ]; }
+is_in_install() { [ "$(readlink "/proc/$(pid_of "$1")/cwd")" = "$T/$1/installs/slug_$2" ]; }
+# What has just been started may still be on its way there.
+serves() { [ "$(current "$1")" = "slug_$2" ] && wait_for 2 is_in_install "$@"; }
 slots() { cat "$S/locks/slug/c/shutdown" 2>/dev/null; }
 has_slot() { slots | tr -d ' \n' | grep -q "\"$1\":{"; }
 refute_slot() { ! has_slot "$1"; }
@@ -132,11 +134,11 @@ stop "$w2"; stop "$w3"
 # ---- the slot is not needed by what is down, nor for what was stopped by hand ----
 fact w2 unhealthy
 fact w3 unhealthy
-sv -w 5 down "$T/w1/stage/slug" >/dev/null
+sv -w 30 down "$T/w1/stage/slug" >/dev/null
 once w1
 check "stopped by hand: started again without a slot" serves w1 1.1
 is "$(verbs)" "Starting Checking" "... and without asking for one"
-sv -w 5 down "$T/w1/stage/slug" >/dev/null
+sv -w 30 down "$T/w1/stage/slug" >/dev/null
 intend '{"1.0": "active", "1.1": "prep"}' 2
 fact w1
 once w1
@@ -159,7 +161,7 @@ back() { mv "$S.away" "$S"; }
 intend '{"1.0": "active", "1.1": "prep"}' 2
 fact w2 unhealthy
 once w1
-sv -w 5 down "$T/w2/stage/slug" >/dev/null
+sv -w 30 down "$T/w2/stage/slug" >/dev/null
 away
 once w1
 is "$status" 111 "without a store, with min_nodes: no update"
@@ -167,7 +169,7 @@ check "... and nothing is stopped" serves w1 1.1
 back
 intend '{"1.0": "prep", "1.1": "active"}' 2
 once w2
-sv -w 5 down "$T/w2/stage/slug" >/dev/null
+sv -w 30 down "$T/w2/stage/slug" >/dev/null
 away
 once w2
 check "... but what is down is started with what it had" serves w2 1.1
@@ -188,13 +190,17 @@ done
 put nodes/w1/slug '{"cluster": "c", "hold": {"why": "x", "until": "2020-01-01T00:00:00Z"}}'
 once w1
 check "a hold that has ended holds nothing" serves w1 1.0
-soon=$(date -u -d '+3 seconds' +%Y-%m-%dT%H:%M:%SZ)
-put nodes/w1/slug "{\"cluster\": \"c\", \"hold\": {\"until\": \"$soon\"}}"
+# hold_for SECONDS
+hold_for() {
+	put nodes/w1/slug "{\"cluster\": \"c\", \"hold\": {\"until\": \"$(date -u -d "+$1 seconds" +%Y-%m-%dT%H:%M:%SZ)\"}}"
+}
+hold_for 1000
 intend '{"1.0": "prep", "1.1": "active"}' 0
 start w1 pp-setlive --node w1 --state-dir "$T/w1/state" --runit "$T/w1/service" --runit-stage "$T/w1/stage" --listen none --interval 1h --splay 0
 w1=$pid
-check "a hold that ends soon" wait_for 5 is_state w1 waiting
+check "a hold that has not ended" wait_for 5 is_state w1 waiting
 check "... holds" serves w1 1.0
+hold_for 2
 check "... and ends by itself" wait_for 10 serves w1 1.1
 stop "$w1"
 put nodes/w1/slug '{"cluster": "c"}'
@@ -207,7 +213,7 @@ install w1 2.1 "echo start 2.1 >>$log; exec sleep 1000" "echo disable \$PP_VERSI
 intend '{"2.0": "active"}' 0 "\"environment\": {\"PATH\": \"$PATH\", \"PP_STORE\": \"$PP_STORE\"}"
 once w1
 is "$status" 0 "a version with bin/enable"
-like "$(cat "$log")" "start 2.0" "... is started"
+check "... is started" wait_for 2 grep -q "start 2.0" "$log"
 like "$(cat "$log")" "enable 2.0" "... and enabled"
 intend '{"2.1": "active"}' 0 "\"environment\": {\"PATH\": \"$PATH\", \"PP_STORE\": \"$PP_STORE\"}"
 once w1
@@ -242,8 +248,6 @@ is "$status" 0 "... and the update goes on"
 check "... and in the status" says w1 '"disable":'
 
 # ---- failure: marked, tried nowhere else ----
-# Long enough for a shell to end on a busy machine.
-up=500ms deadline=1500ms
 for one in w1 w2; do install $one 4.0 "echo broken; exit 3"; done
 fact w1 healthy
 fact w2 healthy
@@ -252,10 +256,14 @@ for one in w2 w3; do install $one 2.0; done
 for one in w1 w2 w3; do install $one 5.0; done
 intend '{"5.0": "active", "4.0": "prep"}' 0
 for one in w1 w2 w3; do once $one; done
+# Nothing is healthy in time any more, however long its shell takes to end.
+up=10s deadline=1500ms
 intend '{"4.0": "active", "5.0": "prep"}' 1
 once w1
 is "$status" 111 "a version that crash-loops: not converged"
-like "$errors" "failing: 4.0 was not healthy within 1.5s: .*status 3; last line of its log: broken" "... failing, with its last words"
+like "$errors" "failing: 4.0 was not healthy within 1.5s" "... failing"
+tells() { once w1; [[ $errors =~ "4.0 was not healthy within 1.5s".*"status 3; last line of its log: broken" ]]; }
+check "... with its last words" wait_for 5 tells
 check "... its slot stays" has_slot w1
 like "$(slots)" "was not healthy within 1.5s" "... marked"
 unlike "$(slots)" "broken" "... without a word of its log"
@@ -283,12 +291,14 @@ like "$errors" "4.0 is tried again, as was asked for|Starting: 4.0" "a retry: st
 like "$(slots)" "failed" "... and marked again, when it fails again"
 
 # ---- rollback ----
+up=50ms deadline=30s
 intend '{"5.0": "active", "4.0": "prep"}' 1 '"on_failure": "rollback"'
 once w1
 fact w1 healthy
 once w1
 check "new intent ends the failure" serves w1 5.0
 is "$status" 0 "... converged"
+up=10s deadline=1500ms
 intend '{"4.0": "active", "5.0": "prep"}' 1 '"on_failure": "rollback"'
 once w1
 check "rollback: 5.0 is set live instead of 4.0" serves w1 5.0

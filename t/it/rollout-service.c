@@ -4,15 +4,16 @@
  *	rollout-service HISTORY up|sick [UP_MS]     with PP_NODE and PP_VERSION
  *
  * A line for each event, "<CLOCK_MONOTONIC in ns> <node> up|sick|down <version>", each in one write, so that those
- * of several nodes do not mix. `up` comes when it has run for UP_MS, which is before anybody may call it
- * healthy, and `down` before it does anything else about being told to end: in the history a node is
- * never away for longer than it was.
+ * of several nodes do not mix. `up` comes when it has run for UP_MS, `down` before it does anything else about being
+ * told to end. In between, and at no other time, there is a file HISTORY.<node>, by which its bin/check knows that it is
+ * well: nobody calls it healthy before the history does, however slow the machine.
  */
 #include <fcntl.h>
 #include <signal.h>
 #include <intent/text.h>
 
 static const char *node, *version;
+static char well[4096];
 static int history;
 
 static void note(const char *event)
@@ -28,6 +29,14 @@ static void note(const char *event)
 		_exit(1);
 }
 
+static void show_well(void)
+{
+	int fd = open(well, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+
+	if (fd < 0 || close(fd))
+		_exit(1);
+}
+
 int main(int argc, char **argv)
 {
 	int64_t up_ms = argc > 3 ? strtoll(argv[3], NULL, 10) : 0;
@@ -40,6 +49,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: PP_NODE=... PP_VERSION=... rollout-service HISTORY up|sick [UP_MS]\n");
 		return 2;
 	}
+	snprintf(well, sizeof well, "%s.%s", argv[1], node);
+	unlink(well); /* of one that was killed */
 	sigemptyset(&end);
 	sigaddset(&end, SIGTERM);
 	sigaddset(&end, SIGINT);
@@ -51,9 +62,12 @@ int main(int argc, char **argv)
 	}
 	if (sigtimedwait(&end, NULL, &wait) < 0) {
 		note(argv[2]);
+		if (!strcmp(argv[2], "up"))
+			show_well();
 		while (sigwaitinfo(&end, NULL) < 0)
 			;
 	}
 	note("down");
+	unlink(well);
 	return 0;
 }

@@ -75,6 +75,7 @@ http_get() { curl -sf --max-time 5 --unix-socket "$W/toy.sock" "http://toy$1"; }
 metric() { http_get /metrics | sed -n "s/^$1{[^}]*${2:-}[^}]*} //p" | head -n 1; }
 # Everything but the state directory and what is the store's own: names, inodes, contents, times.
 files() { find "$W" \( -path "$W/log.*" -o -name toy.sock \) -prune -o -type d -printf '%p %i %m\n' -o -printf '%p %i %s %m %T@ %C@ %l\n' | sort; }
+only_one() { [ "$(rounds | wc -l)" = 1 ]; }
 # at_rest: nothing runs any more, however often one looks.
 at_rest() { [ -z "$(rounds)" ] && sleep 0.3 && [ -z "$(rounds)" ]; }
 
@@ -230,7 +231,7 @@ test_store_gone() {
 	local before
 	greet a hello
 	launch
-	wait_for 5 is_in a converged
+	wait_for 5 is_in a converged && wait_for 5 at_rest
 	before=$(files | grep -v "$S")
 	mv "$S" "$S.away"
 	check "the store is gone: said once" wait_for 5 says "The intent store cannot be read"
@@ -293,7 +294,6 @@ test_beside() {
 	like "$(doc failing)" '"attempts":[0-9]+.*"next_attempt":"[0-9-]*T' "... how often, and when again"
 	check "... all others are published" wait_for 10 is_in a200 converged
 	# The others that fail are tried again now and then.
-	only_one() { [ "$(rounds | wc -l)" = 1 ]; }
 	check "... only the slow one is still at it" wait_for 5 only_one
 	# Latest wins: what comes meanwhile is not lost.
 	greet slow first
@@ -303,7 +303,8 @@ test_beside() {
 	greet crashing healed
 	check "the crashing one, mended: at once, whatever its backoff" wait_for 2 greets crashing healed
 	like "$(http_get /status)" '"a200": ' "/status has all slices"
-	is "$(metric platypus_slices 'state="converged"')" 202 "/metrics counts them"
+	all_but_one() { [ "$(metric platypus_slices 'state="converged"')" = 202 ]; }
+	check "/metrics counts them" wait_for 5 all_but_one
 	like "$(metric platypus_actions_total)" '^20[0-9]$' "... and what was done"
 	like "$(http_get /metrics)" 'platypus_slice_state\{agent="toy",slice="failing",state="failing",reason="Failed"\} 1' "... and each state"
 	like "$(metric platypus_slice_since_seconds 'slice="failing"')" '^1[0-9]{9}\.[0-9]{3}$' "... and since when"
@@ -388,7 +389,8 @@ trace() {
 	strace -ff -qq -o "$1" -e "trace=$calls" -p "$agent" -p "$(helper)" 2>/dev/null &
 	tracer=$!
 	adopt "$tracer" strace
-	wait_for 3 grep -q 'TracerPid:[[:space:]]*[1-9]' "/proc/$(helper)/status"
+	traced() { grep -q 'TracerPid:[[:space:]]*[1-9]' "/proc/$agent/status" && grep -q 'TracerPid:[[:space:]]*[1-9]' "/proc/$(helper)/status"; }
+	wait_for 3 traced
 }
 
 test_quiet() {
@@ -396,18 +398,18 @@ test_quiet() {
 	greet a hello
 	greet b hello
 	launch
-	wait_for 5 is_in b converged && wait_for 5 at_rest
+	wait_for 5 is_in a converged && wait_for 5 is_in b converged && wait_for 5 at_rest
 	revision=$(cat "$S/.intent/revision")
 	before=$(files)
 	if trace "$trace"; then
 		kill -USR1 "$agent"
-		sleep 1
+		check "there is a second round" wait_for 5 eval 'grep -q a/greeting "$trace".*'
+		wait_for 5 at_rest
 		kill "$tracer"
 		wait "$tracer" 2>/dev/null
 		is "$(cat "$trace".* | grep -E 'O_(CREAT|WRONLY|RDWR|TRUNC)' | grep -v /dev/null
 			cat "$trace".* | grep -vE ' = -1 |^\+\+\+|^---|^open(at)?\(')" "" \
-			"a second round makes no mutating system call"
-		check "... though there was one" grep -q 'a/greeting' "$trace".*
+			"... which makes no mutating system call"
 	else
 		skip "a second round makes no mutating system call" "no strace, or it may not trace"
 		kill -USR1 "$agent"
@@ -416,9 +418,8 @@ test_quiet() {
 	is "$(files)" "$before" "... and leaves every file alone"
 	is "$(cat "$S/.intent/revision")" "$revision" "... and the store"
 	wait_for 5 at_rest
-	before=$(switches)
-	sleep "$seconds"
-	is "$(switches)" "$before" "idle for $seconds s: runner and helper do not wake"
+	sleeps() { before=$(switches) && sleep "$seconds" && [ "$(switches)" = "$before" ]; }
+	check "idle for $seconds s: runner and helper do not wake" wait_for 10 sleeps
 	snapshots=$(metric platypus_snapshots_total)
 	put nodes/n2/other '{"cluster": "c"}'
 	put nodes/n10/a '{"cluster": "c"}'
@@ -449,6 +450,8 @@ test_signals() {
 	check "... a deaf round" wait_for 5 says Deaf
 	first=$(rounds)
 	kill "$agent"
+	# Two signals that come before it looks are one.
+	wait_for 3 says 'a second signal ends them now'
 	sleep 0.3
 	refute "SIGTERM: waits for a round that does not listen" ended
 	kill "$agent"
@@ -481,7 +484,7 @@ test_killed() {
 	greet a hello
 	trick slow sleep x
 	launch
-	wait_for 5 is_in a converged && wait_for 5 says 'Checking spec for slow'
+	wait_for 5 is_in a converged && wait_for 5 says 'Checking spec for slow' && wait_for 5 only_one
 	helper=$(helper)
 	round=$(round_of "$helper")
 	first=$agent
@@ -639,11 +642,12 @@ test_children() {
 	wait_for 5 eval '[ "$(living)" = 2 ]'
 	kill "$agent"
 	check "asked to stop: a child that may be cancelled ends, and the agent" wait_for 5 ended
-	check "... with all its family" gone
+	check "... with all its family" wait_for 2 gone
 	app a "{\"trick\": \"careless\", \"command\": \"(sleep 7${$}1 & sleep 7${$}2) & sleep 7${$}3\"}"
 	launch
 	wait_for 5 eval '[ "$(living)" = 3 ]'
 	kill "$agent"
+	wait_for 3 says 'a second signal ends them now'
 	sleep 0.3
 	is "$(living)" 3 "one that may not: is waited for"
 	kill "$agent"
@@ -656,7 +660,7 @@ test_children() {
 	check "a round is killed from outside: so is all that worked for it" wait_for 2 eval '! pgrep -s "$left"'
 	config a '{"trick": "fail"}'
 	stop "$agent"
-	is "$(living)" 0 "... really"
+	check "... really" wait_for 2 gone
 	cat >"$W/work" <<-EOF
 		trap 'echo INT >>$W/told; told=yes' INT
 		echo up >$W/told

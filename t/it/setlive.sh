@@ -27,9 +27,9 @@ install() {
 	chmod 755 "$dir/.new/bin/launch"
 	mv "$dir/.new" "$dir/$1_$2"
 }
-# intend APP VERSIONS [USER_CONFIG [DEPLOY]]
+# intend APP VERSIONS [USER_CONFIG [DEPLOY [HEALTH]]]
 intend() {
-	put "clusters/$1/c/deploy_config" "{\"basedir\": \"$T/$1\", \"health\": {\"up\": \"50ms\", \"deadline\": \"3s\"}${4:+, $4}}"
+	put "clusters/$1/c/deploy_config" "{\"basedir\": \"$T/$1\", \"health\": {${5:-\"up\": \"50ms\"}}${4:+, $4}}"
 	put "clusters/$1/c/config" "{\"versions\": $2, \"user_config\": ${3:-{\}}}"
 	put "nodes/n1/$1" '{"cluster": "c"}'
 }
@@ -90,8 +90,9 @@ is "$status" 2 "${as}dry run: there is work"
 refute "${as}... and nothing is done" serves 1.0
 once
 is "$status" 0 "${as}first launch: converged"
-check "${as}... 1.0 runs" serves 1.0
+check "${as}... 1.0 runs" wait_for 2 serves 1.0
 is "$(current)" "$A/installs/slug_1.0" "${as}... current points at it"
+wait_for 2 test -s "$T/slug.config"
 is "$(tr -d ' \n' <"$T/slug.config")" '{"some_value":"hello"}' "${as}... and sees its user_config"
 check "${as}... it would start after a reboot" test ! -e "$G/slug/down"
 is "$(verbs)" "Starting Checking" "${as}... what is prepared already needs no more than that"
@@ -187,24 +188,25 @@ check "${as}... nor does it hurt others" up slug
 rm -r "$S"/nodes/n1/theirs "$S"/nodes/n1/other "$R/theirs" "$G/other"
 
 # ---- a service that does not stay ----
-intend crash '{"1.0": "active"}' '{}' '"stop_timeout": "1s"'
+# Not in time, however long its shell takes to end.
+intend crash '{"1.0": "active"}' '{}' '"stop_timeout": "1s"' '"up": "10s", "deadline": "3s"'
 once
 is "$status" 111 "${as}a crash loop: not converged"
 like "$errors" "crash: .*1.0 was not healthy within 3.0s" "${as}... it is unhealthy"
-like "$errors" "status 3; last line of its log: no database at db1" "${as}... with its exit status and last words"
-once
+tells() { once; [[ $errors == *"status 3; last line of its log: no database at db1"* ]]; }
+check "${as}... with its exit status and last words" wait_for 5 tells
 is "$status" 111 "${as}... still not, when looked at again"
 refute "${as}... and it does not claim to wait again" grep -q 'crash: Starting' <<<"$errors"
 
 # ---- health over http ----
-intend web '{"1.0": "active"}'
-put clusters/web/c/deploy_config "{\"basedir\": \"$T/web\", \"health\": {\"up\": 0, \"http\": {\"port\": $port, \"path\": \"/_status\"}, \"deadline\": \"2s\"}}"
+http="\"up\": 0, \"http\": {\"port\": $port, \"path\": \"/_status\"}"
+intend web '{"1.0": "active"}' '{}' '' "$http"
 rm "$S/nodes/n1/crash"
 once
 is "$status" 0 "${as}health over http: converged"
 refute "${as}the crash loop is gone with its key" test -e "$G/crash"
 printf 'HTTP/1.1 503 No\r\n\r\n' >"$T/answer"
-sleep 2
+intend web '{"1.0": "active"}' '{}' '' "$http, \"deadline\": \"1s\""
 once
 is "$status" 111 "${as}... 503: not converged"
 like "$errors" "web: .*127.0.0.1:$port/_status: HTTP status 503" "${as}... the check and what it said"
@@ -215,13 +217,14 @@ intend duo '{"1.0": "active"}'
 once
 is "$status" 0 "${as}bin/launch is a directory: converged"
 check "${as}... one service each" test -n "$(pid_of duo-a)" -a -n "$(pid_of duo-b)"
-check "${as}... that runs" serves 1.0 duo-b
+check "${as}... that runs" wait_for 2 serves 1.0 duo-b
 refute "${as}http service is gone with its key" test -e "$R/web"
 
 # ---- slow to stop: killed after its time ----
 intend slow '{"1.0": "active"}' '{}' '"stop_timeout": "300ms"'
 once
 is "$status" 0 "${as}a service deaf to TERM runs"
+wait_for 2 test -s "$T/slow.version"
 intend slow '{"1.0": "prep"}' '{}' '"stop_timeout": "300ms"'
 once
 is "$status" 0 "${as}... is stopped"
@@ -297,8 +300,8 @@ if [ "$(id -u)" = 0 ]; then
 	intend slug '{"1.1": "active"}' '{"x": 1}' '"runas": "nobody"'
 	once
 	is "$status" 0 "runas nobody: converged"
-	is "$(stat -c %U "/proc/$(pid_of slug)")" nobody "... it is"
 	check "... and reads its user_config" wait_for 2 grep -q x "$T/slug.config"
+	is "$(stat -c %U "/proc/$(pid_of slug)")" nobody "... it is"
 	is "$(stat -c '%U %a' "$G/slug/config.yaml")" "nobody 400" "... which nobody else can"
 	chmod 755 "$T"
 else
@@ -342,7 +345,7 @@ install built 1.0
 intend built '{"1.0": "active"}'
 once --servicebuilder "$T/builder" --config "$T/builder.d"
 is "$status" 0 "${as}an external servicebuilder: converged"
-check "${as}... runs" serves 1.0 built
+check "${as}... runs" wait_for 2 serves 1.0 built
 check "${as}... from its definition" test -s "$T/builder.d/built.yaml"
 
 done_testing

@@ -161,7 +161,7 @@ for name in "${names[@]}"; do
 	say db-2.example "$name"
 done
 for name in "${names[@]}"; do
-	check "$name: another Terraform is at work" wait_for 10 held "$name"
+	check "$name: another Terraform is at work" wait_for 20 held "$name"
 done
 apply
 for name in "${names[@]}"; do
@@ -172,7 +172,9 @@ for name in "${names[@]}"; do
 	esac
 	like "$(said message "$name")" "$words" "$name: as far as it is known by whom, and how it would be broken"
 done
-for pid in "${holders[@]}"; do stop "$pid" INT; done
+# Only once: a second signal would cut them short.
+for pid in "${holders[@]}"; do kill -INT "$pid"; done
+for pid in "${holders[@]}"; do wait_for 10 gone "$pid"; stop "$pid"; done
 before=$(values)
 once
 is "$status $(values)" "0 $before" "what they wrote as they were interrupted is read"

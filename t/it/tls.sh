@@ -126,6 +126,7 @@ greet() {
 		"{\"versions\": {}, \"user_config\": {\"greeting\": \"$1\"}}"
 	wait_for 15 greets "$1"
 }
+rests() { with ca.crt client.crt client.key ppctl get reality/status/toy/n/toy; [[ $output == *'"converged"'* ]]; }
 said() { grep -qE "$1" "$T/toy-$engine.log"; }
 anew() { [ -z "$(comm -12 <(sockets) <(echo "$before" | grep -v '^$'))" ] || [ "$(sockets)" != "$before" ]; }
 
@@ -137,6 +138,8 @@ hangup() {
 	agent=$pid
 	check "$engine: an agent works over TLS" greet one
 	refute "$engine: no secret in its arguments" grep -aFf "$T/secrets" "/proc/$agent/cmdline"
+	# Its status is the last thing that it says to the store.
+	check "$engine: and is at rest" wait_for 15 rests
 	before=$(sockets)
 	echo broken >mine.crt
 	kill -HUP "$agent"

@@ -68,7 +68,7 @@ static void count_round(struct intent_round *round)
 static int play(struct intent_round *round, const char *trick, struct intent_error *err)
 {
 	if (!strcmp(trick, "sleep"))
-		for (int i = 0; i < 600 && !intent_round_should_stop(round); i++)
+		for (int i = 0; i < 6000 && !intent_round_should_stop(round); i++)
 			usleep(100000);
 	if (!strcmp(trick, "nap")) {
 		intent_round_log(round, INTENT_INFO, "Napping");

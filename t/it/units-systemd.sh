@@ -63,8 +63,12 @@ pack() {
 }
 pack 1.0
 check "a store" ppctl init "$store"
-check "intent: deploy_config" ppctl put clusters/hello/live/deploy_config \
-	'{"basedir": "/srv/hello", "runas": "daemon", "health": {"up": "100ms", "check": true, "deadline": "5s"}}'
+# within TIME
+within() {
+	check "intent: deploy_config" ppctl put clusters/hello/live/deploy_config \
+		'{"basedir": "/srv/hello", "runas": "daemon", "health": {"up": "100ms", "check": true, "deadline": "'"$1"'"}}'
+}
+within 30s
 check "intent: config" ppctl put clusters/hello/live/config '{"versions": {"1.0": "active"}}'
 check "intent: node" ppctl node add hello live
 
@@ -100,17 +104,21 @@ if have pp-health-reporter; then
 	fact() { ppctl --json get reality/health/hello/live/n1 | grep -q '"state": *"healthy"'; }
 	eventually 20 "pp-health-reporter, with what runit and this store take, publishes a fact" fact
 fi
+within 5s
 check "intent: a version that is not well" ppctl put clusters/hello/live/config '{"versions": {"1.1": "prep", "1.2": "active"}}'
 unwell() { ppctl --json get reality/status/setlive/n1/hello | grep -q 'bin/check: exit status 3: no database'; }
 eventually 40 "what bin/check says in vain is told" unwell
-is "$(inside sh -c 'ls -A /run/platypus | grep -v sock; systemctl list-units --all --plain --no-legend "*hook*" | grep -v activ')" "" \
-	"nothing is left of hooks"
+left_of_hooks() { inside sh -c 'ls -A /run/platypus | grep -v sock; systemctl list-units --all --plain --no-legend "*hook*" | grep -v activ'; }
+no_hooks() { [ -z "$(left_of_hooks)" ]; }
+wait_for 5 no_hooks
+is "$(left_of_hooks)" "" "nothing is left of hooks"
 
 # The same unit, and runit: ProtectProc= hides from root's group nothing of how long a process has been up.
 if have runsvdir && have chpst; then
 	inside systemctl stop pp-setlive
 	mkdir -p "$T/srv/service"
 	inside systemd-run --quiet --unit=runsvdir --property=DefaultDependencies=no runsvdir -P /srv/service
+	within 30s
 	ppctl put clusters/hello/live/config '{"versions": {"1.1": "active"}}' >/dev/null 2>&1
 	ppctl rm reality/status/setlive/n1/hello >/dev/null 2>&1
 	unit pp-setlive --supervisor runit --runit /srv/service --runit-stage /srv/stage --log-user daemon

@@ -186,7 +186,6 @@ static void start(void)
 {
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t size = sizeof(at);
-	struct intent_error err;
 	pthread_t thread;
 
 	clearenv();
@@ -196,7 +195,7 @@ static void start(void)
 	port = ntohs(at.sin_port);
 	snprintf(here, sizeof(here), "http://127.0.0.1:%d", port);
 	ck_assert(!pthread_create(&thread, NULL, serve, NULL));
-	ck_assert_int_eq(intent_http_new(&(struct intent_http_settings){0}, &http, &err), 0);
+	http = intent_http_new(&(struct intent_http_settings){0});
 	ck_assert_ptr_nonnull(mkdtemp(directory));
 	setenv("HOME", directory, 1);
 	put_file("token", "a.b+c\n");

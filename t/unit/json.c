@@ -141,12 +141,12 @@ START_TEST(test_merge)
 	intent_json_auto json_t *target = parse(merges[_i].target), *patch = parse(merges[_i].patch);
 	intent_free_auto char *before = intent_json_canonical(patch), *text, *after;
 
-	ck_assert_int_eq(intent_json_merge(target, patch), 0);
+	intent_json_merge(target, patch);
 	text = intent_json_canonical(target);
 	ck_assert_str_eq(text, merges[_i].result);
 	after = intent_json_canonical(patch);
 	ck_assert_str_eq(after, before);
-	ck_assert_int_eq(intent_json_merge(target, NULL), 0);
+	intent_json_merge(target, NULL);
 }
 END_TEST
 

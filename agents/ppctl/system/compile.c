@@ -131,10 +131,8 @@ static void need(struct compiler *compiler, json_t *unit, const json_t *requirem
 	const json_t *service = json_object_get(unit, "service");
 	const char *short_name = intent_json_string(requirement, "name", "");
 	intent_free_auto char *name = intent_format("%s-%s", before, short_name), *prefix = variable_prefix(short_name);
-	json_t *instance = name ? json_object_get(compiler->instances, name) : NULL, *others;
+	json_t *instance = json_object_get(compiler->instances, name), *others;
 
-	if (!name || !prefix)
-		return;
 	if (!instance)
 		instance = make_instance(compiler, name, service, requirement, owner);
 	if (!json_is_object(instance))
@@ -169,8 +167,6 @@ static void need_all(struct compiler *compiler, json_t *unit)
 	json_t *item;
 
 	application = json_object_get(json_object_get(compiler->system->sysdef, "applications"), called);
-	if (!lower || !shared || !own)
-		return;
 	json_array_foreach(json_object_get(application, "provides"), index, item)
 		need(compiler, unit, item, shared, lower);
 	json_array_foreach(json_object_get(service, "requires"), index, item)

@@ -355,12 +355,10 @@ void system_emit_service(struct compiler *compiler, json_t *unit)
 	const char *name = intent_json_string(service, "name", ""), *world = compiler->world->name;
 	const char *below = intent_json_string(compiler->world->document, "basedir", "/srv");
 	intent_free_auto char *basedir = intent_format("%s/%s", below, name);
-	intent_free_auto char *envdir = intent_format("%s/env", basedir ? basedir : "");
+	intent_free_auto char *envdir = intent_format("%s/env", basedir);
 	json_t *config = json_pack("{s{}}", "versions"), *node;
 	size_t index;
 
-	if (!basedir || !envdir)
-		return;
 	if (json_object_get(says, "min_nodes"))
 		json_object_set(config, "min_nodes", json_object_get(says, "min_nodes"));
 	if (json_object_get(says, "config"))

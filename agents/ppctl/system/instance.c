@@ -213,10 +213,6 @@ static void emit_stack(struct compiler *compiler, json_t *instance)
 	json_t *own = state_of(state, name, &named);
 	intent_free_auto char *reference = state_reference(own);
 
-	if (!key) {
-		json_decref(own);
-		return;
-	}
 	if (!state)
 		system_key_fault(world, key, "", compiler->system->faults,
 				 "world \"%s\" does not say where Terraform keeps its states, and \"%s\" is made by it; add "

@@ -228,7 +228,7 @@ static void add_repository(struct lookup *lookup, const char *name, json_t *slug
 			intent_text_auto struct intent_text way = INTENT_TEXT_INIT;
 			intent_free_auto char *small = system_lower(slug);
 
-			if (!small || json_object_get(lower, small))
+			if (json_object_get(lower, small))
 				continue;
 			json_object_set_new(lower, small, json_true());
 			json_t *whole = whole_slug(lookup, repository, slug, component, &way, 0);

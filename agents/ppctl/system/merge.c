@@ -338,15 +338,15 @@ static void activate_all(struct differ *differ)
 
 	json_object_foreach(differ->applying->versions, name, wanted) {
 		intent_free_auto char *key = intent_format("clusters/%s/%s/config", name, differ->world);
-		intent_json_auto json_t *before = key ? document_of(intent_snapshot_find(differ->now, key)) : NULL;
+		intent_json_auto json_t *before = document_of(intent_snapshot_find(differ->now, key));
 		json_t *row = NULL, *one, *after;
 		size_t index;
 
 		json_array_foreach(differ->changes, index, one)
-			if (key && !strcmp(intent_json_string(one, "key", ""), key))
+			if (!strcmp(intent_json_string(one, "key", ""), key))
 				row = one;
 		after = row ? json_deep_copy(json_object_get(row, "after")) : json_deep_copy(before);
-		if (!after || !key)
+		if (!after)
 			continue;
 		activate(after, intent_json_string(wanted, "version", ""), json_object_get(wanted, "artifact"));
 		if (row)
@@ -411,7 +411,7 @@ int system_compare(struct system_applying *applying, const struct intent_snapsho
 		   struct intent_error *err)
 {
 	intent_free_auto char *own = intent_format("systems/%s/%s", applying->world->name, applying->system);
-	const struct intent_entry *entry = own ? intent_snapshot_find(now, own) : NULL;
+	const struct intent_entry *entry = intent_snapshot_find(now, own);
 	struct differ differ = {
 		.applying = applying, .now = now, .world = applying->world->name, .record = document_of(entry),
 		.written = json_pack("{s{} s{}}", "keys", "orphans"), .others = json_object(), .changes = json_array(),
@@ -419,10 +419,10 @@ int system_compare(struct system_applying *applying, const struct intent_snapsho
 	};
 	const char *key;
 	json_t *value;
-	int code = own ? 0 : intent_fail(err, -ENOMEM, "no memory");
+	int code = 0;
 
 	applying->refused = false;
-	if (!code && entry && !differ.record)
+	if (entry && !differ.record)
 		code = intent_fail(err, INTENT_EMALFORMED, "%s is no JSON; \"ppctl edit %s\" corrects it", own, own);
 	if (!code) {
 		read_others(&differ, own);

@@ -24,7 +24,7 @@ char *system_lower(const char *name)
 {
 	char *copy = strdup(name);
 
-	for (char *p = copy; p && *p; p++)
+	for (char *p = copy; *p; p++)
 		*p = (char)tolower((unsigned char)*p);
 	return copy;
 }

@@ -247,9 +247,7 @@ void system_place_faults(const char *file, const json_t *places, const char *lin
 		bool whole = intent_starts_with(line, "document: ");
 		intent_free_auto char *pointer = intent_format("%s%.*s", below, whole ? 0 : (int)(colon - line), line);
 		intent_free_auto char *what = strndup(colon + 2, length - (size_t)(colon - line) - 2);
-		intent_free_auto char *shown = pointer ? readable(pointer, strlen(pointer)) : NULL;
-		if (!pointer || !what || !shown)
-			return;
+		intent_free_auto char *shown = readable(pointer, strlen(pointer));
 		const char *instead = way_out(pointer, what);
 		bool of_name = strstr(what, "unknown field") || intent_starts_with(what, "the name");
 		system_fault(faults, file, system_place_at(places, pointer, of_name), "%s%s%s%s", shown, what,

@@ -61,10 +61,8 @@ void system_sort(json_t *rows, int (*order)(const void *, const void *))
 	size_t count = json_array_size(rows);
 	json_t **sorted = calloc(count + 1, sizeof(*sorted));
 
-	for (size_t i = 0; sorted && i < count; i++)
+	for (size_t i = 0; i < count; i++)
 		sorted[i] = json_incref(json_array_get(rows, i));
-	if (!sorted)
-		return;
 	qsort(sorted, count, sizeof(*sorted), order);
 	json_array_clear(rows);
 	for (size_t i = 0; i < count; i++)
