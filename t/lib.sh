@@ -38,6 +38,7 @@ export XDG_STATE_HOME=$T/.xdg-state XDG_RUNTIME_DIR=$T/.xdg-run NO_COLOR=1 LC_AL
 
 : "${PATIENCE:=4}" # of wait_for, http and stop: no test fails because its machine is slow
 export PATIENCE   # the demos too
+export ETCDCTL_COMMAND_TIMEOUT=60s # instead of 5 s
 
 tests_run=0
 tests_done=

@@ -33,7 +33,7 @@ with_etcd() {
 	engine=etcd
 	as_root() { env PP_STORE="$ETCD_URL" ETCDCTL_USER=root:root-password "$@"; }
 	start_etcd etcd || { not_ok "etcd starts"; return; }
-	export ETCDCTL_ENDPOINTS=http://127.0.0.1:$ETCD_PORT ETCDCTL_API=3
+	export ETCDCTL_ENDPOINTS=http://127.0.0.1:$ETCD_PORT ETCDCTL_API=3 ETCDCTL_DIAL_TIMEOUT=60s
 	check "etcd: root" etcdctl user add root:root-password
 	check "etcd: root's role" etcdctl user grant-role root root
 	check "etcd: authentication" etcdctl auth enable
@@ -41,6 +41,6 @@ with_etcd() {
 	run bash -c "echo n1-password | '$ROOT/contrib/policies/$1' n1"
 	is "$status" 0 "etcd takes the roles"
 	[ "$status" = 0 ] || diag "$errors"
-	unset ETCDCTL_USER ETCDCTL_ENDPOINTS PASSWORD
+	unset ETCDCTL_USER ETCDCTL_ENDPOINTS ETCDCTL_DIAL_TIMEOUT PASSWORD
 	granted env PP_STORE="$ETCD_URL" ETCDCTL_USER="$2:n1-password"
 }
