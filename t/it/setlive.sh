@@ -115,6 +115,22 @@ is "$(current)" "$A/installs/slug_1.1" "${as}... current points at it"
 is "$(readlink "$A/previous")" "$A/installs/slug_1.0" "${as}... previous at what was"
 is "$(verbs)" "Stopping Symlinking Starting Checking" "${as}... in the order of the seed"
 
+# ---- a disk that is broken once ----
+# There is nothing to do but to write a file of ours anew, or it cannot tell.
+idle_or_named() {
+	case $1 in
+	0) ;;
+	2) ! grep -v 'would configure' "$T/said" | grep -q would;;
+	*) [ "$1" = 111 ] && grep -q 'Input/output error' "$T/said";;
+	esac
+}
+if can_unread; then
+	is "$(each_unread 40 idle_or_named "$BUILD_DIR/bin/pp-setlive" --store "dir:$S" --node n1 --state-dir "$T/state" \
+		--runit "$R" --runit-stage "$G" --dry-run)" '' "${as}a broken disk makes no work"
+else
+	skip "${as}a broken disk makes no work" "calls cannot be made to fail here"
+fi
+
 # ---- what a running process saw of intent changes ----
 pid=$(pid_of slug)
 intend slug '{"1.0": "prep", "1.1": "active"}' '{"some_value": "bye"}'
