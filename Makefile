@@ -64,7 +64,7 @@ parsers := $(wildcard agents/*/parse-*.c)
 compiler := $(wildcard agents/ppctl/system/*.c)
 all_obj := $(call obj,$(lib_src) $(agent_src) $(ppctl_src) $(unit_src) $(tool_src))
 
-.PHONY: all check demo demo-infra install bench fuzz lint fault clean tests dependencies pure
+.PHONY: all help check demo demo-infra install bench fuzz lint fault clean tests dependencies pure
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -73,6 +73,10 @@ aliases := pp-iptables:pp-port-firewall pib-local:ppctl
 alias_bin := $(foreach a,$(aliases),$(O)/bin/$(word 1,$(subst :, ,$(a))))
 
 all: $(agent_bin) $(alias_bin) $(ppctl_bin) pure
+
+# What stands above.
+help:
+	@sed -n '/^#	make/,/^$$/s/^#	*//p' Makefile
 
 tests: all $(unit_bin) $(tool_bin) $(O)/t/fault/nomem.so
 

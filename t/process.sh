@@ -244,3 +244,21 @@ start_runsvdir() {
 	mkdir -p "$1"
 	start "runsvdir-${1##*/}" runsvdir "$1"
 }
+
+# each_unread EVERY JUDGE COMMAND...: runs COMMAND, a program named pp*, for each EVERY-th call by which it asks the disk
+# for something below $T, and lets that one fail. Words of those that JUDGE, which gets the exit status and finds
+# what was said in $T/said, does not take; what is said undisturbed is in $T/undisturbed.
+each_unread() {
+	local every=$1 judge=$2 number ordinal code count=0
+	shift 2
+	killat -b "$T" "$T/calls" -- "$@" >"$T/undisturbed" 2>&1
+	while read -r number ordinal; do
+		count=$((count + 1))
+		killat -b "$T" -e 5 "$number" "$ordinal" -- "$@" >"$T/said" 2>&1
+		code=$?
+		"$judge" "$code" || echo "call $number, the $ordinal.: exit status $code: $(cat "$T/said")"
+	done < <(awk -v every="$every" '$3 == "disk" && n++ % every == 0 { print $1, $4 }' "$T/calls")
+	[ "$count" -gt 2 ] || echo "it asked the disk $count times"
+}
+killat() { ASAN_OPTIONS=detect_leaks=0 "$BUILD_DIR/t/fault/killat" "$@"; }
+can_unread() { killat -b "$T" -e 5 0 1000000 -- true >/dev/null 2>&1; [ $? = 3 ]; }

@@ -254,7 +254,7 @@ static const struct intent_verb verbs[] = {
 
 static const struct intent_agent agent = {
 	.name = "builder",
-	.summary = "builds the images and archives that intent wants of each application's source",
+	.summary = "Builds the images and archives that intent wants of each application's source.",
 	.options = options,
 	.slicer = &builder__slicer,
 	.observe = observe,

@@ -103,7 +103,7 @@ static const struct intent_verb verbs[] = {
 
 static const struct intent_agent agent = {
 	.name = "configmap-injector",
-	.summary = "puts values from Terraform states and elsewhere where applications look for them",
+	.summary = "Puts values from Terraform states and elsewhere where applications look for them.",
 	.options = options,
 	.slicer = &injector__slicer,
 	.observe = observe,

@@ -48,7 +48,7 @@ static const struct intent_option options[] = {
 
 static const struct intent_agent agent = {
 	.name = "container-runner",
-	.summary = "Run the active version of each containerised application of this node with Docker or Podman.",
+	.summary = "Runs the active version of each containerised application of this node with Docker or Podman.",
 	.options = options,
 	.slicer = &intent_node_containers,
 	.observe = docker__observe,

@@ -19,7 +19,7 @@ static const struct intent_option options[] = {
 
 static const struct intent_agent agent = {
 	.name = "health-reporter",
-	.summary = "publish whether each application of this node is healthy",
+	.summary = "Publishes whether each application of this node is healthy.",
 	.options = options,
 	.slicer = &intent_node_services,
 	.observe = reporter__observe,

@@ -173,7 +173,7 @@ int main(int argc, char **argv)
 {
 	struct intent_agent agent = {
 		.name = "port-firewall",
-		.summary = "Open the ports that this node's applications and gates name, in one nftables table.",
+		.summary = "Opens the ports that this node's applications and gates name, in one nftables table.",
 		.options = options,
 		.slicer = &firewall__slicer,
 		.observe = observe,

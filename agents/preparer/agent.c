@@ -319,7 +319,7 @@ static const struct intent_verb verbs[] = {
 
 static const struct intent_agent agent = {
 	.name = "preparer",
-	.summary = "installs the versions of applications that intent names for this node",
+	.summary = "Installs the versions of applications that intent names for this node.",
 	.options = options,
 	.slicer = &intent_node_services,
 	.observe = observe,

@@ -35,7 +35,7 @@ static const struct intent_option options[] = {
 
 static const struct intent_agent agent = {
 	.name = "setlive",
-	.summary = "Run the active version of each application of this node under runit or systemd.",
+	.summary = "Runs the active version of each application of this node under runit or systemd.",
 	.options = options,
 	.slicer = &intent_node_services,
 	.observe = setlive__observe,

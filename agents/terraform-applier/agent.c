@@ -230,7 +230,7 @@ static const struct intent_verb verbs[] = {
 
 static const struct intent_agent agent = {
 	.name = "terraform-applier",
-	.summary = "plans and applies the Terraform stacks that intent names, with approval where it is needed",
+	.summary = "Plans and applies the Terraform stacks that intent names, with approval where it is needed.",
 	.options = options,
 	.slicer = &applier__slicer,
 	.observe = observe,

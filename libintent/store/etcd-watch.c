@@ -16,7 +16,7 @@
 #define RANGES_MAX 64
 #define LINE_MAX_BYTES (16u << 20) /* longer: read again in pages */
 #define GATHER_MS 2               /* a burst is one snapshot */
-#define OPENING_MS 5000            /* for the stream; a busy server needs a second */
+#define OPENING_MS 5000            /* for the first look, and the stream; a busy server needs a second */
 
 struct slot {
 	char *prefix;      /* owned */
@@ -123,10 +123,12 @@ static void deliver(struct watch *watch, uint64_t after_ms)
 /*
  * A member whose leader has just died takes a read and answers 7 s later, long after the
  * next leader is there. So the look is small and impatient, and patient only where
- * that does not help.
+ * that does not help, and at first: nobody has seen anything that could be out of date, and --once has no second look.
  */
 static int64_t patience(const struct watch *watch)
 {
+	if (!watch->base)
+		return OPENING_MS;
 	unsigned doublings = watch->silences < 5 ? 0 : watch->silences - 4;
 
 	return (int64_t)1000 << (doublings < 3 ? doublings : 3);

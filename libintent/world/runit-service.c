@@ -353,6 +353,8 @@ static int look(const struct intent_site *site, const char *service, struct inte
 	if (intent_file_exists(down, 0, &seen.stays_down, err) || intent_file_exists(ended, 0, &left, err) ||
 	    intent__runit_is_supervised(directory, &seen.supervised, err))
 		return err->code;
+	if (seen.supervised && intent__runit_is_leaving(directory, &seen.leaving, err))
+		return err->code;
 	seen.want_up = !seen.stays_down;
 	int code = seen.supervised ? intent__runit_status_read(directory, &status, err) : INTENT_EABSENT;
 	if (code && code != INTENT_EABSENT)

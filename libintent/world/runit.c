@@ -100,6 +100,25 @@ int intent__runit_is_supervised(const char *service, bool *ret, struct intent_er
 	return 0;
 }
 
+int intent__runit_is_leaving(const char *service, bool *ret, struct intent_error *err)
+{
+	static const char *const names[] = { "supervise/stat", "log/supervise/stat" };
+
+	*ret = false;
+	for (size_t i = 0; i < sizeof names / sizeof *names && !*ret; i++) {
+		intent_free_auto char *path = intent_format("%s/%s", service, names[i]), *words = NULL;
+		size_t count;
+
+		if (!path)
+			return intent_fail(err, -ENOMEM, "%s: out of memory", service);
+		int code = intent_file_read(AT_FDCWD, path, 256, &words, &count, err);
+		if (code && code != INTENT_EABSENT)
+			return intent_wrap(err, "%s", path);
+		*ret = !code && strstr(words, "want exit");
+	}
+	return 0;
+}
+
 int intent__runit_status_read(const char *service, struct intent__runit_status *ret, struct intent_error *err)
 {
 	intent_free_auto char *path = intent_format("%s/supervise/status", service);

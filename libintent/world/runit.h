@@ -43,6 +43,12 @@ int intent__runit_status_parse(const void *bytes, size_t count, struct intent__r
  */
 int intent__runit_is_supervised(const char *service, bool *ret, struct intent_error *err);
 
+/*
+ * Was a runsv that holds it told to exit? It lives on until service and logger have ended, which only `stat`, for
+ * people, tells of; a command for the service to be up would make it stay, without runsvdir and without the logger.
+ */
+int intent__runit_is_leaving(const char *service, bool *ret, struct intent_error *err);
+
 /* INTENT_EABSENT: never supervised. What stands there may be older than a dead runsv. */
 int intent__runit_status_read(const char *service, struct intent__runit_status *ret, struct intent_error *err);
 

@@ -71,7 +71,7 @@ static bool all(struct wait *wait)
 }
 
 static bool has_ended(const struct intent__seen *seen) { return seen->ended; }
-static bool is_supervised(const struct intent__seen *seen) { return seen->supervised; }
+static bool is_supervised(const struct intent__seen *seen) { return seen->supervised && !seen->leaving; }
 static bool is_left(const struct intent__seen *seen) { return !seen->supervised; }
 static bool is_told_up(const struct intent__seen *seen) { return seen->supervised && seen->want_up; }
 

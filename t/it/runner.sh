@@ -681,6 +681,20 @@ test_children() {
 
 # ---- an engine that goes and comes ----
 
+# A server too busy to answer at once.
+late() {
+	local as=$1 server=$2 waker
+	put nodes/n1/ '{}'
+	greet a hello
+	kill -STOP "$server"
+	{ sleep 2; kill -CONT "$server"; } &
+	waker=$!
+	once
+	is "$status" 0 "${as}a server that answers after two seconds: --once has waited"
+	wait "$waker"
+	del nodes/n1/ nodes/n1/a
+}
+
 heal() {
 	local as=$1 server=$2
 	put nodes/n1/ '{}'
@@ -714,6 +728,7 @@ on_engine() {
 	fresh "$url"; test_vanish "$as" 2
 	fresh "$url"; test_session "$as"
 	del nodes/n1/ nodes/n1/a nodes/n1/b
+	fresh "$url"; late "$as" "$server"
 	fresh "$url"; heal "$as" "$server"
 }
 test_engines() {

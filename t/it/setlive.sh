@@ -98,6 +98,7 @@ check "${as}... it would start after a reboot" test ! -e "$G/slug/down"
 is "$(verbs)" "Starting Checking" "${as}... what is prepared already needs no more than that"
 
 # ---- a second round changes nothing ----
+wait_for 2 test -e "$A/logs/slug/current"
 before=$(snapshot "$G" "$R" "$A" "$S") pid=$(pid_of slug)
 once
 is "$status" 0 "${as}second round: converged"
@@ -113,6 +114,22 @@ check "${as}... 1.1 runs" wait_for 2 serves 1.1
 is "$(current)" "$A/installs/slug_1.1" "${as}... current points at it"
 is "$(readlink "$A/previous")" "$A/installs/slug_1.0" "${as}... previous at what was"
 is "$(verbs)" "Stopping Symlinking Starting Checking" "${as}... in the order of the seed"
+
+# ---- a disk that is broken once ----
+# There is nothing to do but to write a file of ours anew, or it cannot tell.
+idle_or_named() {
+	case $1 in
+	0) ;;
+	2) ! grep -v 'would configure' "$T/said" | grep -q would;;
+	*) [ "$1" = 111 ] && grep -q 'Input/output error' "$T/said";;
+	esac
+}
+if can_unread; then
+	is "$(each_unread 40 idle_or_named "$BUILD_DIR/bin/pp-setlive" --store "dir:$S" --node n1 --state-dir "$T/state" \
+		--runit "$R" --runit-stage "$G" --dry-run)" '' "${as}a broken disk makes no work"
+else
+	skip "${as}a broken disk makes no work" "calls cannot be made to fail here"
+fi
 
 # ---- what a running process saw of intent changes ----
 pid=$(pid_of slug)
@@ -136,11 +153,17 @@ is "$status" 0 "${as}an edited file: converged"
 refute "${as}... it is as it was" grep -q edited "$G/slug/finish"
 is "$(pid_of slug)" "$pid" "${as}... without a restart"
 
+# Its logger takes its time, and so long its runsv is there and on its way out.
+read -r logger <"$G/slug/log/supervise/pid"
+kill -STOP "$logger"
 rm "$R/slug"
 wait_for 8 gone slug
+{ sleep 1; kill -CONT "$logger"; } &
 once
 is "$status" 0 "${as}a lost link: converged"
 check "${as}... linked again and running" up slug
+check "${as}... by another supervisor, with a logger" test -s "$G/slug/log/supervise/pid"
+isnt "$(cat "$G/slug/log/supervise/pid")" "$logger" "${as}... of its own"
 
 # ---- a reboot ----
 stop "$supervisor" HUP
