@@ -9,11 +9,8 @@ static int read_value(const char *argument, char **ret_owned, struct intent_erro
 	if (*argument == '@')
 		return intent_file_read(AT_FDCWD, argument + 1, INTENT_VALUE_MAX, ret_owned,
 					&length, err);
-	if (!strcmp(argument, "-")) {
-		int code = intent_file_read(AT_FDCWD, "/dev/stdin", INTENT_VALUE_MAX, ret_owned,
-					    &length, err);
-		return code ? intent_wrap(err, "standard input") : 0;
-	}
+	if (!strcmp(argument, "-"))
+		return intent_input_read(INTENT_VALUE_MAX, ret_owned, &length, err);
 	*ret_owned = strdup(argument);
 	return 0;
 }

@@ -300,7 +300,7 @@ int local_children_start(struct local_children *family, const struct local_child
 	child->options = *options;
 	child->name = strdup(options->name);
 	child->log = options->log ? strdup(options->log) : NULL;
-	for (size_t i = 0; options->argv[i] && i < ARGS_MAX - 1; i++)
+	for (size_t i = 0; i < ARGS_MAX - 1 && options->argv[i]; i++)
 		child->argv[i] = strdup(options->argv[i]);
 	int code = start(child, err);
 	if (code) {

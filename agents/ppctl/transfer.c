@@ -205,9 +205,10 @@ static int read_documents(const char *word, json_t **ret_new, struct intent_erro
 	bool standard = !strcmp(word, "-");
 	intent_json_auto json_t *json = NULL;
 
-	if (intent_file_read(AT_FDCWD, standard ? "/dev/stdin" : word, IMPORT_MAX, &bytes,
-			     &length, err) ||
-	    intent_json_parse(bytes, length, IMPORT_MAX, &json, err))
+	if (standard ? intent_input_read(IMPORT_MAX, &bytes, &length, err) :
+		       intent_file_read(AT_FDCWD, word, IMPORT_MAX, &bytes, &length, err))
+		return err->code;
+	if (intent_json_parse(bytes, length, IMPORT_MAX, &json, err))
 		return intent_wrap(err, "%s", standard ? "standard input" : word);
 	if (!json_is_object(json))
 		return intent_fail(err, INTENT_EMALFORMED,

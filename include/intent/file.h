@@ -46,6 +46,8 @@ int intent_file_write_json(const char *path, const json_t *json, mode_t mode,
  */
 int intent_file_read(int dirfd, const char *path, size_t max, char **ret_owned,
 		     size_t *ret_count, struct intent_error *err);
+/* The same of standard input, to its end: a file, a pipe, what a person types. */
+int intent_input_read(size_t max, char **ret_owned, size_t *ret_count, struct intent_error *err);
 int intent_file_read_json(const char *path, size_t max, json_t **ret_new, struct intent_error *err);
 
 /*

@@ -342,12 +342,10 @@ static void list_next(struct watch *watch)
 	}
 	struct intent__etcd_task *task = intent__etcd_list_task(watch->etcd, watch->slots[i].prefix, false);
 
-	if (task) {
-		/* The look has seen it on this member: reading it again needs no quorum. */
-		task->range.revision = watch->base;
-		task->range.serializable = true;
-		task->fixed = true;
-	}
+	/* The look has seen it on this member: reading it again needs no quorum. */
+	task->range.revision = watch->base;
+	task->range.serializable = true;
+	task->fixed = true;
 	run(watch, task, on_listed);
 }
 
@@ -373,8 +371,7 @@ static void begin(struct watch *watch)
 	watch->last_attempt = intent_time_monotonic();
 	struct intent__etcd_task *task = intent__etcd_look_task(watch->etcd, watch->slots[0].prefix);
 
-	if (task)
-		task->timeout_ms = patience(watch);
+	task->timeout_ms = patience(watch);
 	run(watch, task, on_looked);
 }
 

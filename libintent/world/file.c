@@ -200,7 +200,8 @@ int intent_file_write_json(const char *path, const json_t *json, mode_t mode, st
 	return intent_file_write_changed(path, intent_text_str(&text), text.length, mode, err);
 }
 
-static int read_all(int fd, size_t max, char **ret_owned, size_t *ret_count)
+static int read_all(int fd, const char *path, size_t max, char **ret_owned, size_t *ret_count,
+		    struct intent_error *err)
 {
 	intent_text_auto struct intent_text text = {.limit = max + 1};
 	char chunk[16384];
@@ -210,10 +211,10 @@ static int read_all(int fd, size_t max, char **ret_owned, size_t *ret_count)
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0)
-			return -errno;
+			return intent_fail_errno(err, "%s: cannot read", path);
 		intent_text_add(&text, chunk, (size_t)got);
 		if (text.failed || text.length > max)
-			return INTENT_ETOOBIG;
+			return intent_fail(err, INTENT_ETOOBIG, "%s: is longer than %zu bytes", path, max);
 	}
 	*ret_count = text.length;
 	*ret_owned = intent_text_steal(&text);
@@ -226,7 +227,6 @@ int intent_file_read(int dirfd, const char *path, size_t max, char **ret_owned,
 	/* Not blocking: a FIFO in the place of a file must not hold us up. */
 	intent_close_auto int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
-	int code;
 
 	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
 		return intent_fail(err, INTENT_EABSENT, "%s: does not exist", path);
@@ -234,14 +234,12 @@ int intent_file_read(int dirfd, const char *path, size_t max, char **ret_owned,
 		return intent_fail_errno(err, "%s: cannot read", path);
 	if (!S_ISREG(st.st_mode))
 		return intent_fail(err, INTENT_ENOTOURS, "%s: is not a regular file", path);
-	code = read_all(fd, max, ret_owned, ret_count);
-	if (code == INTENT_ETOOBIG)
-		return intent_fail(err, code, "%s: is longer than %zu bytes", path, max);
-	if (code < 0) {
-		errno = -code;
-		return intent_fail_errno(err, "%s: cannot read", path);
-	}
-	return 0;
+	return read_all(fd, path, max, ret_owned, ret_count, err);
+}
+
+int intent_input_read(size_t max, char **ret_owned, size_t *ret_count, struct intent_error *err)
+{
+	return read_all(STDIN_FILENO, "standard input", max, ret_owned, ret_count, err);
 }
 
 int intent_file_read_json(const char *path, size_t max, json_t **ret_new, struct intent_error *err)

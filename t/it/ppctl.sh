@@ -97,6 +97,7 @@ is "$(revision "$config")" "$first" "so nobody is woken"
 echo '{"versions": {"1.0": "active", "1.1": "prep"}}' >file.json
 run ppctl put "$config" @file.json; is "$status" 0 "put @FILE"
 run bash -c 'ppctl put "$1" - <file.json' - "$config"; like "$errors" unchanged "put - reads the same"
+run bash -c 'cat file.json | ppctl put "$1" -' - "$config"; like "$errors" unchanged "... from a pipe too"
 run ppctl put "$config" @absent.json; is "$status" 1 "a file that is not there"
 like "$errors" "absent.json" "is named"
 run ppctl put "$config" '{"versions": {}}' --revision "$first"; is "$status" 1 "a revision that has passed"
@@ -185,7 +186,7 @@ like "$(ppctl export --all)" "reality/refs/slug/main" "export --all is everythin
 like "$(ppctl export nodes/n1)" "nodes/n1/slug" "export takes a prefix"
 export PP_STORE=dir:$T/second
 quiet init
-run ppctl import "$T/all.json"; is "$status" 0 "import"
+run bash -c 'cat all.json | ppctl import -'; is "$status" 0 "import, from a pipe"
 ppctl export >again.json
 check "a round trip changes nothing" cmp all.json again.json
 run ppctl import all.json; like "$errors" "^0 of" "a second import writes nothing"
