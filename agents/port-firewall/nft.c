@@ -14,6 +14,7 @@
 #include "port-firewall.h"
 
 #define NFT_DEADLINE_MS 30000
+#define LOADS_MAX 5
 #define LISTING_MAX (16u << 20)
 #define OWNER_CHAIN "owner"
 #define OWNER_WORDS "pp-port-firewall of node "
@@ -337,17 +338,15 @@ static json_t *read_record(const struct intent_round *round)
 	return record;
 }
 
-static int write_record(const struct intent_round *round, const json_t *rules,
+static int write_record(const struct intent_round *round, const json_t *rules, const char *listing,
 			struct intent_error *err)
 {
 	intent_free_auto char *path = intent_format("%s/table.json", intent_round_state_dir(round));
 	intent_json_auto json_t *record = NULL;
-	char text[65], listing[65];
+	char text[65];
 
 	if (!rules)
 		return intent_file_remove(path, err);
-	if (digest_listing(round, table_name(round), listing, err))
-		return err->code;
 	text_digest(round, rules, text);
 	record = json_pack("{sO ss ss}", "rules", rules, "text", text, "listing", listing);
 	return intent_file_write_json(path, record, 0600, err);
@@ -383,10 +382,31 @@ static int load(const struct intent_round *round, const struct intent_text *text
 	return code;
 }
 
+/*
+ * Loads the rules, and tells how they are listed. Whoever changes the table between the two must not have it taken for
+ * ours: what two loads in a row are listed as is.
+ */
+static int load_and_list(const struct intent_round *round, const struct intent_text *text, char out[65],
+			 struct intent_error *err)
+{
+	char before[65] = "";
+
+	for (int i = 0; i < LOADS_MAX; i++) {
+		if (load(round, text, false, err) || digest_listing(round, table_name(round), out, err))
+			return err->code;
+		if (!strcmp(out, before))
+			return 0;
+		memcpy(before, out, sizeof(before));
+	}
+	return intent_fail(err, INTENT_ECHILD, "table inet %s is changed by somebody else again and again: find out "
+			   "who, for example with nft monitor", table_name(round));
+}
+
 int firewall__nft_put(struct intent_round *round, const json_t *rules, struct intent_error *err)
 {
 	intent_text_auto struct intent_text text = INTENT_TEXT_INIT;
 	intent_json_auto json_t *table = NULL;
+	char listing[65] = "";
 
 	/* Once more: it would be destroyed with what is in it. */
 	if (look_at_table(round, &table, err))
@@ -397,7 +417,8 @@ int firewall__nft_put(struct intent_round *round, const json_t *rules, struct in
 	firewall__nft_text(table_name(round), node_name(round), rules, &text);
 	if (text.failed)
 		return intent_fail(err, INTENT_ETOOBIG, "the rules are too large");
-	if (load(round, &text, true, err) || load(round, &text, false, err))
+	if (load(round, &text, true, err) ||
+	    (rules ? load_and_list(round, &text, listing, err) : load(round, &text, false, err)))
 		return err->code;
-	return write_record(round, rules, err);
+	return write_record(round, rules, listing, err);
 }

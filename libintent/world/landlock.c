@@ -38,7 +38,9 @@ static int allow(int ruleset, int fd, uint64_t rights, struct intent_error *err)
 	struct landlock_path_beneath_attr rule = {.allowed_access = rights, .parent_fd = fd};
 	struct stat st;
 
-	if (fstat(fd, &st) == 0 && !S_ISDIR(st.st_mode))
+	if (fstat(fd, &st) < 0)
+		return intent_fail_errno(err, "Landlock: a path cannot be looked at");
+	if (!S_ISDIR(st.st_mode))
 		rule.allowed_access &= ON_FILES;
 	if (syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0)
 		return intent_fail_errno(err, "Landlock: cannot add a rule");

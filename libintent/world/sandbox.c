@@ -122,9 +122,12 @@ static int shut_in(const struct intent_sandbox *sandbox, struct intent_error *er
 	struct intent__landlock wanted = {.fds = fds, .read = sandbox->kind == INTENT_SANDBOX_NETWORK};
 	struct stat st;
 
-	for (size_t i = 0; sandbox->kind == INTENT_SANDBOX_FILES && i < sandbox->keep_count; i++)
-		if (fstat(sandbox->keep[i], &st) == 0 && S_ISDIR(st.st_mode))
+	for (size_t i = 0; sandbox->kind == INTENT_SANDBOX_FILES && i < sandbox->keep_count; i++) {
+		if (fstat(sandbox->keep[i], &st) < 0)
+			return intent_fail_errno(err, "a directory to write to cannot be looked at");
+		if (S_ISDIR(st.st_mode))
 			fds[wanted.count++] = sandbox->keep[i];
+	}
 	code = intent__landlock(&wanted, &abi, err);
 	return code == -ENOSYS ? 0 : code;
 }

@@ -284,6 +284,21 @@ for when in before after; do
 done
 untouched "killed"
 
+# ---- somebody changes the table right after it was made ----
+
+cat >"$T/nft" <<END
+#!/bin/sh
+nft "\$@" || exit
+case "\$*" in "-f -") [ ! -e "$T/flush" ] || { rm "$T/flush"; nft flush chain inet platypus input; };; esac
+END
+: >"$T/flush"
+ports db '[{"port": 8003, "from": ["10.9.0.2"]}]'
+fw_is 0 "the table is emptied right after it was made" --nft "$T/nft"
+refute "... which happened" test -e "$T/flush"
+try4 refused tcp 8003 "... and is not taken for ours" 10.9.0.3
+ports db '[{"port": 8003, "from": ["10.9.0.3"]}]'
+fw_is 0 "... and back"
+
 # ---- what cannot be done ----
 
 fw_is 111 "no nft" --nft "$T/nothing"
