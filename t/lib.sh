@@ -176,7 +176,7 @@ unprivileged() {
 
 # The programs are in nobody's reach: in a tree below a private home they are copied.
 reachable() {
-	unprivileged test -x "$BUILD_DIR/bin/ppctl" || { cp -a "$BUILD_DIR/bin" "$T/.bin" && PATH=$T/.bin:$PATH; }
+	unprivileged test -x "$BUILD_DIR/bin/ppctl" || [ -d "$T/.bin" ] || { cp -a "$BUILD_DIR/bin" "$T/.bin" && PATH=$T/.bin:$PATH; }
 }
 
 # Can we become nobody? For tests that need both.
