@@ -342,8 +342,9 @@ if have script; then
 	wide=$(NO_COLOR=1 tty 'ppctl status slug' 72 | awk '{ if (length > most) most = length } END { print most }')
 	check "nothing is wider than the terminal ($wide)" [ "$wide" -le 72 ]
 	is "$(NO_COLOR=1 tty 'ppctl status slug' 72 | grep -o word | wc -l)" 60 "and nothing is lost of a failure"
-	redraws() { tty 'timeout -s INT 60 ppctl status slug --watch' | grep -qm 1 $'\033\\[[0-9]*A'; }
-	check "--watch redraws in place" redraws
+	start watched script -qec 'stty cols 100 rows 24; ppctl status slug --watch' /dev/null
+	check "--watch redraws in place" wait_for 5 grep -q $'\033\\[[0-9]*A' "$T/watched.log"
+	stop "$pid" INT
 	export NO_COLOR=1
 else
 	skip "terminals" "there is no script(1)"

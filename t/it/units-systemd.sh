@@ -117,7 +117,9 @@ is "$(left_of_hooks)" "" "nothing is left of hooks"
 if have runsvdir && have chpst; then
 	inside systemctl stop pp-setlive
 	mkdir -p "$T/srv/service"
-	inside systemd-run --quiet --unit=runsvdir --property=DefaultDependencies=no runsvdir -P /srv/service
+	# Ends as runsvdir.service does.
+	inside systemd-run --quiet --unit=runsvdir --property=DefaultDependencies=no --property=KillSignal=SIGHUP \
+		--property=KillMode=mixed runsvdir -P /srv/service
 	within 30s
 	ppctl put clusters/hello/live/config '{"versions": {"1.1": "active"}}' >/dev/null 2>&1
 	ppctl rm reality/status/setlive/n1/hello >/dev/null 2>&1
@@ -125,6 +127,8 @@ if have runsvdir && have chpst; then
 	starts
 	eventually 20 "pp-setlive lets runit run it, and is converged" converged
 	is "$(tail -n 1 "$T/free/hooks")" "enable 1.1" "... bin/enable has run there, too"
+	# In the order of a shutdown: pp-setlive would start again what ends.
+	inside systemctl stop pp-setlive
 	inside systemctl stop runsvdir
 else
 	skip "the unit and runit" "runsvdir is not on PATH"
