@@ -109,8 +109,6 @@ int intent__runit_is_leaving(const char *service, bool *ret, struct intent_error
 		intent_free_auto char *path = intent_format("%s/%s", service, names[i]), *words = NULL;
 		size_t count;
 
-		if (!path)
-			return intent_fail(err, -ENOMEM, "%s: out of memory", service);
 		int code = intent_file_read(AT_FDCWD, path, 256, &words, &count, err);
 		if (code && code != INTENT_EABSENT)
 			return intent_wrap(err, "%s", path);
