@@ -28,6 +28,7 @@ typed() { printf '  %s$ %s%s\n' "$dim" "$*" "$plain" | brief; }
 fail() {
 	printf '\n%sThe demo failed: %s%s\n' "$red" "$1" "$plain"
 	for log in "$T"/*.log; do
+		[ -f "$log" ] || continue
 		printf '%s-- %s%s\n' "$bold" "${log##*/}" "$plain"
 		tail -n 15 "$log"
 	done
@@ -36,13 +37,14 @@ fail() {
 
 # What a person would type: shown, then done.
 type_in() {
-	local words='' word
+	local words='' word code=0
 	for word; do
 		[[ $word =~ ^[A-Za-z0-9_./:=%@+-]+$ ]] || word="'$word'"
 		words+="${words:+ }$word"
 	done
 	typed "$words"
-	"$@" >"$T/said" 2>&1 || { indent <"$T/said"; fail "$1 ended with status $?"; }
+	"$@" >"$T/said" 2>&1 || code=$?
+	[ "$code" = 0 ] || { indent <"$T/said"; fail "$1 ended with status $code"; }
 	brief <"$T/said" | indent
 }
 
