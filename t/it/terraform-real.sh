@@ -91,7 +91,7 @@ if have python3; then
 	json.dump({"ID": "0c1d", "Operation": "OperationTypeApply", "Info": "", "Who": "anna@desk", "Version": "1.11.4",
 	    "Created": "2026-11-21T10:00:00Z", "Path": "$T/net.tfstate"}, open("$T/.net.tfstate.lock.info", "w"))
 	open("$T/held", "w")
-	time.sleep(60)
+	time.sleep(1000)
 	END
 	start holder python3 "$T/holder.py"
 	wait_for 5 test -e "$T/held"
@@ -113,7 +113,7 @@ rm -rf "$T/provisioning"
 start real "${applier[@]}"
 agent=$pid
 provisioning() { ls "$T"/state/stacks/prod/net/src/*/net/provisioned; }
-check "a long apply is under way" wait_for 10 provisioning
+check "a long apply is under way" wait_for 20 provisioning
 says() { ppctl get reality/status/terraform-applier/n1/prod/net | grep -q "\"resource\": \"terraform_data.slow\""; }
 check "... and the status says at which resource" wait_for 20 says
 kill -TERM "$agent"
