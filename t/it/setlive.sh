@@ -43,6 +43,7 @@ serves() { [ "$(cat "$T/${2:-slug}.version" 2>/dev/null)" = "$1" ]; }
 pid_of() { cat "$G/$1/supervise/pid" 2>/dev/null; }
 up() { [ -n "$(pid_of "$1")" ] && [ "$(cat "$G/$1/supervise/stat")" = run ]; }
 gone() { ! up "$1"; }
+is_down() { [ "$(cat "$G/$1/supervise/stat")" = down ]; }
 # Its logger has opened what it writes to: nothing of it changes any more.
 logs() { readlink "/proc/$(cat "$G/$1/log/supervise/pid")/fd/"* | grep -qx "$T/$1/logs/$1/current"; }
 # Everything below a directory that a round could have changed: names, inodes, contents, times.
@@ -163,7 +164,7 @@ is "$(pid_of slug)" "$pid" "${as}... without a restart"
 read -r logger <"$G/slug/log/supervise/pid"
 kill -STOP "$logger"
 rm "$R/slug"
-wait_for 8 gone slug
+wait_for 8 is_down slug
 { sleep 1; kill -CONT "$logger"; } &
 once
 is "$status" 0 "${as}a lost link: converged"
