@@ -20,7 +20,8 @@ like "$(cat "$T/try/db.tfstate")" 'db-2.example' "... and its output is in the s
 
 # ---- a module from git, by branch; a secret ----
 repository=$T/repository
-commit() { git -C "$repository" add -A && git -C "$repository" -c user.name=t -c user.email=t@example.org commit -qm "$1"; }
+export GIT_AUTHOR_NAME=t GIT_AUTHOR_EMAIL=t@example.org GIT_COMMITTER_NAME=t GIT_COMMITTER_EMAIL=t@example.org
+commit() { git -C "$repository" add -A && git -C "$repository" commit -qm "$1"; }
 mkdir -p "$repository/net"
 git init -q -b main "$repository"
 cat >"$repository/net/main.tf" <<'END'
