@@ -30,7 +30,8 @@ static bool should_stop(void *data)
 
 	if (now - doing->told >= 1000) {
 		doing->told = now;
-		intent_round_progress(doing->round, json_pack("{ss ss*}", "doing", doing->what, "health", doing->health));
+		intent_round_progress(doing->round, json_pack("{ss ss*}", "doing", doing->what,
+							      "health", doing->health));
 	}
 	return intent_round_should_stop(doing->round);
 }

@@ -75,7 +75,10 @@ static bool all(struct wait *wait)
 }
 
 static bool has_ended(const struct intent__seen *seen) { return seen->ended; }
-static bool is_supervised(const struct intent__seen *seen) { return seen->supervised && !seen->leaving && !seen->spent; }
+static bool is_supervised(const struct intent__seen *seen)
+{
+	return seen->supervised && !seen->leaving && !seen->spent;
+}
 static bool is_left(const struct intent__seen *seen) { return !seen->supervised; }
 static bool is_told_up(const struct intent__seen *seen) { return is_supervised(seen) && seen->want_up; }
 
@@ -244,7 +247,8 @@ static int went_down_untold(const struct intent_service_order *order, bool *ret,
 
 	*ret = false;
 	json_array_foreach((json_t *)(uintptr_t)order->names, i, item) {
-		intent_free_auto char *path = intent__service_path(order->site, json_string_value(item), INTENT__STARTED);
+		const char *name = json_string_value(item);
+		intent_free_auto char *path = intent__service_path(order->site, name, INTENT__STARTED);
 
 		if (!*ret && intent_file_exists(path, 0, ret, err))
 			return err->code;
