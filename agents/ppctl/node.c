@@ -25,7 +25,7 @@ static int node_document(struct ppctl *ctl, const char *key, const char *cluster
 	return 0;
 }
 
-/* A cluster without a document, beside others that have some, may be a slip. Whoever may not read them is told nothing. */
+/* A cluster without documents, beside others that have some, may be a slip. Who may not read them is told nothing. */
 static void warn_of_slip(struct ppctl *ctl, const char *app, const char *cluster)
 {
 	intent_free_auto char *prefix = intent_format("clusters/%s/", app);

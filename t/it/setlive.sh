@@ -172,6 +172,22 @@ check "${as}... linked again and running" up slug
 check "${as}... by another supervisor, with a logger" test -s "$G/slug/log/supervise/pid"
 isnt "$(cat "$G/slug/log/supervise/pid")" "$logger" "${as}... of its own"
 
+# Told to exit, and then to stay when its pipe to the logger was closed already: it can start nothing any more.
+read -r logger <"$G/slug/log/supervise/pid"
+proc_stat "$logger"
+kill -STOP "$logger"
+kill -TERM "$ps_parent"
+wait_for 8 grep -q 'want exit' "$G/slug/log/supervise/stat"
+wait_for 8 grep -q '^down' "$G/slug/supervise/stat"
+printf u >"$G/slug/supervise/control"
+kill -CONT "$logger"
+wait_for 8 grep -q '^down' "$G/slug/log/supervise/stat"
+wait_for 8 grep -q '^run' "$G/slug/supervise/stat"
+once
+is "$status" 0 "${as}a supervisor that can start nothing any more: converged"
+check "${as}... running" up slug
+check "${as}... by another one, with a logger" test -s "$G/slug/log/supervise/pid"
+
 # ---- a reboot ----
 stop "$supervisor" HUP
 check "${as}supervisor ended: the service too" wait_for 5 gone slug
