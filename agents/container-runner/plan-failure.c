@@ -2,7 +2,11 @@
 #include <intent/health.h>
 #include "plan.h"
 
-/* Did we find that what intent wants does not become healthy? */
+const char *docker__store_error(const struct look *look)
+{
+	return intent_json_string(look->observed, "store_error", NULL);
+}
+
 bool docker__is_marked(const struct look *look)
 {
 	return look->slot && !strcmp(intent_json_string(look->slot, "target", ""), look->target) &&

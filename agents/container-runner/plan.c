@@ -10,11 +10,6 @@
 #include <intent/health.h>
 #include "plan.h"
 
-const char *docker__store_error(const struct look *look)
-{
-	return intent_json_string(look->observed, "store_error", NULL);
-}
-
 static bool state_is(const json_t *container, const char *state)
 {
 	return !strcmp(intent_json_string(container, "state", ""), state);

@@ -24,13 +24,10 @@ struct look {
 
 enum ask { ASK_NOTHING, ASK_HOLD, ASK_SLOT };
 
-/* ---- plan.c ---- */
+/* ---- plan-failure.c ---- */
 
 /* Why the store cannot be asked; NULL: it can. */
 const char *docker__store_error(const struct look *look);
-
-/* ---- plan-failure.c ---- */
-
 /* Running, restarting or paused. */
 bool docker__runs(const json_t *container);
 /* Did we find that what intent wants does not become healthy? */

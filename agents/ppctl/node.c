@@ -25,6 +25,31 @@ static int node_document(struct ppctl *ctl, const char *key, const char *cluster
 	return 0;
 }
 
+/* A cluster without documents, beside others that have some, may be a slip. Who may not read them is told nothing. */
+static void warn_of_slip(struct ppctl *ctl, const char *app, const char *cluster)
+{
+	intent_free_auto char *prefix = intent_format("clusters/%s/", app);
+	intent_text_auto struct intent_text others = INTENT_TEXT_INIT;
+	intent_json_auto json_t *known = json_object();
+	struct intent_snapshot *documents = NULL;
+	struct intent_error ignored;
+	const char *name;
+	json_t *value;
+
+	if (ppctl_list(ctl, prefix, &documents, &ignored))
+		return;
+	for (size_t i = 0; i < documents->count; i++) {
+		name = documents->entries[i].key + strlen(prefix);
+		json_object_setn_new(known, name, strcspn(name, "/"), json_true());
+	}
+	intent_snapshot_unref(documents);
+	json_object_foreach(known, name, value)
+		intent_text_printf(&others, "%s%s", others.length ? ", " : "", name);
+	if (others.length && !json_object_get(known, cluster))
+		ppctl_say("No document describes that cluster yet; those there are of %s describe: %s", app,
+			  intent_text_str(&others));
+}
+
 int ppctl_node_add(struct ppctl *ctl, struct intent_error *err)
 {
 	const char *app = ppctl_argument(ctl, 0), *cluster = ppctl_argument(ctl, 1);
@@ -47,6 +72,7 @@ int ppctl_node_add(struct ppctl *ctl, struct intent_error *err)
 			err->code;
 	ppctl_say("%s runs %s of cluster %s%s", ctl->node, app, cluster,
 		  written ? "" : " (as before)");
+	warn_of_slip(ctl, app, cluster);
 	return 0;
 }
 

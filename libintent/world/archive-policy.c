@@ -5,6 +5,15 @@
 
 enum { COMPONENT_MAX = 255, DEPTH_MAX = 64, TEXT_MAX = 64 << 20 };
 
+struct intent_archive_limits intent__archive_limits(const struct intent_archive_limits *given)
+{
+	return (struct intent_archive_limits){
+		.bytes = given && given->bytes ? given->bytes : 4ull << 30,
+		.entries = given && given->entries ? given->entries : 200000,
+		.ratio = given && given->ratio ? given->ratio : 200,
+	};
+}
+
 struct name {
 	enum intent__archive_kind kind;
 	char path[];

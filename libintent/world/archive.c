@@ -175,15 +175,6 @@ static int open_tar(struct reader *reader, struct intent_error *err)
 	return 0;
 }
 
-struct intent_archive_limits intent__archive_limits(const struct intent_archive_limits *given)
-{
-	return (struct intent_archive_limits){
-		.bytes = given && given->bytes ? given->bytes : 4ull << 30,
-		.entries = given && given->entries ? given->entries : 200000,
-		.ratio = given && given->ratio ? given->ratio : 200,
-	};
-}
-
 int intent__archive_read(int in_fd, const struct intent_archive_limits *limits,
 			 const struct intent__archive_sink *sink, uint64_t *ret_packed, struct intent_error *err)
 {

@@ -8,6 +8,37 @@
 #include <sys/stat.h>
 #include "http-exchange.h"
 
+/* ---- answers ---- */
+
+void intent_http_response_release(struct intent_http_response *response)
+{
+	intent_text_release(&response->headers);
+	intent_text_release(&response->body);
+	response->status = 0;
+}
+
+bool intent_http_header(const struct intent_http_response *response, const char *name,
+			char *out, size_t room)
+{
+	size_t length = strlen(name);
+	const char *line = intent_text_str(&response->headers);
+
+	for (const char *end; (end = strchr(line, '\n')); line = end + 1) {
+		if (strncmp(line, name, length) || line[length] != ':')
+			continue;
+		const char *value = line + length + 1;
+
+		while (*value == ' ')
+			value++;
+		if ((size_t)(end - value) >= room)
+			return false;
+		memcpy(out, value, (size_t)(end - value));
+		out[end - value] = '\0';
+		return true;
+	}
+	return false;
+}
+
 /* ---- receiving ---- */
 
 /* Will libcurl go on to another URL instead of showing us this answer's body? */

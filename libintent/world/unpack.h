@@ -16,6 +16,9 @@ enum intent__archive_kind {
 
 #define INTENT__ARCHIVE_PATH_MAX 4096
 
+/* With the defaults filled in. */
+struct intent_archive_limits intent__archive_limits(const struct intent_archive_limits *given);
+
 /* Every name admitted so far, parents that no entry announced included. */
 struct intent__archive_names {
 	void *tree;          /* of tsearch(3); owned */
@@ -58,8 +61,6 @@ struct intent__archive_sink {
 	void *data;
 };
 
-/* With the defaults filled in. */
-struct intent_archive_limits intent__archive_limits(const struct intent_archive_limits *given);
 int intent__archive_read(int in_fd, const struct intent_archive_limits *limits,
 			 const struct intent__archive_sink *sink, uint64_t *ret_packed, struct intent_error *err);
 /* Writes below root_fd, borrowed, what policy admits. The umask is ours until it is closed. */

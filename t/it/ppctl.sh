@@ -152,6 +152,9 @@ run ppctl rollback slug; like "$errors" "active 1.1, prepared 1.0" "and back"
 run ppctl deactivate slug; like "$errors" "active none, prepared 1.0, 1.1" "deactivate"
 run ppctl rollback slug; like "$errors" "active 1.1, prepared 1.0" "rollback of that"
 run ppctl unprep slug 1.0 --json; like "$(flat <<<"$output")" '"versions":\{"1.1":"active"\}' "unprep"
+run ppctl --node n2 node add slug stagign
+like "$errors" "No document describes that cluster yet; those there are of slug describe: development$" "a cluster that is none yet"
+run ppctl --node n2 node add slug development; unlike "$errors" "No document" "... not so of one that is"
 quiet --node n2 node add slug staging
 run ppctl --node n2 prep slug 9; like "$errors" "slug in staging" "the cluster is this node's"
 run ppctl --node n7 prep slug 9; is "$status" 2 "several clusters and none meant"

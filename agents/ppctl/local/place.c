@@ -8,7 +8,7 @@
 #include <intent/digest.h>
 #include <intent/file.h>
 #include "local.h"
-#include "system.h"
+#include "../system.h"
 
 #define RECORD_MAX (8u << 20)
 

@@ -4,7 +4,7 @@
  */
 #include <pwd.h>
 #include "local.h"
-#include "system.h"
+#include "../system.h"
 
 /* ---- what this machine can do ---- */
 

@@ -18,7 +18,7 @@
 #ifndef PPCTL_LOCAL_H
 #define PPCTL_LOCAL_H
 
-#include "ppctl.h"
+#include "../ppctl.h"
 
 #define LOCAL_WORLD "local"
 
@@ -62,7 +62,7 @@ int local_model_write(const struct local_place *place, const json_t *model, stru
 /* The service's row; borrowed. NULL: there is none. */
 json_t *local_model_service(const json_t *model, const char *name);
 
-/* ---- local-model.c ---- */
+/* ---- model.c ---- */
 
 /*
  * The application of the workspace's system definition, compiled for here. New; PPCTL_REFUSED: its faults have been
@@ -120,7 +120,7 @@ size_t local_children_count(const struct local_children *children);
 /* Ends what is left, in three seconds at most. Takes NULL. Handles of the loop are closed; run it once more before it is closed. */
 void local_children_free(struct local_children *children);
 
-/* ---- agents of a place (local-agents.c) ---- */
+/* ---- agents of a place (agents.c) ---- */
 
 /* All there are; ends with NULL. */
 extern const char *const local_agent_names[];
@@ -131,7 +131,7 @@ int local_agents_start(const struct local_place *place, const json_t *documents,
 /* The directory beside ppctl, then PATH. Owned; INTENT_EABSENT. */
 int local_program(const char *name, char **ret_owned, struct intent_error *err);
 
-/* ---- local-engine.c ---- */
+/* ---- engine.c ---- */
 
 /* Is there a container engine, and a client for it? The sentence says what to do. */
 int local_engine_find(struct intent_error *err);

@@ -4,7 +4,7 @@
 #include <sys/syscall.h>
 #include <intent/file.h>
 #include "local.h"
-#include "system/parts.h"
+#include "../system/parts.h"
 
 static int begin(struct local_session *session, struct intent_error *err)
 {
