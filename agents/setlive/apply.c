@@ -18,6 +18,7 @@ struct doing {
 	const struct intent_site *site;
 	const char *what;           /* for progress */
 	const char *next;           /* the version that comes after what is stopped; NULL: none */
+	const char *health;         /* what was found wrong; NULL: nothing was looked for */
 	int64_t told;
 };
 
@@ -29,7 +30,8 @@ static bool should_stop(void *data)
 
 	if (now - doing->told >= 1000) {
 		doing->told = now;
-		intent_round_progress(doing->round, json_pack("{ss}", "doing", doing->what));
+		intent_round_progress(doing->round, json_pack("{ss ss*}", "doing", doing->what,
+							      "health", doing->health));
 	}
 	return intent_round_should_stop(doing->round);
 }
@@ -381,7 +383,8 @@ static int apply_start(struct intent_round *round, const json_t *action, struct 
 
 /*
  * Not healthy in time is no failure of ours: the next look sees it, and what follows is planned then. Healthy is
- * noted, so that what goes wrong later is not taken for a failure of the version.
+ * noted, so that what goes wrong later is not taken for a failure of the version. Other intent ends the wait: whether
+ * this is still to be run, and how long it has left, is decided anew. Nothing is done by halves here.
  */
 static int apply_await(struct intent_round *round, const json_t *action, struct intent_error *err)
 {
@@ -402,9 +405,10 @@ static int apply_await(struct intent_round *round, const json_t *action, struct 
 			return note_all(&site, names, "settled", json_true(), err);
 		if (intent_time_monotonic() >= deadline)
 			return 0;
-		if (should_stop(&doing))
-			return intent_fail(err, INTENT_ESTALE,
-					   "stopped waiting until %s is healthy", version);
+		doing.health = intent_text_str(&health);
+		if (should_stop(&doing) || intent_round_is_outdated(round))
+			return intent_fail(err, INTENT_ESTALE, "stopped waiting until %s is healthy: %.400s", version,
+					   doing.health);
 		usleep((useconds_t)(pause * 1000));
 		pause = pause * 2 < AWAIT_MAX_MS ? pause * 2 : AWAIT_MAX_MS;
 	}
