@@ -129,17 +129,17 @@ is_ours() {
 	return 1
 }
 
-# stop PID [SIGNAL]: that signal (TERM) and up to 5 s to end, family and all; KILL for what is left.
+# stop PID [SIGNAL]: that signal (TERM) and up to 5 s, $PATIENCE times, to end, family and all; KILL for what is left.
 # What a dead leader left behind is for sweep: its group's number may have been given out again.
 stop() {
-	local target=$1 signal=${2:-TERM} tries=0 all
+	local target=$1 signal=${2:-TERM} tries=0 patience=${PATIENCE:-1} all
 	is_ours "$target" || return 0
 	all=$(family "$target")
 	kill -"$signal" "$target" 2>/dev/null
-	while [ "$tries" -lt 100 ]; do
+	while [ "$tries" -lt $((100 * patience)) ]; do
 		! none_left "$all" || break
-		# What the leader left behind is asked too.
-		[ "$tries" != 20 ] || each_of "$all" TERM
+		# What the leader left behind is asked too; the leader itself later, for a second signal ends what it is at.
+		if [ "$tries" = 20 ] && ! is_ours "$target" || [ "$tries" = $((20 * patience)) ]; then each_of "$all" TERM; fi
 		sleep 0.05
 		tries=$((tries + 1))
 	done

@@ -21,6 +21,7 @@ intend() {
 }
 mkfifo "$T/facts.in"
 exec 7<>"$T/facts.in"
+: >"$T/facts.log"
 start facts sh -c 'exec "$0" "$1" <"$2"' "$BUILD_DIR/t/it/facts" "$PP_STORE" "$T/facts.in"
 # fact NODE [STATE]: published by whoever keeps it alive; without a state it goes.
 fact() {
@@ -52,7 +53,7 @@ agent() {
 	local node=$1
 	shift
 	pp-setlive --node "$node" --state-dir "$T/$node/state" --runit "$T/$node/service" --runit-stage "$T/$node/stage" \
-		--listen none "$@"
+		--supervise-timeout 60s --listen none "$@"
 }
 once() { local node=$1; shift; run agent "$node" --once "$@"; }
 current() { basename "$(readlink "$T/$1/current")"; }

@@ -56,7 +56,7 @@ static int do_configure(char **argv)
 static int do_start(char **argv)
 {
 	intent_json_auto json_t *names = names_of(argv), *started = json_pack("{ss}", "version", "x");
-	struct intent_service_order order = order_of(names, 10000);
+	struct intent_service_order order = order_of(names, 60000);
 
 	return intent_services_start(&order, started, &err);
 }
