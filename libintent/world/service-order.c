@@ -163,8 +163,7 @@ static int await_down(const struct intent_service_order *order, struct intent_er
 	return code;
 }
 
-int intent_services_stop(const struct intent_service_order *order, bool for_good,
-			 int (*meanwhile)(void *data, struct intent_error *err), struct intent_error *err)
+int intent_services_stop(const struct intent_service_order *order, bool for_good, struct intent_error *err)
 {
 	size_t i;
 	json_t *item;
@@ -174,9 +173,7 @@ int intent_services_stop(const struct intent_service_order *order, bool for_good
 			return err->code;
 	if (for_good && set_boot_all(order, false, err))
 		return err->code;
-	if (tell_all(order, INTENT__DOWN, err) || (meanwhile && meanwhile(order->data, err)))
-		return err->code;
-	return await_down(order, err);
+	return tell_all(order, INTENT__DOWN, err) ? err->code : await_down(order, err);
 }
 
 /* ---- settle ---- */

@@ -225,12 +225,13 @@ put nodes/w1/slug '{"cluster": "c"}'
 check "... and goes on with it when it is lifted" wait_for 5 waited 2
 is "$(grep -c "Starting: 1.2" "$T/bad.log")" 1 "... without a restart"
 check "... its slot stays" has_slot w1
-intend '{"1.1": "active", "1.2": "prep"}' 1
-check "another version is set live at once" wait_for 10 serves w1 1.1
+intend '{"1.0": "active", "1.2": "prep"}' 1
+check "another version is set live at once" wait_for 10 serves w1 1.0
+is "$(basename "$(readlink "$T/w1/previous")")" slug_1.1 "... previous names what was healthy before"
 check "... and the slot given back with its health" wait_for 5 refute_slot w1
-intend '{"1.1": "prep", "1.2": "active"}' 1
+intend '{"1.0": "prep", "1.2": "active"}' 1
 check "not healthy again" wait_for 10 waited 3
-intend '{"1.1": "prep", "1.2": "prep"}' 1
+intend '{"1.0": "prep", "1.2": "prep"}' 1
 check "no version active: stopped at once" wait_for 10 is_down w1
 check "... the slot stays while the health of before is published" has_slot w1
 fact w1

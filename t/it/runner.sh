@@ -130,6 +130,17 @@ test_once() {
 	once
 	is "$status" 0 "without it: exit status 0"
 	check "... its status is gone" undocumented crashing
+	if have flock; then
+		before=$(doc a)
+		greet a again
+		exec 8<"$S" && flock -s 8
+		{ sleep 4; flock -u 8; } &
+		once
+		is "$status" 0 "a store that somebody reads for four seconds: exit status 0"
+		isnt "$(doc a)" "$before" "... and its status has been written"
+		wait "$!"
+		exec 8<&-
+	fi
 	run "$toy" --store "dir:$W/no-such" --node n1 --state-dir "$W/other" --listen none --once
 	is "$status" 111 "no store, nothing kept: exit status 111"
 	like "$errors" "there is no store here" "... and why"

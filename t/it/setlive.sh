@@ -182,7 +182,6 @@ wait_for 8 grep -q '^down' "$G/slug/supervise/stat"
 printf u >"$G/slug/supervise/control"
 kill -CONT "$logger"
 wait_for 8 grep -q '^down' "$G/slug/log/supervise/stat"
-wait_for 8 grep -q '^run' "$G/slug/supervise/stat"
 once
 is "$status" 0 "${as}a supervisor that can start nothing any more: converged"
 check "${as}... running" up slug
