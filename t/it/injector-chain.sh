@@ -57,6 +57,8 @@ way() {
 	check "$name: its owner starts it again" wait_for 20 seen "db-2 12 web"
 	is "$(grep -c . "$T/seen")" 2 "... once"
 	like "$(cat "$T/setlive.log")" 'Stopping: envdir changed' "... and says why"
+	# The service speaks before its runsv has noted its number.
+	check "$name: settled again" wait_for 20 says setlive web '"state": "converged"'
 
 	old=$(pid_of)
 	mv "$T/env" "$T/env-aside" # at once: of what "rm -r" has half removed, half the variables would be gone
