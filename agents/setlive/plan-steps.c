@@ -45,8 +45,8 @@ static json_t *asking(struct look *look, bool again, json_t *args)
 }
 
 /*
- * What `current` is about to be turned away from, if it runs and has been healthy: for `previous` to name, so that a
- * rollback leads to something that once worked here. Borrowed; NULL: nothing to be named.
+ * What `current` is about to be turned away from, if it has been healthy since its start: for `previous` to name, so
+ * that a rollback leads to something that worked here. Borrowed; NULL: nothing to be named.
  */
 static const char *worth_keeping(const struct look *look)
 {

@@ -366,7 +366,7 @@ static int look(const struct intent_site *site, const char *service, struct inte
 		seen.running = status.state == INTENT__RUNIT_RUN;
 		seen.pid = status.pid;
 		seen.ended = !status.pid && status.state == INTENT__RUNIT_DOWN && !status.want_up;
-		/* What is up had a pipe to its logger, and somebody told the logger alone to be down. */
+		/* What stays up has its pipe: then somebody told the logger alone to be down. */
 		seen.spent = !logs && (!seen.running || intent__process_uptime(seen.pid) < SPENT_UP_MS);
 	}
 	*ret = seen;

@@ -128,9 +128,10 @@ if have runsvdir && have chpst; then
 	starts
 	eventually 20 "pp-setlive lets runit run it, and is converged" converged
 	is "$(tail -n 1 "$T/free/hooks")" "enable 1.1" "... bin/enable has run there, too"
-	# In the order of a shutdown: pp-setlive would start again what ends.
-	inside systemctl stop pp-setlive
+	# Not in the order of a shutdown: pp-setlive is there to start again what ends.
 	inside systemctl stop runsvdir
+	isnt "$(inside systemctl show --property=Result --value runsvdir)" timeout "runsvdir ends beside it, with all of its own"
+	inside systemctl stop pp-setlive
 else
 	skip "the unit and runit" "runsvdir is not on PATH"
 fi
