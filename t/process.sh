@@ -106,6 +106,7 @@ family() {
 start() {
 	local name=$1
 	shift
+	: >>"$T/$name.log" # there before who reads it
 	setsid "$@" >>"$T/$name.log" 2>&1 </dev/null &
 	pid=$!
 	adopt "$pid" "$name"
@@ -129,17 +130,18 @@ is_ours() {
 	return 1
 }
 
-# stop PID [SIGNAL]: that signal (TERM) and up to 5 s to end, family and all; KILL for what is left.
+# stop PID [SIGNAL [PATIENCE]]: that signal (TERM) and up to 5 s, $PATIENCE times, to end, family and all; KILL for what
+# is left.
 # What a dead leader left behind is for sweep: its group's number may have been given out again.
 stop() {
-	local target=$1 signal=${2:-TERM} tries=0 all
+	local target=$1 signal=${2:-TERM} patience=${3:-${PATIENCE:-1}} tries=0 all
 	is_ours "$target" || return 0
 	all=$(family "$target")
 	kill -"$signal" "$target" 2>/dev/null
-	while [ "$tries" -lt 100 ]; do
+	while [ "$tries" -lt $((100 * patience)) ]; do
 		! none_left "$all" || break
-		# What the leader left behind is asked too.
-		[ "$tries" != 20 ] || each_of "$all" TERM
+		# What the leader left behind is asked too; the leader itself later, for a second signal ends what it is at.
+		if [ "$tries" = 20 ] && ! is_ours "$target" || [ "$tries" = $((20 * patience)) ]; then each_of "$all" TERM; fi
 		sleep 0.05
 		tries=$((tries + 1))
 	done
@@ -176,9 +178,10 @@ stop_all() {
 	local index target name
 	for ((index = ${#started[@]} - 1; index >= 0; index--)); do
 		read -r target _ name <<<"${started[index]}"
+		# Nobody asks any more how they ended.
 		case $name in
-		runsvdir*) stop "$target" HUP;;
-		*) stop "$target";;
+		runsvdir*) stop "$target" HUP 1;;
+		*) stop "$target" TERM 1;;
 		esac
 	done
 	started=()

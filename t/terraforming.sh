@@ -1,6 +1,7 @@
 # For t/it/terraform*.sh, after lib.sh: a store, a stack, its applier. bash.
 have git || skip_all "git is not on PATH"
 unset TF_CLI_CONFIG_FILE TF_IN_AUTOMATION "${!TF_VAR_@}"
+export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1
 
 export PP_STORE=dir:$T/store PP_NODE=n1 TF_VAR_stub=$T/stub TF_VAR_pw=canary-value CONSUL_HTTP_TOKEN=store-canary
 stub=$T/stub

@@ -329,7 +329,7 @@ static bool on_change(struct intent_snapshot *snapshot, void *data)
 static bool on_tick(void *data)
 {
 	struct following *following = data;
-	return following->last ? look_again(following) : true;
+	return following->snapshot ? look_again(following) : true;
 }
 
 static void on_trouble(const struct intent_error *err, void *data)

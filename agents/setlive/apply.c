@@ -17,7 +17,7 @@ struct doing {
 	struct intent_round *round;
 	const struct intent_site *site;
 	const char *what;           /* for progress */
-	const char *next;           /* the version that comes after what is stopped; NULL: none */
+	const char *health;         /* what was found wrong; NULL: nothing was looked for */
 	int64_t told;
 };
 
@@ -29,7 +29,8 @@ static bool should_stop(void *data)
 
 	if (now - doing->told >= 1000) {
 		doing->told = now;
-		intent_round_progress(doing->round, json_pack("{ss}", "doing", doing->what));
+		intent_round_progress(doing->round, json_pack("{ss ss*}", "doing", doing->what,
+							      "health", doing->health));
 	}
 	return intent_round_should_stop(doing->round);
 }
@@ -260,40 +261,28 @@ static int apply_enable(struct intent_round *round, const json_t *action, struct
 
 /* ---- stop, swap, start ---- */
 
-/* `previous` names what `current` is about to be turned away from: preparer keeps both. */
-static int keep_previous(const struct intent_site *site, const char *active, struct intent_error *err)
+/* `previous` is to name a version that was healthy and is about to go: preparer keeps it, a rollback leads to it. */
+static int keep_previous(const struct intent_site *site, const json_t *args, struct intent_error *err)
 {
-	intent_free_auto char *current = intent_format("%s/current", site->basedir);
-	intent_free_auto char *previous = intent_format("%s/previous", site->basedir);
-	intent_free_auto char *target = intent_install_path(site, active);
-	intent_free_auto char *old = NULL;
+	const char *version = intent_json_string(args, "previous", NULL);
+	intent_free_auto char *link = intent_format("%s/previous", site->basedir);
+	intent_free_auto char *target = intent_install_path(site, version ? version : "");
 
-	int code = intent_link_read(current, &old, err);
-	if (code == INTENT_EABSENT || (!code && !strcmp(old, target)))
-		return 0;
-	return code ? code : intent_link_set(old, previous, NULL, err);
+	return version ? intent_link_set(target, link, NULL, err) : 0;
 }
 
-static int turn_away(void *data, struct intent_error *err)
-{
-	const struct doing *doing = data;
-
-	return doing->next ? keep_previous(doing->site, doing->next, err) : 0;
-}
-
+/* The link first: what is stopped is no longer known to have been healthy. */
 static int apply_stop(struct intent_round *round, const json_t *action, struct intent_error *err)
 {
 	const json_t *args = json_object_get(action, "args"), *intent = intent_round_intent(round);
 	struct intent_site site;
-	struct doing doing = { .round = round, .site = &site, .what = "stopping",
-			       .next = intent_json_string(args, "next", NULL) };
+	struct doing doing = { .round = round, .site = &site, .what = "stopping" };
 
-	if (ask(round, action, err) || intent_site_init(intent, &site, err))
+	if (ask(round, action, err) || intent_site_init(intent, &site, err) || keep_previous(&site, args, err))
 		return err->code;
 	struct intent_service_order order = order_of(&doing, json_object_get(args, "services"),
 						     intent_service_stop_timeout(intent));
-	/* While it stops, the link is made that the next step needs. */
-	return intent_services_stop(&order, intent_json_boolean(args, "for_good", false), turn_away, err);
+	return intent_services_stop(&order, intent_json_boolean(args, "for_good", false), err);
 }
 
 static int apply_configure(struct intent_round *round, const json_t *action,
@@ -317,7 +306,7 @@ static int apply_symlink(struct intent_round *round, const json_t *action, struc
 	intent_free_auto char *current = intent_format("%s/current", site.basedir);
 	intent_free_auto char *target = intent_install_path(&site, version);
 
-	if (keep_previous(&site, version, err))
+	if (keep_previous(&site, json_object_get(action, "args"), err))
 		return err->code;
 	return intent_link_set(target, current, NULL, err);
 }
@@ -381,7 +370,8 @@ static int apply_start(struct intent_round *round, const json_t *action, struct 
 
 /*
  * Not healthy in time is no failure of ours: the next look sees it, and what follows is planned then. Healthy is
- * noted, so that what goes wrong later is not taken for a failure of the version.
+ * noted, so that what goes wrong later is not taken for a failure of the version. Other intent ends the wait: whether
+ * this is still to be run, and how long it has left, is decided anew. Nothing is done by halves here.
  */
 static int apply_await(struct intent_round *round, const json_t *action, struct intent_error *err)
 {
@@ -402,9 +392,10 @@ static int apply_await(struct intent_round *round, const json_t *action, struct 
 			return note_all(&site, names, "settled", json_true(), err);
 		if (intent_time_monotonic() >= deadline)
 			return 0;
-		if (should_stop(&doing))
-			return intent_fail(err, INTENT_ESTALE,
-					   "stopped waiting until %s is healthy", version);
+		doing.health = intent_text_str(&health);
+		if (should_stop(&doing) || intent_round_is_outdated(round))
+			return intent_fail(err, INTENT_ESTALE, "stopped waiting until %s is healthy: %.400s", version,
+					   doing.health);
 		usleep((useconds_t)(pause * 1000));
 		pause = pause * 2 < AWAIT_MAX_MS ? pause * 2 : AWAIT_MAX_MS;
 	}

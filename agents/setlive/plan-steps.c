@@ -44,6 +44,30 @@ static json_t *asking(struct look *look, bool again, json_t *args)
 	return args;
 }
 
+/*
+ * What `current` is about to be turned away from, if it has been healthy since its start: for `previous` to name, so
+ * that a rollback leads to something that worked here. Borrowed; NULL: nothing to be named.
+ */
+static const char *worth_keeping(const struct look *look)
+{
+	const char *current = intent_json_string(look->observed, "current", ""), *name;
+	bool found = false;
+	json_t *service;
+
+	if (look->version && !strcmp(current, look->version))
+		return NULL;
+	json_object_foreach(json_object_get(look->observed, "services"), name, service) {
+		const json_t *started = json_object_get(service, "started");
+
+		if (strcmp(intent_json_string(started, "version", "/"), current))
+			continue;
+		if (!intent_json_boolean(started, "settled", false))
+			return NULL;
+		found = true;
+	}
+	return found ? current : NULL;
+}
+
 void setlive__plan_slot(struct look *look)
 {
 	intent_plan_add(
@@ -79,7 +103,7 @@ void setlive__plan_stop(struct look *look, json_t *names, bool for_good, const c
 	join(&list, names);
 	intent_plan_add(look->plan, "stop", intent_text_str(&list),
 			asking(look, true, json_pack("{sO sb ss*}", "services", names, "for_good",
-						     for_good, "next", look->version)),
+						     for_good, "previous", worth_keeping(look))),
 			services_patch(names, patch), "Stopping: %s", why);
 }
 
@@ -120,7 +144,8 @@ void setlive__plan_symlink(struct look *look)
 		 current ? "current points at " : "there is no current link",
 		 current ? current : "");
 	intent_plan_add(look->plan, "symlink", look->version,
-			asking(look, false, json_pack("{ss}", "version", look->version)),
+			asking(look, false, json_pack("{ss ss*}", "version", look->version,
+						      "previous", worth_keeping(look))),
 			json_pack("{ss}", "current", look->version),
 			"Symlinking: %s, %s is %s", found, look->version,
 			!strcmp(look->version, look->active) ? "active" :

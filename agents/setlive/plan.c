@@ -221,23 +221,33 @@ static bool has_failed(const struct look *look, char out[128])
 	return !health || *health || owes_enable(look);
 }
 
+static bool wants_rollback(const struct look *look)
+{
+	return !strcmp(intent_json_string(json_object_get(look->intent, "deploy"), "on_failure", "keep"), "rollback");
+}
+
+/* What a rollback leads to, which has been healthy here. Borrowed; NULL: there is no such version. */
+static const char *way_back(const struct look *look)
+{
+	const char *previous = intent_json_string(look->observed, "previous", NULL);
+
+	return previous && strcmp(previous, look->active) && json_is_array(setlive__install_of(look, previous)) ?
+		previous : NULL;
+}
+
 /* The slot is marked, once; with "rollback" the version before is chosen: true. */
 static bool plan_failure(struct look *look)
 {
-	const char *previous = intent_json_string(look->observed, "previous", NULL);
-	bool back = !strcmp(intent_json_string(json_object_get(look->intent, "deploy"), "on_failure",
-					       "keep"), "rollback") &&
-		    previous && strcmp(previous, look->active) &&
-		    json_is_array(setlive__install_of(look, previous));
+	const char *back = wants_rollback(look) ? way_back(look) : NULL;
 	char failed[128];
 
 	if (is_marked(look) || is_stand_in(look) || store_error(look) || !has_failed(look, failed))
 		return false;
-	setlive__plan_mark(look, failed, back ? previous : NULL);
+	setlive__plan_mark(look, failed, back);
 	look->slot = intent_json_at(json_array_get(look->plan->actions,
 						   json_array_size(look->plan->actions) - 1),
 				    "/effect/slot");
-	return back && choose(look, previous);
+	return back && choose(look, back);
 }
 
 /* What a mark means for this node, until a person does something. */
@@ -245,6 +255,7 @@ static void say_mark(struct look *look)
 {
 	const char *health = health_of(look);
 	const char *failed = intent_json_string(look->slot, "failed", "failed");
+	bool stuck = !is_stand_in(look) && wants_rollback(look) && !way_back(look);
 	char now[300] = "";
 
 	if (!is_marked(look) && !is_stand_in(look))
@@ -257,8 +268,8 @@ static void say_mark(struct look *look)
 	else if (health && !*now)
 		snprintf(now, sizeof now, "; it is healthy now");
 	intent_plan_verdict(look->plan, INTENT_EUNHEALTHY,
-			    "%s %s%s; correct it, or try again with: ppctl rollout retry %s",
-			    look->active, failed, now, look->app);
+			    "%s %s%s%s; correct it, or try again with: ppctl rollout retry %s", look->active, failed, now,
+			    stuck ? "; there is no other version to go back to that was healthy here" : "", look->app);
 }
 
 /* May what runs be stopped for this, or something else be started? */

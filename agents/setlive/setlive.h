@@ -15,7 +15,7 @@
  *	 "hooks": {"1.0": ["disable", "enable"]}, which of these bin/ has
  *	 "current": "1.0",                       the version that the link names; absent: no link
  *	 "current_foreign": "...",               what stands at <basedir>/current is not ours
- *	 "previous": "0.9",                      what that link names, if it is installed
+ *	 "previous": "0.9",                      what that link names, if it is installed: healthy here before
  *	 "strays": ["/directory"],               holds leftovers of a killed round
  *	 "checked": "1.0", "health": "",         health of that version: good; else why not; absent: not looked at
  *	 "started_ms": 1200,                     since it was started, or since boot

@@ -152,10 +152,9 @@ struct intent_service_order {
 int64_t intent_service_stop_timeout(const json_t *intent);
 /*
  * Stop all of them, side by side. for_good: they stay down after a reboot. What each was started with is forgotten
- * first, so that whatever happens from here on is owed a start. `meanwhile` (may be NULL) runs once they are told.
+ * first, so that whatever happens from here on is owed a start.
  */
-int intent_services_stop(const struct intent_service_order *order, bool for_good,
-			 int (*meanwhile)(void *data, struct intent_error *err), struct intent_error *err);
+int intent_services_stop(const struct intent_service_order *order, bool for_good, struct intent_error *err);
 /*
  * Let services that keep ending stay down after the next end, without harming one that stays up: whether they are
  * all down now. A finding of "down" that cannot turn up again behind our back.

@@ -5,7 +5,8 @@
 #include "slice.h"
 
 #define ROUND_DEADLINE_MS (10 * 60 * 1000)
-#define FINISH_MS 3000 /* for the last words to the store */
+#define FINISH_MS 3000       /* for the last words to the store */
+#define FINISH_ONCE_MS 30000 /* ... of --once, which has no others, and whose end nobody has asked for */
 
 /* ---- a round ---- */
 
@@ -186,7 +187,8 @@ static void maybe_end(struct intent__runner *runner)
 		return;
 	}
 	/* A store that does not answer holds up nobody's end: leases run out by themselves. */
-	uv_timer_start(&runner->timer, on_finish_over, FINISH_MS, 0);
+	uv_timer_start(&runner->timer, on_finish_over,
+		       runner->context->once && !runner->interrupted ? FINISH_ONCE_MS : FINISH_MS, 0);
 	intent__status_finish(runner->status, on_status_done, runner);
 }
 

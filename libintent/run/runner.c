@@ -173,6 +173,7 @@ static void on_stop_signal(uv_signal_t *handle, int signal_number)
 		   runner->running ? " when the rounds under way have; a second signal ends them now" : "");
 	intent__notify("STOPPING=1");
 	end_rounds(runner, false);
+	runner->interrupted = true;
 	uv_timer_start(&runner->timer, on_grace_over, STOP_GRACE_MS, 0);
 	/* What --once was asked for is not done. */
 	intent__rounds_stop(runner, runner->context->once ? 111 : 0);

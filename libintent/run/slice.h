@@ -64,7 +64,7 @@ struct intent__runner {
 	uv_signal_t signals[RUNNER_SIGNALS];
 	char *store_identity;       /* URL and prefix: whose snapshot is kept */
 	bool deaf;                  /* it was said that a path cannot be watched */
-	bool have_snapshot, store_failed, stopping, finishing, ended, ready, helper_gone;
+	bool have_snapshot, store_failed, stopping, interrupted, finishing, ended, ready, helper_gone;
 	int exit_status;
 };
 

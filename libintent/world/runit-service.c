@@ -9,6 +9,7 @@
 #define LOG_SIZE 1000000
 #define LOG_KEEP 10
 #define BUILDER_DEADLINE_MS 60000
+#define SPENT_UP_MS 1000       /* what cannot write to its logger ends at once */
 #define LAST_WORDS 300         /* of the log, in a message */
 
 static int check(const struct intent_site *site, char why[300], struct intent_error *err)
@@ -348,12 +349,13 @@ static int look(const struct intent_site *site, const char *service, struct inte
 	intent_free_auto char *ended = intent__service_path(site, service, INTENT__ENDED);
 	struct intent__seen seen = { .ended = true };
 	struct intent__runit_status status;
-	bool left;
+	bool left, logs;
 
 	if (intent_file_exists(down, 0, &seen.stays_down, err) || intent_file_exists(ended, 0, &left, err) ||
 	    intent__runit_is_supervised(directory, &seen.supervised, err))
 		return err->code;
-	if (seen.supervised && intent__runit_is_leaving(directory, &seen.leaving, err))
+	if (seen.supervised && (intent__runit_is_leaving(directory, &seen.leaving, err) ||
+				intent__runit_has_logger(directory, &logs, err)))
 		return err->code;
 	seen.want_up = !seen.stays_down;
 	int code = seen.supervised ? intent__runit_status_read(directory, &status, err) : INTENT_EABSENT;
@@ -364,6 +366,8 @@ static int look(const struct intent_site *site, const char *service, struct inte
 		seen.running = status.state == INTENT__RUNIT_RUN;
 		seen.pid = status.pid;
 		seen.ended = !status.pid && status.state == INTENT__RUNIT_DOWN && !status.want_up;
+		/* What stays up has its pipe: then somebody told the logger alone to be down. */
+		seen.spent = !logs && (!seen.running || intent__process_uptime(seen.pid) < SPENT_UP_MS);
 	}
 	*ret = seen;
 	return 0;
@@ -385,6 +389,9 @@ static int tell(const struct intent_site *site, const char *service, enum intent
 	bool known = !intent__runit_status_read(directory, &status, err);
 	if (!known && err->code != INTENT_EABSENT)
 		return err->code;
+	/* Nothing new to one that is up, it would undo an order to exit that is just coming. */
+	if (command == INTENT__UP && known && status.want_up)
+		return 0;
 	/* SIGTERM, but once: a second one means "at once" to many a program. */
 	if (command == INTENT__DOWN && known && !status.want_up &&
 	    (status.got_term || status.state != INTENT__RUNIT_RUN))

@@ -117,6 +117,17 @@ int intent__runit_is_leaving(const char *service, bool *ret, struct intent_error
 	return 0;
 }
 
+int intent__runit_has_logger(const char *service, bool *ret, struct intent_error *err)
+{
+	intent_free_auto char *log = intent_format("%s/log", service), *down = intent_format("%s/log/down", service);
+	struct intent__runit_status status = { .want_up = true };
+
+	*ret = true;
+	if (intent__runit_status_read(log, &status, err) && err->code != INTENT_EABSENT)
+		return err->code;
+	return status.want_up ? 0 : intent_file_exists(down, 0, ret, err);
+}
+
 int intent__runit_status_read(const char *service, struct intent__runit_status *ret, struct intent_error *err)
 {
 	intent_free_auto char *path = intent_format("%s/supervise/status", service);

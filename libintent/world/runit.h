@@ -45,9 +45,18 @@ int intent__runit_is_supervised(const char *service, bool *ret, struct intent_er
 
 /*
  * Was a runsv that holds it told to exit? It lives on until service and logger have ended, which only `stat`, for
- * people, tells of; a command for the service to be up would make it stay, without runsvdir and without the logger.
+ * people, tells of, and only while they run: not between the end of the service and what the logger is told (a second,
+ * if the service had not been up for one), nor between the logger's end and its own. A command for the
+ * service to be up would make it stay.
  */
 int intent__runit_is_leaving(const char *service, bool *ret, struct intent_error *err);
+
+/*
+ * False: its runsv has told the logger to end, though no log/down asks for that. That runsv is about to exit, has
+ * closed the pipe between the two, and can start nothing any more: told to be up, it stays and tries for ever. (Or
+ * somebody told the logger alone to be down.)
+ */
+int intent__runit_has_logger(const char *service, bool *ret, struct intent_error *err);
 
 /* INTENT_EABSENT: never supervised. What stands there may be older than a dead runsv. */
 int intent__runit_status_read(const char *service, struct intent__runit_status *ret, struct intent_error *err);

@@ -4,6 +4,7 @@
 
 #define KILL_WAIT_MS 5000    /* from SIGKILL until gone */
 #define EXIT_WAIT_MS 10000   /* until a supervisor has left, or has taken an order */
+#define SURE_MS 1500         /* until one that is leaving says so: runsv may sleep for a second first */
 #define BLIND_MAX 4          /* looks in a row that say nothing */
 #define POLL_SHARE 16        /* ask again after a sixteenth of the time waited so far */
 #define POLL_MIN_US 250
@@ -55,6 +56,7 @@ struct wait {
 static bool all(struct wait *wait)
 {
 	const struct intent_site *site = wait->order->site;
+	struct intent_error ignored;
 	struct intent__seen seen;
 	size_t i;
 	json_t *item;
@@ -64,6 +66,8 @@ static bool all(struct wait *wait)
 		if (wait->code)
 			return ++wait->blind == BLIND_MAX;
 		wait->blind = 0;
+		if (seen.spent)
+			(void)site->supervisor->tell(site, json_string_value(item), INTENT__LEAVE, &ignored);
 		if (!wait->test(&seen))
 			return false;
 	}
@@ -71,9 +75,12 @@ static bool all(struct wait *wait)
 }
 
 static bool has_ended(const struct intent__seen *seen) { return seen->ended; }
-static bool is_supervised(const struct intent__seen *seen) { return seen->supervised && !seen->leaving; }
+static bool is_supervised(const struct intent__seen *seen)
+{
+	return seen->supervised && !seen->leaving && !seen->spent;
+}
 static bool is_left(const struct intent__seen *seen) { return !seen->supervised; }
-static bool is_told_up(const struct intent__seen *seen) { return seen->supervised && seen->want_up; }
+static bool is_told_up(const struct intent__seen *seen) { return is_supervised(seen) && seen->want_up; }
 
 static bool wait_done(void *data)
 {
@@ -156,8 +163,7 @@ static int await_down(const struct intent_service_order *order, struct intent_er
 	return code;
 }
 
-int intent_services_stop(const struct intent_service_order *order, bool for_good,
-			 int (*meanwhile)(void *data, struct intent_error *err), struct intent_error *err)
+int intent_services_stop(const struct intent_service_order *order, bool for_good, struct intent_error *err)
 {
 	size_t i;
 	json_t *item;
@@ -167,9 +173,7 @@ int intent_services_stop(const struct intent_service_order *order, bool for_good
 			return err->code;
 	if (for_good && set_boot_all(order, false, err))
 		return err->code;
-	if (tell_all(order, INTENT__DOWN, err) || (meanwhile && meanwhile(order->data, err)))
-		return err->code;
-	return await_down(order, err);
+	return tell_all(order, INTENT__DOWN, err) ? err->code : await_down(order, err);
 }
 
 /* ---- settle ---- */
@@ -223,27 +227,66 @@ int intent_services_settle_down(const struct intent_service_order *order, bool *
 
 /* ---- start ---- */
 
+static int no_supervisor(const struct intent_service_order *order, struct intent_error *err)
+{
+	char advice[512];
+
+	order->site->supervisor->advise(order->site, advice);
+	return intent_fail(err, INTENT_EUNSUPERVISED, "no supervisor has taken %s/%s; %s", order->site->stage,
+			   first_of(order), advice);
+}
+
+/* What we stopped has no note of its start any more. */
+static int went_down_untold(const struct intent_service_order *order, bool *ret, struct intent_error *err)
+{
+	size_t i;
+	json_t *item;
+
+	*ret = false;
+	json_array_foreach((json_t *)(uintptr_t)order->names, i, item) {
+		const char *name = json_string_value(item);
+		intent_free_auto char *path = intent__service_path(order->site, name, INTENT__STARTED);
+
+		if (!*ret && intent_file_exists(path, 0, ret, err))
+			return err->code;
+	}
+	return 0;
+}
+
+/* What went down by no order of ours may have done so because its supervisor leaves, which shows only later. */
+static int await_supervisor(const struct intent_service_order *order, struct intent_error *err)
+{
+	bool untold;
+
+	int code = await(order, is_supervised, order->timeout_ms, err);
+	if (!code && went_down_untold(order, &untold, err))
+		return err->code;
+	if (!code && untold) {
+		usleep(SURE_MS * 1000);
+		code = await(order, is_supervised, order->timeout_ms, err);
+	}
+	return code == INTENT_ETIMEOUT ? no_supervisor(order, err) : code;
+}
+
 int intent_services_start(const struct intent_service_order *order, const json_t *started,
 			  struct intent_error *err)
 {
 	const struct intent_site *site = order->site;
-	char advice[512];
+	struct intent_error ignored;
 	size_t i;
 	json_t *item;
 
-	int code = await(order, is_supervised, order->timeout_ms, err);
-	if (code == INTENT_ETIMEOUT) {
-		site->supervisor->advise(site, advice);
-		return intent_fail(err, INTENT_EUNSUPERVISED, "no supervisor has taken %s/%s; %s",
-				   site->stage, first_of(order), advice);
-	}
+	int code = await_supervisor(order, err);
 	json_array_foreach((json_t *)(uintptr_t)order->names, i, item)
 		if (!code)
 			code = intent__service_forgive(site, json_string_value(item), err);
 	/* Not before: a supervisor that comes later would start it without us. */
 	if (code || set_boot_all(order, true, err) || tell_all(order, INTENT__UP, err))
 		return err->code;
+	/* By the next one, should this one have left meanwhile. */
 	code = await(order, is_told_up, EXIT_WAIT_MS, err);
+	if (code == INTENT_ETIMEOUT && await(order, is_supervised, 0, &ignored))
+		return no_supervisor(order, err);
 	if (code == INTENT_ETIMEOUT)
 		return intent_fail(err, code, "the supervisor of %s/%s does not answer", site->stage,
 				   first_of(order));

@@ -229,7 +229,7 @@ static int observe_own(const struct intent_site *site, const json_t *intent, con
 		return err->code;
 	json_object_update_new(object, json_pack("{ss sb sb sb}", "want", seen.want_up ? "up" : "down",
 						 "running", seen.running, "down", seen.stays_down,
-						 "supervised", seen.supervised));
+						 "supervised", seen.supervised && !seen.spent));
 	json_object_set_new(object, "stale", stale ? json_incref(stale) : json_array());
 	return observe_started(site, service, object, err);
 }

@@ -39,6 +39,7 @@ enum intent__restart { INTENT__RESTART_ALWAYS, INTENT__RESTART_ON_FAILURE, INTEN
 struct intent__seen {
 	bool supervised;   /* somebody holds it */
 	bool leaving;      /* who is about to let go of it: another one may follow */
+	bool spent;        /* who can start nothing any more, and stays unless told to leave */
 	/* What the supervisor is told; unsupervised: what it will do at boot. Still so when it ended by itself and
 	 * deploy_config.restart leaves it at that. */
 	bool want_up;

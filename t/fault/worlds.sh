@@ -249,6 +249,7 @@ hooked() { [[ ${mode:-} == full* ]] || [ "$(cat "$W/app/$1" 2>/dev/null)" = "$2"
 # What reporters of three nodes publish, for as long as they run.
 report() {
 	local node said=0
+	: >"$W.said" # not yet made, or of the time before, it would end the waiting
 	{
 		for node in n1 n2 n3; do echo "reality/health/app/c/$node {\"state\": \"healthy\"}"; done
 		exec sleep 100000
@@ -326,10 +327,12 @@ world_disable() {
 }
 enter_disable() { supervise; await_old app; }
 command_disable() { setlive; }
+# Who is killed may take a moment to be gone.
+no_hook() { ! grep -qsaF "$W/hook" /proc/[0-9]*/cmdline; }
 good_disable() {
 	[ -e "$W/stage/app/down" ] || echo "it would be started at boot"
 	! running app >/dev/null || echo "it still runs"
-	! grep -qsaF "$W/hook" /proc/[0-9]*/cmdline || echo "there are still processes of bin/disable"
+	wait_for 5 no_hook || echo "there are still processes of bin/disable"
 }
 leave_disable() { unsupervise; }
 
@@ -528,11 +531,12 @@ ask_stack() {
 	"${command[@]}" >>"$W.log2" 2>&1
 	again=$?
 }
+nothing_else() { ! grep -qsaF "$W/" /proc/[0-9]*/cmdline; }
 good_stack() {
 	! grep -qE '"(create|delete)"' "$W/stub/plan.json" || echo "it is not applied"
 	[ ! -e "$W/state/stacks/prod/net/pending.json" ] || echo "an apply is still open"
 	[ -z "$(ppctl --store "${STORE:-dir:$W/store}" ls locks 2>/dev/null)" ] || echo "a lock is left"
-	! grep -qsaF "$W/" /proc/[0-9]*/cmdline || echo "there are still processes of it"
+	wait_for 5 nothing_else || echo "there are still processes of it"
 }
 
 # What creates is applied by itself.

@@ -25,6 +25,8 @@ facts() { ppctl ls "reality/builds/$1" 2>/dev/null | grep -c .; }
 archives() { find "$T/repo/$1" -name '*.tar.gz' 2>/dev/null | wc -l; }
 builds() { grep -c . "$T/engine/builds" 2>/dev/null || :; }
 gone() { ! proc_stat "$1"; }
+# becomes FILE CONTENT: at once, for somebody watches it, and would build what is half written.
+becomes() { printf '%s\n' "$2" >"$T/.new" && mv "$T/.new" "$1"; }
 any='{"ref": "*", "recipe": "archive"}'
 
 # ---- an archive of a directory ----
@@ -140,7 +142,7 @@ sleep 2
 is "$(logs)" "$before" "... and not again while its input is the same"
 kill -USR1 "$pid"
 check "... but for SIGUSR1" wait_for 10 more
-printf 'mkdir dist; cp in dist\n' >"$T/cmd/make.sh"
+becomes "$T/cmd/make.sh" 'mkdir dist; cp in dist'
 converged() { [ "$(state n1 cmd)" = converged ]; }
 check "... or when it changes, which is seen at once" wait_for 10 converged
 before=$(archives cmd)
@@ -153,7 +155,7 @@ taken() { [ "$(member intent_digest n1 cmd)" != "$before" ]; }
 cmd ', "quiet_period": "1h"'
 check "a quiet period is taken note of" wait_for 10 taken
 before=$(archives cmd)
-echo 2 >"$T/cmd/deep/x"
+becomes "$T/cmd/deep/x" 2
 resting() { [[ $(member message n1 cmd) == *"changed a moment ago: it is built when it has rested"* ]]; }
 check "a quiet period: what has just changed rests" wait_for 10 resting
 is "$(archives cmd)" "$before" "... and is not built"
@@ -269,7 +271,7 @@ rm -r "$T/engine/inuse" "$T/engine/builds" "$T/engine/images"
 # ---- the queue ----
 mkdir "$T/many"
 printf 'n=$(cat n)\necho "begin $1 $n" >>%s/order\nwhile [ -e %s/hang ]; do sleep 0.05; done\necho "end $1 $n" >>%s/order\n' "$T" "$T" "$T" >"$T/many/make.sh"
-echo 1 >"$T/many/n"
+becomes "$T/many/n" 1
 recipe() { echo "\"$1\": {\"tarball\": {\"repository\": \"$T/repo\", \"command\": [\"sh\", \"make.sh\", \"$1\"]}}"; }
 many() { app many "dir:$T/many" '{"ref": "*", "recipe": "b"}, {"ref": "*", "recipe": "a"}' "$(recipe a), $(recipe b)" "\"concurrency\": $1"; }
 order() { tr '\n' ';' <"$T/order"; }
@@ -277,23 +279,23 @@ began() { grep -q "$1" "$T/order"; }
 many 1
 once --apps many
 is "$(order)" "begin b 1;end b 1;begin a 1;end a 1;" "two builds: in the order of the rules, one after the other"
-: >"$T/order"; echo 2 >"$T/many/n"; : >"$T/hang"
+: >"$T/order"; becomes "$T/many/n" 2; : >"$T/hang"
 start queue "${builder[@]}" --apps many; queue=$pid
 check "a build is under way, another is queued" wait_for 10 began "begin b 2"
-echo 3 >"$T/many/n"
+becomes "$T/many/n" 3
 rm "$T/hang"
 check "its source changes meanwhile" wait_for 15 began "end a 3"
 is "$(order)" "begin b 2;end b 2;begin b 3;end b 3;begin a 3;end a 3;" "... it is finished, and what was queued is dropped"
 : >"$T/order"; : >"$T/hang"
 many 2
-echo 4 >"$T/many/n"
+becomes "$T/many/n" 4
 check "concurrency 2: one is under way" wait_for 10 began "begin b 4"
 check "... and the other beside it" wait_for 10 began "begin a 4"
 rm "$T/hang"
 check "... to their ends" wait_for 15 began "end a 4"
 stop "$queue"
 : >"$T/order"
-echo 5 >"$T/many/n"
+becomes "$T/many/n" 5
 once --apps many --builds 1
 is "$(order | sed 's/ [ab] / /g')" "begin 5;end 5;begin 5;end 5;" "--builds 1: one of all"
 is "$(find "$T/state/queue" "$T/state/apps/many/queue" -type f)" "" "no ticket is left"

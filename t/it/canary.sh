@@ -138,8 +138,9 @@ like "$(cat "$T/exported")" 'reality/status/configmap-injector/n1/prod/db' "all 
 
 # ---- killed with values in hand ----
 
-# A server that refuses, quoting what it was sent; and one that never answers a round which holds all values.
-fault 1 16-invalid-key PATCH
+# A server that refuses, quoting what it was sent, until that is seen; and one that never answers a round which holds all
+# values.
+fault 1000 16-invalid-key PATCH
 echo "$canary-file2" >"$T/password"
 kill -USR1 "$injector_pid"
 check "a refusal is said" wait_for 20 is_so configmap-injector/n1/prod/db Refused

@@ -1,7 +1,7 @@
 /* Conformance of a store engine: calls on a loop, and watches. */
 #include "conformance.h"
 
-#define SOON 20000               /* a deadline, met in milliseconds when all is well */
+#define SOON 60000               /* a deadline, met in milliseconds when all is well */
 #define QUIET 1500               /* how long nothing must happen */
 
 static uv_loop_t loop;
@@ -588,7 +588,7 @@ static void watch_of_overlapping_prefixes(void)
 static void watch_of_another_set(void)
 {
 	const char *const wider[] = {key("a/"), key("b/"), NULL};
-	const char *const narrower[] = {key("b/"), NULL};
+	const char *narrower[] = {NULL, NULL};
 	const char *const none[] = {NULL};
 	struct seen seen = {0};
 
@@ -600,6 +600,7 @@ static void watch_of_another_set(void)
 	EXPECT_OK(intent_watch_set(seen.watch, wider, &err));
 	expect_value(&seen, "b/1", "2");
 	EXPECT(seen.last->count == 2);
+	narrower[0] = key("b/"); /* not before: a wait on a slow machine asks for more keys than there are buffers */
 	EXPECT_OK(intent_watch_set(seen.watch, narrower, &err));
 	expect_value(&seen, "a/1", "(absent)");
 	EXPECT(seen.last->count == 1);

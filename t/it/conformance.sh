@@ -5,7 +5,8 @@ set -u
 
 programs=(conformance conformance-session conformance-loop)
 
-# begin LABEL URL [CMD...]: all programs side by side; CMD runs them.
+# begin LABEL URL [CMD...]: all programs, which CMD runs, side by side; one after another on a directory, where who
+# writes has all others wait, and on a slow disk not everybody's turn would come in time.
 begin() {
 	local label=$1 url=$2 program
 	shift 2
@@ -15,6 +16,7 @@ begin() {
 			echo "$?" >"$T/$label.$program.status"
 		} &
 		jobs[$label]+=" $!"
+		[[ $url != dir:* ]] || wait "$!"
 	done
 }
 

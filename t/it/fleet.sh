@@ -234,6 +234,12 @@ watching() {
 	agent setlive web1 waiting 300 Waiting "on hold"
 	run timeout 100 ppctl rollout slug --watch --json; is "$status" 3 "$1: or is stuck"
 	like "$output" '"state":"stuck","time"' "$1: in JSON, a document for each change"
+	# The watch's own connection: a server that takes longer than from one second to the next.
+	if [ "$1" = etcd ] && have strace; then
+		run env ASAN_OPTIONS=detect_leaks=0 timeout 100 strace -f -qq -o strace -e trace=connect \
+			-e inject=connect:delay_enter=1500000:when=2 ppctl rollout slug --watch
+		is "$status $(grep -c DELAYED strace)" "3 1" "$1: a store that is late is waited for"
+	fi
 	run timeout 100 ppctl rollout slog --watch; is "$status" 1 "$1: or is of nothing"
 }
 

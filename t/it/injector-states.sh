@@ -62,10 +62,12 @@ is "$(asked GET)" 1 "... after one question"
 is "$(find "$T/many" -mindepth 1 ! -name '*.json')" "" "... and nothing else is left"
 stop "$pid"
 start injector "${injector[@]}" --source-interval 2s
-tfstate 2 many-2 >"$T/www/many"
+tfstate 2 many-2 >"$T/many.new" && mv "$T/many.new" "$T/www/many" # half of it would be another answer
 check "... it changes: all are" wait_for 20 all_have many-2
-refute "... after one answer" test "$(($(asked GET) - $(asked 304)))" -gt 2
 stop "$pid"
+# A question is noted when it comes, and that nothing is new when it is answered.
+few() { [ "$(($(asked GET) - $(asked 304)))" -le 2 ]; }
+check "... after one answer" wait_for 5 few
 for i in {1..40}; do drop "m$i"; done
 
 # ---- Consul ----

@@ -164,8 +164,10 @@ resumed() { kill -CONT "$inner" $script; drawn_since "$before"; }
 ended_there() { kill -CONT $script; [ -e "$T/terminal.done" ]; }
 at_terminal() {
 	local one
+	# What it is about to run has its name, too, for a moment: its parent is meant.
 	for one in $(pgrep -x pib-local); do
-		grep -qsaF "XDG_STATE_HOME=$XDG_STATE_HOME" "/proc/$one/environ" && echo "$one"
+		grep -qsaF "XDG_STATE_HOME=$XDG_STATE_HOME" "/proc/$one/environ" &&
+			[ "$(ps -o comm= $(ps -o ppid= "$one"))" = script ] && echo "$one"
 	done
 }
 # What a person does at it.

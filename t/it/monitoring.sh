@@ -17,7 +17,7 @@ export PP_STORE=dir:$T/store PP_NODE=n1
 ppctl init "$PP_STORE" 2>/dev/null
 ppctl put nodes/n1/slug '{"cluster": "prod"}' 2>/dev/null
 start preparer pp-preparer --listen "unix:$T/preparer.sock" --state-dir "$T/state"
-metrics() { curl -sf --max-time 5 --unix-socket "$T/preparer.sock" http://agent/metrics; }
+metrics() { curl -sf --max-time "$((5 * PATIENCE))" --unix-socket "$T/preparer.sock" http://agent/metrics; }
 check "an agent serves its metrics" wait_for 10 eval 'metrics | grep -q "^platypus_slice_state{.*slice=\"slug\""'
 served=$(metrics)
 exported=$(sed -n 's/^\([a-z_]*\){.*/\1/p' <<<"$served" | sort -u)

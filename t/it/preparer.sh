@@ -352,10 +352,11 @@ if can_drop; then
 	like "$errors" "could swap what root runs" "... says why"
 	chown root "$INSTALLS"
 	have strace && {
-		strace -f -qq -o "$T/strace" -e trace=openat2,setresuid,connect,seccomp,execve \
+		# In a file each: in one file a call may stand in two parts, when another process makes one meanwhile.
+		strace -ff -qq -o "$T/calls" -e trace=openat2,setresuid,connect,seccomp,execve \
 			pp-preparer --node n --once --state-dir "$T/state" --repo "file://$T/repo/" >/dev/null 2>&1
-		check "the unpacker is nobody" grep -qE "setresuid\(65534, 65534, 65534\) += 0" "$T/strace"
-		check "... behind a filter" grep -qE "seccomp\(SECCOMP_SET_MODE_FILTER, .*len=.* = 0" "$T/strace"
+		check "the unpacker is nobody" grep -qE "setresuid\(65534, 65534, 65534\) += 0" "$T"/calls.*
+		check "... behind a filter" grep -qE "seccomp\(SECCOMP_SET_MODE_FILTER, .*len=.* = 0" "$T"/calls.*
 	}
 	serves 2 "and what it made is root's"
 	is "$(stat -c '%U:%G' "$INSTALLS/app_2/bin/launch")" "root:root" "... every file"

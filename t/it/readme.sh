@@ -55,7 +55,7 @@ run_session() {
 	mkdir -p "$try"
 	session "$ROOT/agents/${agent%+*}/README.md" "${agent#"${agent%+*}"}" | sed "s|/tmp/try|$try|g" >"$text"
 	# Monitor mode: a pasted session has jobs. Its directory may be anywhere.
-	if ! (cd "$try" && TMPDIR=$T timeout 90 bash -em "$text") >"$T/$agent.said" 2>&1 </dev/null; then
+	if ! (cd "$try" && TMPDIR=$T timeout "$((50 * PATIENCE))" bash -em "$text") >"$T/$agent.said" 2>&1 </dev/null; then
 		echo "a command failed:" >"$T/$agent.result"
 	elif ! promises_kept "$text" "$(cat "$T/$agent.said")" >"$T/$agent.result"; then
 		:

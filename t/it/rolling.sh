@@ -21,6 +21,7 @@ intend() {
 }
 mkfifo "$T/facts.in"
 exec 7<>"$T/facts.in"
+: >"$T/facts.log"
 start facts sh -c 'exec "$0" "$1" <"$2"' "$BUILD_DIR/t/it/facts" "$PP_STORE" "$T/facts.in"
 # fact NODE [STATE]: published by whoever keeps it alive; without a state it goes.
 fact() {
@@ -52,12 +53,13 @@ agent() {
 	local node=$1
 	shift
 	pp-setlive --node "$node" --state-dir "$T/$node/state" --runit "$T/$node/service" --runit-stage "$T/$node/stage" \
-		--listen none "$@"
+		--supervise-timeout 60s --listen none "$@"
 }
 once() { local node=$1; shift; run agent "$node" --once "$@"; }
 current() { basename "$(readlink "$T/$1/current")"; }
 pid_of() { cat "$T/$1/stage/slug/supervise/pid" 2>/dev/null; }
 is_in_install() { [ "$(readlink "/proc/$(pid_of "$1")/cwd")" = "$T/$1/installs/slug_$2" ]; }
+is_down() { grep -q '^down$' "$T/$1/stage/slug/supervise/stat"; }
 # What has just been started may still be on its way there.
 serves() { [ "$(current "$1")" = "slug_$2" ] && wait_for 2 is_in_install "$@"; }
 slots() { cat "$S/locks/slug/c/shutdown" 2>/dev/null; }
@@ -204,6 +206,40 @@ hold_for 2
 check "... and ends by itself" wait_for 10 serves w1 1.1
 stop "$w1"
 put nodes/w1/slug '{"cluster": "c"}'
+
+# ---- newer intent ends the wait for what does not become healthy ----
+install w1 1.2 "exec sleep 1000"
+printf '#!/bin/sh\necho no database\nexit 1\n' >"$T/w1/installs/slug_1.2/bin/check"
+chmod 755 "$T/w1/installs/slug_1.2/bin/check"
+deadline=1000s
+intend '{"1.1": "prep", "1.2": "active"}' 1
+fact w1 healthy
+start bad pp-setlive --node w1 --state-dir "$T/w1/state" --runit "$T/w1/service" --runit-stage "$T/w1/stage" --listen none --interval 1h --splay 0
+bad=$pid
+waited() { [ "$(grep -c "Checking: 1.2" "$T/bad.log")" = "$1" ]; }
+check "a version that is not healthy is waited for" wait_for 10 waited 1
+check "... and the status says meanwhile why it is not" wait_for 5 says w1 '"health": *"slug: .*no database'
+put nodes/w1/slug '{"cluster": "c", "hold": "wait"}'
+check "... a hold ends that" wait_for 5 is_state w1 waiting
+put nodes/w1/slug '{"cluster": "c"}'
+check "... and goes on with it when it is lifted" wait_for 5 waited 2
+is "$(grep -c "Starting: 1.2" "$T/bad.log")" 1 "... without a restart"
+check "... its slot stays" has_slot w1
+intend '{"1.0": "active", "1.2": "prep"}' 1
+check "another version is set live at once" wait_for 10 serves w1 1.0
+is "$(basename "$(readlink "$T/w1/previous")")" slug_1.1 "... previous names what was healthy before"
+check "... and the slot given back with its health" wait_for 5 refute_slot w1
+intend '{"1.0": "prep", "1.2": "active"}' 1
+check "not healthy again" wait_for 10 waited 3
+intend '{"1.0": "prep", "1.2": "prep"}' 1
+check "no version active: stopped at once" wait_for 10 is_down w1
+check "... the slot stays while the health of before is published" has_slot w1
+fact w1
+check "... and no longer" wait_for 5 refute_slot w1
+refute "what had not had its time is marked by none of this" grep -q "Marking" "$T/bad.log"
+stop "$bad"
+fact w1 healthy
+deadline=30s
 
 # ---- bin/disable, bin/enable; a hold that comes at the last moment ----
 log=$T/hooks.log

@@ -56,7 +56,7 @@ static int do_configure(char **argv)
 static int do_start(char **argv)
 {
 	intent_json_auto json_t *names = names_of(argv), *started = json_pack("{ss}", "version", "x");
-	struct intent_service_order order = order_of(names, 10000);
+	struct intent_service_order order = order_of(names, 60000);
 
 	return intent_services_start(&order, started, &err);
 }
@@ -66,7 +66,7 @@ static int stop(char **argv, bool for_good)
 	intent_json_auto json_t *names = names_of(argv);
 	struct intent_service_order order = order_of(names, intent_service_stop_timeout(intent));
 
-	return intent_services_stop(&order, for_good, NULL, &err);
+	return intent_services_stop(&order, for_good, &err);
 }
 
 static int do_stop(char **argv) { return stop(argv, false); }

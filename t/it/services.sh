@@ -92,9 +92,10 @@ fi
 pid=$(pid_of app)
 kill -KILL "$pid"
 check "${a}killed from outside: it is started again" wait_for 10 another app "$pid"
+# First of all: in ten seconds it is over.
+check "${a}... and must stay up for ten seconds" wait_for 2 says 1 "up for .* of 10s, for it ended 1 time"
 check "${a}... the end is remembered" wait_for 2 has_exits app 1
 like "$(services exits app)" '^\[\{"at":"20[^"]*Z","signal":9\}\]$' "${a}... with its signal"
-check "${a}... and it must stay up for ten seconds more" wait_for 2 says 1 "up for .* of 10s, for it ended 1 time"
 check "${a}stopped and started" again 1
 check "${a}... what it was asked for is no end" has_exits app 0
 is "$(services exits app | grep -o '"at"' | wc -l)" 1 "${a}... the one before is still told"

@@ -24,7 +24,7 @@ variable "slow" { default = 0 }
 variable "pw" { sensitive = true }
 resource "terraform_data" "slow" {
   count = var.slow
-  provisioner "local-exec" { command = "exec sleep 100" }
+  provisioner "local-exec" { command = "exec sleep 1000" }
 }
 resource "terraform_data" "one" { input = var.pw }
 output "host" { value = var.host }

@@ -20,7 +20,8 @@ like "$(cat "$T/try/db.tfstate")" 'db-2.example' "... and its output is in the s
 
 # ---- a module from git, by branch; a secret ----
 repository=$T/repository
-commit() { git -C "$repository" add -A && git -C "$repository" -c user.name=t -c user.email=t@example.org commit -qm "$1"; }
+export GIT_AUTHOR_NAME=t GIT_AUTHOR_EMAIL=t@example.org GIT_COMMITTER_NAME=t GIT_COMMITTER_EMAIL=t@example.org
+commit() { git -C "$repository" add -A && git -C "$repository" commit -qm "$1"; }
 mkdir -p "$repository/net"
 git init -q -b main "$repository"
 cat >"$repository/net/main.tf" <<'END'
@@ -91,7 +92,7 @@ if have python3; then
 	json.dump({"ID": "0c1d", "Operation": "OperationTypeApply", "Info": "", "Who": "anna@desk", "Version": "1.11.4",
 	    "Created": "2026-11-21T10:00:00Z", "Path": "$T/net.tfstate"}, open("$T/.net.tfstate.lock.info", "w"))
 	open("$T/held", "w")
-	time.sleep(60)
+	time.sleep(1000)
 	END
 	start holder python3 "$T/holder.py"
 	wait_for 5 test -e "$T/held"
@@ -113,7 +114,7 @@ rm -rf "$T/provisioning"
 start real "${applier[@]}"
 agent=$pid
 provisioning() { ls "$T"/state/stacks/prod/net/src/*/net/provisioned; }
-check "a long apply is under way" wait_for 10 provisioning
+check "a long apply is under way" wait_for 20 provisioning
 says() { ppctl get reality/status/terraform-applier/n1/prod/net | grep -q "\"resource\": \"terraform_data.slow\""; }
 check "... and the status says at which resource" wait_for 20 says
 kill -TERM "$agent"

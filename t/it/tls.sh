@@ -88,6 +88,17 @@ works() {
 	stop "$pid"
 }
 
+# serve_with NAME: that certificate from now on, and by whatever connection comes next.
+serve_with() {
+	use "$1" now
+	[ "$engine" != consul ] || kill -HUP "$server"
+	wait_for 5 shown "$1"
+}
+shown() {
+	openssl s_client -connect "${PP_STORE#*//}" -cert mine.crt -key mine.key </dev/null 2>/dev/null |
+		openssl x509 -noout -subject | grep -qE "CN *= *$1\$"
+}
+
 # What the server may not be. A refusal that a reset overtakes is told in fewer words.
 cut='the connection was cut at once: does the server take our certificate|Connection reset by peer'
 fails() {
@@ -106,12 +117,10 @@ fails() {
 	PP_STORE=${PP_STORE/$at/localhost}
 	refused "another host name" "https://localhost:.*'localhost': use a name that" ca.crt mine.crt mine.key
 	PP_STORE=${PP_STORE/localhost/$at}
-	use old now
-	[ "$engine" != consul ] || { kill -HUP "$server"; sleep 1; }
+	serve_with old
 	refused "an expired certificate" "certificate has expired: renew the server's certificate" \
 		ca.crt mine.crt mine.key
-	use server now
-	[ "$engine" != consul ] || { kill -HUP "$server"; sleep 1; }
+	serve_with server
 	with ca.crt mine.crt mine.key ppctl get nodes/n/toy
 	like "$status $output" '"cluster": "c"' "$engine: renewed, it serves what was there before"
 }

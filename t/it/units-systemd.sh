@@ -106,7 +106,8 @@ if have pp-health-reporter; then
 fi
 within 5s
 check "intent: a version that is not well" ppctl put clusters/hello/live/config '{"versions": {"1.1": "prep", "1.2": "active"}}'
-unwell() { ppctl --json get reality/status/setlive/n1/hello | grep -q 'bin/check: exit status 3: no database'; }
+# Once its time is over: until then it is checked again and again.
+unwell() { ppctl --json get reality/status/setlive/n1/hello | grep -q '"message": *"[^"]*bin/check: exit status 3: no database'; }
 eventually 40 "what bin/check says in vain is told" unwell
 left_of_hooks() { inside sh -c 'ls -A /run/platypus | grep -v sock; systemctl list-units --all --plain --no-legend "*hook*" | grep -v activ'; }
 no_hooks() { [ -z "$(left_of_hooks)" ]; }
@@ -127,9 +128,10 @@ if have runsvdir && have chpst; then
 	starts
 	eventually 20 "pp-setlive lets runit run it, and is converged" converged
 	is "$(tail -n 1 "$T/free/hooks")" "enable 1.1" "... bin/enable has run there, too"
-	# In the order of a shutdown: pp-setlive would start again what ends.
-	inside systemctl stop pp-setlive
+	# Not in the order of a shutdown: pp-setlive is there to start again what ends.
 	inside systemctl stop runsvdir
+	isnt "$(inside systemctl show --property=Result --value runsvdir)" timeout "runsvdir ends beside it, with all of its own"
+	inside systemctl stop pp-setlive
 else
 	skip "the unit and runit" "runsvdir is not on PATH"
 fi

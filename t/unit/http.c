@@ -434,7 +434,7 @@ static void close_loop(void)
 
 static void run_until(int count)
 {
-	for (int64_t end = intent_time_monotonic() + 10000; done < count;) {
+	for (int64_t end = intent_time_monotonic() + 60000; done < count;) {
 		ck_assert(intent_time_monotonic() < end);
 		uv_run(&loop, UV_RUN_ONCE);
 	}
@@ -560,6 +560,8 @@ int main(void)
 	TCase *blocking = tcase_create("blocking"), *looping = tcase_create("loop");
 	int rows = sizeof plain / sizeof plain[0];
 
+	/* A name server that does not answer is asked for long. */
+	setenv("RES_OPTIONS", "timeout:1 attempts:1", 1);
 	tcase_set_timeout(blocking, 30);
 	tcase_set_timeout(looping, 30);
 	tcase_add_loop_test(blocking, answers, 0, rows);

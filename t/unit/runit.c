@@ -105,6 +105,36 @@ START_TEST(read_status)
 }
 END_TEST
 
+static bool has_logger(void)
+{
+	bool logs;
+
+	ck_assert_int_eq(intent__runit_has_logger(service, &logs, &error), 0);
+	return logs;
+}
+
+START_TEST(logger)
+{
+	char log[128], supervise[160], status[200], down[160];
+
+	make_service();
+	ck_assert(has_logger());
+	snprintf(log, sizeof log, "%s/log", service);
+	snprintf(supervise, sizeof supervise, "%s/supervise", log);
+	snprintf(status, sizeof status, "%s/status", supervise);
+	snprintf(down, sizeof down, "%s/down", log);
+	ck_assert_int_eq(mkdir(log, 0700) | mkdir(supervise, 0700), 0);
+	ck_assert_int_eq(intent_file_write(status, rows[0].bytes, INTENT__RUNIT_STATUS_SIZE, 0644, &error), 0);
+	ck_assert(has_logger());
+	ck_assert_int_eq(intent_file_write(status, rows[1].bytes, INTENT__RUNIT_STATUS_SIZE, 0644, &error), 0);
+	ck_assert(!has_logger());
+	/* Where it is to stay down, that says nothing. */
+	ck_assert_int_eq(intent_file_write(down, "", 0, 0644, &error), 0);
+	ck_assert(has_logger());
+	remove_service();
+}
+END_TEST
+
 static bool is_supervised(void)
 {
 	bool supervised;
@@ -201,6 +231,7 @@ int main(void)
 	tcase_add_test(all, parse);
 	tcase_add_test(all, wrong_length);
 	tcase_add_test(all, read_status);
+	tcase_add_test(all, logger);
 	tcase_add_test(all, commands);
 	tcase_add_test(all, uptime);
 	tcase_add_test(all, waiting);
