@@ -32,6 +32,7 @@ if [ -z "${TMPDIR:-}" ] && in_memory; then export TMPDIR=/dev/shm; fi
 T=$(mktemp -d "${TMPDIR:-/tmp}/platypus-test.XXXXXX") || exit 1
 chmod 755 "$T"
 # Nothing of the person's own set-up may leak in.
+umask 022
 unset PP_STORE PP_CONFIG PP_NODE CONSUL_HTTP_ADDR CONSUL_HTTP_TOKEN ETCDCTL_ENDPOINTS \
 	ETCDCTL_USER NOTIFY_SOCKET STATE_DIRECTORY RUNTIME_DIRECTORY
 export XDG_STATE_HOME=$T/.xdg-state XDG_RUNTIME_DIR=$T/.xdg-run NO_COLOR=1 LC_ALL=C.UTF-8

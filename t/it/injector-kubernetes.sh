@@ -155,7 +155,7 @@ hurts 1 429:1 PATCH 'failing Unavailable .*patience' 3 "429"
 hurts 1 503 GET 'failing Unavailable .*503' 1 "503"
 hurts 1 18-unknown-field PATCH 'failing Unavailable .*500' 3 "500"
 hurts 1 cut PATCH 'failing Unavailable' 3 "a cut connection while writing"
-hurts 1 hang PATCH 'failing Timeout' 3 "no answer at all" --kube-timeout 2s
+hurts 1 hang PATCH 'failing Timeout' 3 "no answer at all" --kube-timeout 5s
 
 echo two >"$T/second/token"
 echo rotated >"$T/v"

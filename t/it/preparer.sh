@@ -284,10 +284,14 @@ put nodes/n/app '{"cluster": "c"}'
 
 make long gz 3000 # 2.4 s by the slow server
 big=$(sha256sum <"$T/src/data")
-config '{"long": "prep"}' "{\"long\": {\"url\": \"http://127.0.0.1:$port/slow/app_long.tar.gz\"}}"
+# from MODE: by that kind of server
+from() { config '{"long": "prep"}' "{\"long\": {\"url\": \"http://127.0.0.1:$port/$1/app_long.tar.gz\"}}"; }
+from slow
 leftovers=0
 for round in 6 5 4 3 2 1; do
 	rm -rf "$INSTALLS/app_long" "$T/state/cache" "$T/state"/*/cache
+	# Of one that stops for 20 s something is left, however slowly we kill.
+	[ "$round" != 1 ] || { http GET "$port" /reset/x '' >/dev/null; from stall; }
 	start killed pp-preparer --node n --once --state-dir "$T/state" --repo "file://$T/repo/"
 	wait_for 5 grep -q Extracting "$T/killed.log"
 	sleep "0.$((round * 11))"
@@ -297,6 +301,7 @@ for round in 6 5 4 3 2 1; do
 	leftovers=$((leftovers + $(find "$INSTALLS" -maxdepth 1 -name '.tmp-*' | wc -l)))
 	[ ! -e "$INSTALLS/app_long" ] || whole "killed in round $round: what is there is whole" long
 done
+from slow
 [ "$leftovers" -gt 0 ] && ok "killed six times, $leftovers leftovers" || not_ok "killed six times, no leftovers: not killed in time"
 nobody_left() { ! grep -qsaF "$T/state" /proc/[0-9]*/cmdline; }
 check "no fetcher or unpacker outlives its round" wait_for 5 nobody_left

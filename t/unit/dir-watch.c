@@ -139,6 +139,7 @@ static void watched(const char *prefix)
 
 static void setup(void)
 {
+	umask(022);
 	snprintf(top, sizeof(top), "/tmp/platypus-watch.XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(top));
 	ck_assert_int_eq(chmod(top, 0755), 0);
