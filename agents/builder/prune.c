@@ -104,7 +104,7 @@ static bool is_wanted(const json_t *targets, const json_t *wanted, const char *r
 		const json_t *seen = json_object_get(targets, intent_json_string(item, "target", ""));
 		const char *at = intent_json_string(seen, "revision", "");
 
-		if (!strcmp(intent_json_string(item, "recipe", ""), recipe) && strlen(at) + 1 == strcspn(revision, "/") + 1 &&
+		if (!strcmp(intent_json_string(item, "recipe", ""), recipe) && strlen(at) == strcspn(revision, "/") &&
 		    !strncmp(revision, at, strlen(at)))
 			return true;
 	}

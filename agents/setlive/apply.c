@@ -205,22 +205,20 @@ static int run_hook(struct intent_round *round, const struct intent_site *site, 
 	intent_json_auto json_t *list = NULL;
 	intent_free_auto char *install = intent_install_path(site, version);
 	intent_free_auto char *program = intent_format("%s/bin/%s", install, hook);
-	intent_free_auto char *own = intent_format("PP_VERSION=%s", version);
-	const char *env[1024] = { own }, *argv[] = { program, NULL };
+	const char *env[1024] = { NULL }, *argv[] = { program, NULL };
 	struct intent_child_options options = {
 		.argv = argv, .env = env, .directory = install, .output_max = HOOK_OUTPUT_MAX,
 		.deadline_ms = intent_json_duration(json_object_get(intent, "deploy"), "hook_timeout",
 						    HOOK_TIMEOUT_MS),
 	};
-	size_t i, count = 1;
+	size_t i;
 	json_t *item;
 
-	if (intent_service_environment(site, intent, service ? service : site->app, &list, err))
+	if (intent_service_environment(site, intent, service ? service : site->app, version, &list, err))
 		return err->code;
 	json_array_foreach(list, i, item)
-		if (count < sizeof env / sizeof *env - 1 &&
-		    !intent_starts_with(json_string_value(item), "PP_VERSION="))
-			env[count++] = json_string_value(item);
+		if (i < sizeof env / sizeof *env - 1)
+			env[i] = json_string_value(item);
 	if (site->root && *site->runas) {
 		options.uid = site->uid;
 		options.gid = site->gid;

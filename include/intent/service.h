@@ -185,8 +185,8 @@ int intent_service_run(const struct intent_site *site, const char *service,
 int intent_service_envdir(const struct intent_site *site, const json_t *intent, bool create, char ret_digest[33],
 			  struct intent_error *err);
 
-/* PATH and everything of env/ as NAME=value: an array of strings, new. For bin/check and hooks. */
+/* What `version` of it is started with as NAME=value, and PATH: an array of strings, new. For bin/check and hooks. */
 int intent_service_environment(const struct intent_site *site, const json_t *intent, const char *service,
-			       json_t **ret_new, struct intent_error *err);
+			       const char *version, json_t **ret_new, struct intent_error *err);
 
 #endif

@@ -260,7 +260,7 @@ int intent_services_health(const struct intent_site *site, const json_t *intent,
 	size_t i;
 	json_t *item;
 
-	if (intent_service_environment(site, intent, beside.service, &list, err) ||
+	if (intent_service_environment(site, intent, beside.service, version, &list, err) ||
 	    find_worst(site, names, &subject, &worst, err))
 		return err->code;
 	json_array_foreach(list, i, item)

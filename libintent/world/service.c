@@ -298,7 +298,7 @@ int intent_service_envdir(const struct intent_site *site, const json_t *intent, 
 }
 
 int intent_service_environment(const struct intent_site *site, const json_t *intent, const char *service,
-			       json_t **ret_new, struct intent_error *err)
+			       const char *version, json_t **ret_new, struct intent_error *err)
 {
 	intent_json_auto json_t *env = NULL;
 	const char *path = getenv("PATH"), *name;
@@ -306,6 +306,7 @@ int intent_service_environment(const struct intent_site *site, const json_t *int
 
 	if (intent__service_variables(site, intent, service, &env, err))
 		return err->code;
+	json_object_set_new(env, "PP_VERSION", json_string(version));
 	list = json_array();
 	if (!json_object_get(env, "PATH"))
 		json_array_append_new(list, json_sprintf("PATH=%s", path ? path : "/usr/bin:/bin"));

@@ -342,7 +342,7 @@ what_runs() {
 		check "preparer installs" pp-preparer --node web1 --once --store "dir:$T/lab" --state-dir "$T/p" --repo "file://$T/repo"
 		start_runsvdir "$T/runit"
 		check "setlive sets live" pp-setlive --node web1 --once --store "dir:$T/lab" --state-dir "$T/s" --runit "$T/runit" \
-			--runit-stage "$T/stage" --supervise-timeout 20s
+			--runit-stage "$T/stage" --supervise-timeout 60s
 		wait_for 20 test -s "$T/api" -a -s "$T/admin"
 		is "$(cat "$T/api" "$T/admin" 2>/dev/null)" "api runs"$'\n'"admin runs" "the services run"
 	else

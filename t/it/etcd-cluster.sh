@@ -16,13 +16,13 @@ node() {
 	node_pid[$1]=$pid
 }
 
-# The number of the member that leads.
-leader() {
+# Sets $first, the number of the member that leads. At times nobody does, so wait for it.
+leads() {
 	local n status
 	for n in 1 2 3; do
 		status=$(http POST "${client[$n]}" /v3/maintenance/status '{}') || continue
 		[ "$(grep -o '"member_id":"[0-9]*"' <<<"$status" | grep -o '[0-9]*')" = \
-			"$(grep -o '"leader":"[0-9]*"' <<<"$status" | grep -o '[0-9]*')" ] && echo "$n" && return
+			"$(grep -o '"leader":"[0-9]*"' <<<"$status" | grep -o '[0-9]*')" ] && first=$n && return
 	done
 	return 1
 }
@@ -37,11 +37,11 @@ cluster() {
 	done
 	url=etcd://$url
 	for n in 1 2 3; do node "$n"; done
-	wait_for 20 leader || { not_ok "three etcds elect a leader" "$(tail -n 5 "$T"/node*.log)"; return; }
+	wait_for 20 leads || { not_ok "three etcds elect a leader" "$(tail -n 5 "$T"/node*.log)"; return; }
 	watch cluster "$url"
 	check "the watch on three etcds begins" begins cluster "$url" c0
 	for round in 1 2; do
-		first=$(leader)
+		wait_for 20 leads || { not_ok "the three have a leader" "$(tail -n 5 "$T"/node*.log)"; return; }
 		kill_now "${node_pid[$first]}"
 		heals cluster "$url" "c$round" 2 "leader $first of three killed: converged within 2 s"
 		node "$first"

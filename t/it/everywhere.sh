@@ -78,7 +78,7 @@ check "the injector hands over" pp-configmap-injector --once --state-dir "$T/i"
 check "deploy" ppctl deploy wickedcool --world lab
 check "the preparer installs" pp-preparer --once --state-dir "$T/p" --repo "file://$T/artifacts"
 start_runsvdir "$T/runit"
-check "setlive sets live" pp-setlive --once --state-dir "$T/s" --runit "$T/runit" --runit-stage "$T/stage" --supervise-timeout 20s
+check "setlive sets live" pp-setlive --once --state-dir "$T/s" --runit "$T/runit" --runit-stage "$T/stage" --supervise-timeout 60s
 check "both run" wait_for 20 test -s "$T/api" -a -s "$T/admin"
 is "$(cat "$T/api" "$T/admin" 2>/dev/null)" "api: db.test:5432"$'\n'"admin: db.test:5432" "with what they require in their environment"
 

@@ -79,7 +79,7 @@ make_world() {
 	case $STORE in dir:*) ppctl --node n1 init "$STORE" >/dev/null 2>&1;; esac
 	port=$(free_port) listening=$(free_port)
 	printf 'HTTP/1.1 200 OK\r\n\r\n' >"$W/answer"
-	install slug 'exec sleep 1000' "echo \$PP_APP \$PP_NODE >$W/check.says; test ! -e $W/slug.bad"
+	install slug 'exec sleep 1000' "echo \$PP_APP \$PP_VERSION \$PP_NODE >$W/check.says; test ! -e $W/slug.bad"
 	install web "exec $BUILD_DIR/t/it/setlive-http $port $W/answer"
 	install port "exec $BUILD_DIR/t/it/setlive-http $listening $W/answer"
 	install crash 'echo no database at db1; exit 3'
@@ -106,7 +106,7 @@ try_once() {
 	is "$status" 0 "$as--once with running services"
 	like "$(fact slug)" '"once":true' "$as... the fact is marked"
 	like "$(fact slug)" '"state":"healthy".*"version":"1.0"' "$as... healthy, in this version"
-	is "$(cat "$W/check.says")" "slug n1" "$as... bin/check had the service's environment"
+	is "$(cat "$W/check.says")" "slug 1.0 n1" "$as... bin/check had the service's environment"
 	local revision
 	revision=$(revision)
 	once

@@ -146,8 +146,7 @@ static int count_left(struct local_session *session, const json_t *turn, struct 
 /* Documents of the turn go (they may have gone already), agents look. */
 static int take_turn(struct local_session *session, struct intent_error *err)
 {
-	static const struct local_child_options how = {.on_end = local_agent_ended};
-	struct local_child_options options = how;
+	const struct local_child_options options = {.on_end = local_agent_ended, .data = session};
 	intent_json_auto json_t *turn = turn_of(session);
 	const char *name;
 	json_t *ignored;
@@ -156,7 +155,6 @@ static int take_turn(struct local_session *session, struct intent_error *err)
 		if (local_intent_retire(session->ctl, &session->place, name, err))
 			return err->code;
 	session->unfinished = session->refused = session->crashed = 0;
-	options.data = session;
 	return local_agents_start(&session->place, json_object_get(session->model, "documents"), true,
 				  session->children, &options, err);
 }
