@@ -68,7 +68,7 @@ launch() {
 for name in api analytics admin; do
 	mkdir -p "$T/made/wickedcool-$name/bin" && cd "$T/made/wickedcool-$name" || exit 1
 	launch bin/launch "$name v1"
-	echo 'health: {up: 200ms, deadline: 8s}' >deployd.yaml
+	echo 'health: {up: 200ms, deadline: 15s}' >deployd.yaml
 	publish "wickedcool-$name"
 done
 
