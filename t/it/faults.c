@@ -153,15 +153,18 @@ static bool await_change(int fd, long known)
 
 static void etcd_watch(int fd, const char *request, const struct fault *fault)
 {
+	static const char from[] = "\"start_revision\":\"";
+	const char *start = strstr(request, from);
+	/* What was written since the list is told, too. */
+	long known = start ? strtol(start + sizeof from - 1, NULL, 10) - 1 : server.revision;
 	char kv[256], line[1024];
-	long known = server.revision;
 	unsigned watches = 0;
 
 	say(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
 	for (const char *at = request; (at = strstr(at, "create_request")); at++, watches++) {
 		(void)snprintf(line, sizeof line, "{\"result\":{\"header\":{\"cluster_id\":\"%s\","
 			"\"revision\":\"%ld\"},"
-			       "\"watch_id\":\"%u\",\"created\":true}}\n", server.cluster, known, watches);
+			       "\"watch_id\":\"%u\",\"created\":true}}\n", server.cluster, server.revision, watches);
 		chunk(fd, line);
 	}
 	if (fault && fault->text)
