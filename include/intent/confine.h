@@ -22,9 +22,9 @@ enum intent_calls {
 int intent_confine_calls(enum intent_calls calls, struct intent_error *err);
 
 /*
- * Landlock: nothing is made, changed or removed but below `writable` (NULL-terminated; what does not exist is left
- * out), no program is run, no TCP port is bound, and from ABI 6 no process outside is signalled and no abstract
- * socket is connected to (but see `abstract`). Everything may be read. *ret_abi is that of the kernel.
+ * Landlock: nothing is made, changed or removed but below `writable` (NULL-terminated; what is not there, or not for
+ * us, is left out), no program is run, no TCP port is bound, and from ABI 6 no process outside is signalled and no
+ * abstract socket is connected to (but see `abstract`). Everything may be read. *ret_abi is that of the kernel.
  */
 int intent_confine_files(const char *const *writable, bool abstract, int *ret_abi, struct intent_error *err);
 

@@ -87,15 +87,18 @@ int intent__landlock(const struct intent__landlock *wanted, int *ret_abi, struct
 
 int intent_confine_files(const char *const *writable, bool abstract, int *ret_abi, struct intent_error *err)
 {
-	int fds[16], code;
+	int fds[16], code = 0;
 	struct intent__landlock wanted = {.fds = fds, .read = true, .abstract = abstract};
 
-	for (; *writable && wanted.count < sizeof(fds) / sizeof(*fds); writable++) {
+	for (; !code && *writable && wanted.count < sizeof(fds) / sizeof(*fds); writable++) {
 		fds[wanted.count] = open(*writable, O_PATH | O_CLOEXEC);
 		if (fds[wanted.count] >= 0)
 			wanted.count++;
+		else if (errno != ENOENT && errno != ENOTDIR && errno != EACCES)
+			code = intent_fail_errno(err, "%s, which is to be written to", *writable);
 	}
-	code = intent__landlock(&wanted, ret_abi, err);
+	if (!code)
+		code = intent__landlock(&wanted, ret_abi, err);
 	while (wanted.count)
 		close(fds[--wanted.count]);
 	return code;

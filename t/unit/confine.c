@@ -297,6 +297,21 @@ START_TEST(test_memory)
 }
 END_TEST
 
+/* Left out unseen, it could never be written again. */
+START_TEST(test_unreadable)
+{
+	char loop[64];
+	const char *const writable[] = {loop, NULL};
+	struct intent_error err = {0};
+	int ignored;
+
+	snprintf(loop, sizeof(loop), "%s/loop", place);
+	ck_assert_int_eq(symlink("loop", loop), 0);
+	ck_assert_int_eq(intent_confine_files(writable, false, &ignored, &err), -ELOOP);
+	ck_assert_ptr_nonnull(strstr(err.msg, loop));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("confine");
@@ -316,6 +331,7 @@ int main(void)
 	tcase_add_loop_test(tcase, test_attempts, 0, (int)(sizeof(attempts) / sizeof(attempts[0])));
 	tcase_add_test(tcase, test_capabilities);
 	tcase_add_test(tcase, test_memory);
+	tcase_add_test(tcase, test_unreadable);
 	suite_add_tcase(suite, tcase);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
