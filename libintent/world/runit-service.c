@@ -9,6 +9,7 @@
 #define LOG_SIZE 1000000
 #define LOG_KEEP 10
 #define BUILDER_DEADLINE_MS 60000
+#define SURE_MS 1500           /* before it tells the logger to end, runsv may sleep for a second */
 #define SPENT_UP_MS 1000       /* what cannot write to its logger ends at once */
 #define LAST_WORDS 300         /* of the log, in a message */
 
@@ -459,6 +460,7 @@ const struct intent__supervisor intent__runit = {
 	.name = "runit",
 	.initial = initial,
 	.initial_count = sizeof initial / sizeof *initial,
+	.sure_ms = SURE_MS,
 	.check = check,
 	.render = render,
 	.linked = linked,

@@ -4,7 +4,6 @@
 
 #define KILL_WAIT_MS 5000    /* from SIGKILL until gone */
 #define EXIT_WAIT_MS 10000   /* until a supervisor has left, or has taken an order */
-#define SURE_MS 1500         /* until one that is leaving says so: runsv may sleep for a second first */
 #define BLIND_MAX 4          /* looks in a row that say nothing */
 #define POLL_SHARE 16        /* ask again after a sixteenth of the time waited so far */
 #define POLL_MIN_US 250
@@ -79,6 +78,7 @@ static bool is_supervised(const struct intent__seen *seen)
 {
 	return seen->supervised && !seen->leaving && !seen->spent;
 }
+static bool is_going(const struct intent__seen *seen) { return !is_supervised(seen); }
 static bool is_left(const struct intent__seen *seen) { return !seen->supervised; }
 static bool is_told_up(const struct intent__seen *seen) { return is_supervised(seen) && seen->want_up; }
 
@@ -261,9 +261,10 @@ static int await_supervisor(const struct intent_service_order *order, struct int
 	int code = await(order, is_supervised, order->timeout_ms, err);
 	if (!code && went_down_untold(order, &untold, err))
 		return err->code;
-	if (!code && untold) {
-		usleep(SURE_MS * 1000);
-		code = await(order, is_supervised, order->timeout_ms, err);
+	if (!code && untold && order->site->supervisor->sure_ms) {
+		code = await(order, is_going, order->site->supervisor->sure_ms, err);
+		if (!code || code == INTENT_ETIMEOUT)
+			code = await(order, is_supervised, order->timeout_ms, err);
 	}
 	return code == INTENT_ETIMEOUT ? no_supervisor(order, err) : code;
 }

@@ -60,6 +60,7 @@ struct intent__supervisor {
 	/* What a new stage directory has besides files: empty files, and directories (a slash behind) open to all. */
 	const char *const *initial;
 	size_t initial_count;
+	int64_t sure_ms;   /* one that is about to let go of what is down may show it so late; 0: at once */
 	/* Why it will not do here; left as it is: it will. */
 	int (*check)(const struct intent_site *site, char why[300], struct intent_error *err);
 	/* The files that only it needs, added to {name: text}. */
