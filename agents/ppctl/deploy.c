@@ -13,21 +13,13 @@ struct request {
 
 /* ---- which cluster ---- */
 
-static void note_cluster(json_t *set, const char *name, size_t length)
-{
-	json_object_setn_new(set, name, length, json_true());
-}
-
 /* Every cluster of the application that a node or a document names, as a set. */
 static int known_clusters(struct request *request, json_t *set, struct intent_error *err)
 {
-	struct intent_snapshot *nodes = NULL, *documents = NULL;
-	intent_free_auto char *prefix = intent_format("clusters/%s/", request->app);
+	struct intent_snapshot *nodes = NULL;
 	intent_free_auto char *tail = intent_format("/%s", request->app);
 	int code = ppctl_list(request->ctl, "nodes/", &nodes, err);
 
-	if (!code)
-		code = ppctl_list(request->ctl, prefix, &documents, err);
 	for (size_t i = 0; !code && i < nodes->count; i++) {
 		intent_json_auto json_t *node = NULL;
 		const char *name;
@@ -36,15 +28,10 @@ static int known_clusters(struct request *request, json_t *set, struct intent_er
 		node = ppctl_document(&nodes->entries[i]);
 		name = intent_json_string(node, "cluster", NULL);
 		if (name)
-			note_cluster(set, name, strlen(name));
-	}
-	for (size_t i = 0; !code && i < documents->count; i++) {
-		const char *name = documents->entries[i].key + strlen(prefix);
-		note_cluster(set, name, strcspn(name, "/"));
+			json_object_set_new(set, name, json_true());
 	}
 	intent_snapshot_unref(nodes);
-	intent_snapshot_unref(documents);
-	return code;
+	return code ? code : ppctl_add_clusters(request->ctl, request->app, set, err);
 }
 
 static int choose_cluster(struct request *request, struct intent_error *err)

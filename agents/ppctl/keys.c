@@ -77,6 +77,21 @@ int ppctl_list(struct ppctl *ctl, const char *word, struct intent_snapshot **ret
 	return code;
 }
 
+int ppctl_add_clusters(struct ppctl *ctl, const char *app, json_t *set, struct intent_error *err)
+{
+	intent_free_auto char *prefix = intent_format("clusters/%s/", app);
+	struct intent_snapshot *documents = NULL;
+
+	if (ppctl_list(ctl, prefix, &documents, err))
+		return err->code;
+	for (size_t i = 0; i < documents->count; i++) {
+		const char *name = documents->entries[i].key + strlen(prefix);
+		json_object_setn_new(set, name, strcspn(name, "/"), json_true());
+	}
+	intent_snapshot_unref(documents);
+	return 0;
+}
+
 json_t *ppctl_document(const struct intent_entry *entry)
 {
 	struct intent_error ignored;

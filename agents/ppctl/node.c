@@ -28,21 +28,14 @@ static int node_document(struct ppctl *ctl, const char *key, const char *cluster
 /* A cluster without documents, beside others that have some, may be a slip. Who may not read them is told nothing. */
 static void warn_of_slip(struct ppctl *ctl, const char *app, const char *cluster)
 {
-	intent_free_auto char *prefix = intent_format("clusters/%s/", app);
 	intent_text_auto struct intent_text others = INTENT_TEXT_INIT;
 	intent_json_auto json_t *known = json_object();
-	struct intent_snapshot *documents = NULL;
 	struct intent_error ignored;
 	const char *name;
 	json_t *value;
 
-	if (ppctl_list(ctl, prefix, &documents, &ignored))
+	if (ppctl_add_clusters(ctl, app, known, &ignored))
 		return;
-	for (size_t i = 0; i < documents->count; i++) {
-		name = documents->entries[i].key + strlen(prefix);
-		json_object_setn_new(known, name, strcspn(name, "/"), json_true());
-	}
-	intent_snapshot_unref(documents);
 	json_object_foreach(known, name, value)
 		intent_text_printf(&others, "%s%s", others.length ? ", " : "", name);
 	if (others.length && !json_object_get(known, cluster))

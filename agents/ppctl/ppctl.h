@@ -112,6 +112,8 @@ char *ppctl_prefix(const char *word) intent_owned(free);
 /* Reads the key, and all below it. */
 int ppctl_list(struct ppctl *ctl, const char *word, struct intent_snapshot **ret_owned,
 	       struct intent_error *err);
+/* The clusters that documents of this application describe, into a set: {name: true}. */
+int ppctl_add_clusters(struct ppctl *ctl, const char *app, json_t *set, struct intent_error *err);
 /* The document, NULL when its bytes are no JSON. New. */
 json_t *ppctl_document(const struct intent_entry *entry);
 /* One or more faults of a document, said with the way out; the exit status. */
